@@ -1,0 +1,124 @@
+"""The exceptions of pyfly_session, one small tree under `SessionError`.
+
+Absence is never an exception here: a session that does not exist is ``None`` or
+``False``. What is raised is either the caller's fault (wrong property, forbidden
+attribute, unusable value) or the backend's (`SessionStoreError`), and carries its
+evidence as attributes.
+"""
+
+from __future__ import annotations
+
+
+class SessionError(Exception):
+    """Root of everything that this package raises on purpose."""
+
+
+class ConfigurationError(SessionError, ValueError):
+    """A property is wrong, unknown or missing.
+
+    Attributes:
+        key: Dotted name of the property, for example ``pyfly.session.ttl``.
+        value: The value found there, or None where the key itself is the problem.
+        origin: The file or environment variable that supplied it, or None.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        key: str | None = None,
+        value: object = None,
+        origin: str | None = None,
+    ) -> None:
+        super().__init__(f"{message} ({origin})" if origin else message)
+        self.key = key
+        self.value = value
+        self.origin = origin
+
+
+class StoreContractError(SessionError, TypeError):
+    """An object offered as a session store does not keep the `SessionStore` contract."""
+
+
+class ReservedAttributeError(SessionError, ValueError):
+    """An attribute name belongs to the library's own metadata.
+
+    Attributes:
+        name: The attribute name that was refused.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the session attribute {name!r} is kept by the library itself;"
+            " choose another name for your own data"
+        )
+        self.name = name
+
+
+class SessionInvalidatedError(SessionError, RuntimeError):
+    """A session was used after its ``invalidate()``."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this session was invalidated and neither answers nor accepts any more; read what you"
+            " need before invalidate(), or, to go on with an empty session in the same request,"
+            " call clear() and rotate_id() instead of invalidate()"
+        )
+
+
+class SessionReadOnlyError(SessionError, RuntimeError):
+    """A session cannot be created, changed or given a new id at this point of the request."""
+
+
+class SessionEncodingError(SessionError, TypeError):
+    """An attribute value cannot be stored.
+
+    Attributes:
+        attribute: Name of the attribute.
+        path: Where inside the attribute's value, for example ``["items"][0]``; empty for
+            the value itself.
+        type_name: Qualified name of the type that was found there.
+    """
+
+    def __init__(self, attribute: str, path: str, type_name: str, reason: str) -> None:
+        where = f"session attribute {attribute!r}" + (f" at {path}" if path else "")
+        super().__init__(f"{where}: {reason}")
+        self.attribute = attribute
+        self.path = path
+        self.type_name = type_name
+
+
+class SessionDecodingError(SessionError, ValueError):
+    """Stored bytes are not a session. Handled inside the library; a custom codec user meets it."""
+
+
+class SessionStoreError(SessionError):
+    """The backend failed; ``__cause__`` is the driver's own error.
+
+    Attributes:
+        operation: The store operation that failed, for example ``load``.
+    """
+
+    def __init__(self, message: str, *, operation: str | None = None) -> None:
+        super().__init__(message)
+        self.operation = operation
+
+
+class UnsupportedServerError(SessionStoreError):
+    """The server is too old for what the store needs of it."""
+
+
+class SessionConflictError(SessionStoreError):
+    """Other writers changed the session on every one of a bounded number of attempts.
+
+    Attributes:
+        attempts: How often the write was tried.
+    """
+
+    def __init__(self, masked_id: str, attempts: int) -> None:
+        super().__init__(
+            f"session {masked_id} was changed by other requests during each of {attempts} attempts"
+            " to save it; nothing of this request was stored, try again",
+            operation="merge",
+        )
+        self.attempts = attempts
