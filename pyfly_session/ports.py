@@ -1,0 +1,123 @@
+"""What a session store must do, and the small things it may do besides.
+
+`SessionStore` is all that a custom store must have. The other protocols are capabilities:
+each is one or two methods, looked up once, and each has a fallback for a store without it
+(`pyfly_session.fallbacks` says what that fallback cannot promise). A capability speaks
+*encoded sessions*: the bytes of one JSON object, which a store keeps and compares without
+looking inside.
+
+Every ``ttl`` is a whole number of seconds, at least 1. A session whose time is over is
+absent, at the exact moment: absent for every method, whether the backend has cleaned up
+or not. A failing backend raises `pyfly_session.SessionStoreError` from the driver's error.
+Any method may be called from several tasks at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class SessionStore(Protocol):
+    """Keeps session dictionaries by id. All that a custom store must implement."""
+
+    async def get(self, session_id: str) -> dict[str, Any] | None:
+        """Return the session's dictionary, or None if it is absent.
+
+        Does not count as an access. The caller owns the result: changing it must not
+        change what is stored.
+        """
+        ...
+
+    async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None:
+        """Store the dictionary, replacing what was there, to live for ``ttl`` seconds."""
+        ...
+
+    async def delete(self, session_id: str) -> None:
+        """Remove the session. Removing an absent session does nothing."""
+        ...
+
+    async def exists(self, session_id: str) -> bool:
+        """Tell whether the session is stored and alive. Does not count as an access."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The session was given another id while somebody still worked under the former one.
+
+    Attributes:
+        new_id: The id under which it is stored now.
+    """
+
+    new_id: str
+
+
+@runtime_checkable
+class LoadAndSlide(Protocol):
+    """Capability: read and extend in one step."""
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+        """Return the encoded session and let it live ``ttl`` seconds from now.
+
+        None if it is absent; an absent session is never brought back.
+        """
+        ...
+
+
+@runtime_checkable
+class CreateIfAbsent(Protocol):
+    """Capability: create distinct from update."""
+
+    async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
+        """Store a new session; return False, and change nothing, if the id is taken."""
+        ...
+
+
+@runtime_checkable
+class CompareAndSwap(Protocol):
+    """Capability: replace a session only if it still is what the caller read."""
+
+    async def compare_and_swap(
+        self, session_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Replace ``expected`` by ``value``, atomically; never creates.
+
+        Returns:
+            What is stored now: ``value`` if it was replaced, another writer's bytes if
+            they were not ``expected``, `Moved` if the id was changed meanwhile, None if
+            the session is absent.
+        """
+        ...
+
+
+@runtime_checkable
+class Rename(Protocol):
+    """Capability: give a session another id, and remember the way for a while."""
+
+    async def rename(
+        self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Store ``value`` under ``new_id`` and end ``session_id``, if that still is ``expected``.
+
+        ``new_id`` is fresh and known to nobody yet. The former id answers None everywhere
+        from then on, except that `compare_and_swap`, `rename` and `delete_moved` tell
+        latecomers `Moved` for `FORWARD_SECONDS`.
+
+        Returns:
+            As `CompareAndSwap.compare_and_swap`. Unless it is ``value``, nothing is stored
+            under ``new_id``.
+        """
+        ...
+
+    async def delete_moved(self, session_id: str) -> str | None:
+        """Remove the session, and return the id it was moved to, if it was.
+
+        A logout that races a change of id would end the former id only.
+        """
+        ...
+
+
+# Longer than any request that may still write under a former id.
+FORWARD_SECONDS = 300
