@@ -80,7 +80,7 @@ class SessionCodec:
         if type(value) not in _SCALARS and _TYPE_KEY_BYTES in bytes(fragment):
             try:
                 return self._registry.from_plain(value)
-            except Exception as error:  # noqa: BLE001 - an allowed class may refuse with anything
+            except Exception as error:
                 raise SessionDecodingError(f"a typed value cannot be rebuilt: {error}") from error
         return value
 
@@ -107,10 +107,7 @@ class SessionCodec:
         """Return the stored form of a session, the inverse of `split`."""
         try:
             return _encode(
-                {
-                    name: part if type(part) is Raw else Raw(part)
-                    for name, part in fragments.items()
-                }
+                {name: part if type(part) is Raw else Raw(part) for name, part in fragments.items()}
             )
         except UnicodeEncodeError:
             pairs = (

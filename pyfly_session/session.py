@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -131,12 +131,15 @@ class HttpSession:
             if not _METADATA_TYPES[name](value):
                 raise SessionDecodingError(f"the stored metadata {name} is unusable")
             session._metadata[name] = value
-        session._metadata.setdefault(CREATED_AT, now)
+        if CREATED_AT not in session._metadata:
+            # Written with the next commit, or the absolute lifetime would start anew every time.
+            session._metadata[CREATED_AT] = now
+            session._assigned.add(CREATED_AT)
         return session
 
     @property
     def id(self) -> str:
-        """Unique session identifier, 32 lowercase hex characters unless a client brought another."""
+        """Unique session identifier; those made here are 32 lowercase hex characters."""
         self._accessed = True
         return self._id
 
@@ -369,10 +372,10 @@ def _require_free(name: str) -> None:
 
 
 def _is_timestamp(value: object) -> bool:
-    return type(value) in (int, float) and abs(float(value)) < 1e12  # type: ignore[arg-type]
+    return isinstance(value, (int, float)) and -1e12 < value < 1e12
 
 
-_METADATA_TYPES = {
+_METADATA_TYPES: dict[str, Callable[[Any], bool]] = {
     CREATED_AT: _is_timestamp,
     LAST_ACCESSED: _is_timestamp,
     AUTHENTICATED_AT: _is_timestamp,

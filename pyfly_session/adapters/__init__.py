@@ -1,0 +1,1 @@
+"""Session stores. Import the one you need from its own module."""

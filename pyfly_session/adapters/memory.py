@@ -1,0 +1,212 @@
+"""`InMemorySessionStore`: sessions in this process, for development, tests and one worker."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from pyfly_session import ids
+from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.errors import SessionDecodingError
+from pyfly_session.ports import FORWARD_SECONDS, Moved
+
+_logger = logging.getLogger(__name__)
+# Bounds the pause of one operation; the rest goes with the next ones.
+_SWEEP_AT_ONCE = 256
+
+_Shelf = OrderedDict[str, tuple[bytes, float]]
+
+
+class InMemorySessionStore:
+    """Keeps encoded sessions, with the semantics of the Redis store.
+
+    Shared by any number of tasks, threads and event loops. Nobody but the store holds what
+    is stored: sessions go in and out as copies. Data is lost on restart.
+
+    Sessions are kept on shelves of similar ttl, the least recently used first, so that
+    expired ones and the least recently used one are found without a search.
+
+    Args:
+        max_sessions: The most sessions to keep; when it is reached, the least recently used
+            one is dropped, with one warning. None for no bound.
+        codec: Encodes the sessions; the shared one unless given.
+        clock: Seconds on a scale of its own; only differences count.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_sessions: int | None = None,
+        codec: SessionCodec = DEFAULT_CODEC,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.codec = codec
+        self._max_sessions = max_sessions
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._shelves: dict[int, _Shelf] = {}
+        self._moved: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._warned = False
+
+    async def get(self, session_id: str) -> dict[str, Any] | None:
+        """Return a copy of the session's dictionary, or None if it is absent."""
+        with self._lock:
+            payload = self._find(session_id)
+        if payload is None:
+            return None
+        try:
+            return self.codec.loads(payload)
+        except SessionDecodingError as error:
+            _logger.warning("session %s is unreadable: %s", ids.mask(session_id), error)
+            return None
+
+    async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None:
+        """Store a copy of the dictionary, to live for ``ttl`` seconds.
+
+        Raises:
+            SessionEncodingError: A value cannot be stored; nothing was.
+        """
+        payload = self.codec.dumps(data)
+        with self._lock:
+            self._put(session_id, payload, ttl)
+
+    async def delete(self, session_id: str) -> None:
+        """Remove the session, if it is there."""
+        with self._lock:
+            self._take(session_id)
+
+    async def exists(self, session_id: str) -> bool:
+        """Tell whether the session is stored and alive."""
+        with self._lock:
+            return self._find(session_id) is not None
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+        """Return the encoded session and let it live ``ttl`` seconds from now."""
+        with self._lock:
+            payload = self._find(session_id)
+            if payload is not None:
+                self._put(session_id, payload, ttl)
+            return payload
+
+    async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
+        """Store a new session; False if the id is taken."""
+        with self._lock:
+            if self._find(session_id) is not None:
+                return False
+            self._put(session_id, value, ttl)
+            return True
+
+    async def compare_and_swap(
+        self, session_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
+        with self._lock:
+            current = self._find(session_id)
+            if current is None:
+                return self._forward(session_id)
+            if current != expected:
+                return current
+            self._put(session_id, value, ttl)
+            return value
+
+    async def rename(
+        self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Move the session to ``new_id``; see `pyfly_session.ports.Rename`."""
+        with self._lock:
+            current = self._find(session_id)
+            if current is None:
+                return self._forward(session_id)
+            if current != expected:
+                return current
+            self._put(new_id, value, ttl)
+            self._take(session_id)
+            self._moved[session_id] = (new_id, self._clock() + FORWARD_SECONDS)
+            return value
+
+    async def delete_moved(self, session_id: str) -> str | None:
+        """Remove the session, and return the id it was moved to, if it was."""
+        with self._lock:
+            self._take(session_id)
+            moved = self._forward(session_id)
+            return moved.new_id if moved else None
+
+    def __len__(self) -> int:
+        """Count the stored sessions, expired ones left out."""
+        with self._lock:
+            now = self._clock()
+            return sum(
+                1
+                for shelf in self._shelves.values()
+                for _, deadline in shelf.values()
+                if deadline > now
+            )
+
+    def _find(self, session_id: str) -> bytes | None:
+        self._sweep()
+        for shelf in self._shelves.values():
+            entry = shelf.get(session_id)
+            if entry is not None:
+                return entry[0] if entry[1] > self._clock() else None
+        return None
+
+    def _take(self, session_id: str) -> None:
+        for shelf in self._shelves.values():
+            if shelf.pop(session_id, None) is not None:
+                return
+
+    def _put(self, session_id: str, payload: bytes, ttl: int) -> None:
+        self._take(session_id)
+        self._sweep()
+        self._make_room()
+        shelf = self._shelves.setdefault(_shelf_of(ttl), OrderedDict())
+        shelf[session_id] = (payload, self._clock() + ttl)
+
+    def _forward(self, session_id: str) -> Moved | None:
+        moved = self._moved.get(session_id)
+        return Moved(moved[0]) if moved and moved[1] > self._clock() else None
+
+    def _sweep(self) -> None:
+        """Drop what has expired, front first; looks at no entry that stays but each first."""
+        now = self._clock()
+        budget = _SWEEP_AT_ONCE
+        for key, shelf in list(self._shelves.items()):
+            while shelf and budget:
+                session_id, (_, deadline) = next(iter(shelf.items()))
+                if deadline > now:
+                    break
+                del shelf[session_id]
+                budget -= 1
+            if not shelf:
+                del self._shelves[key]
+        while self._moved and next(iter(self._moved.values()))[1] <= now:
+            self._moved.popitem(last=False)
+
+    def _make_room(self) -> None:
+        if self._max_sessions is None:
+            return
+        if sum(map(len, self._shelves.values())) < self._max_sessions:
+            return
+        # The first of a shelf was used longest ago there; its last use was ttl before its end.
+        oldest = min(
+            (key for key, shelf in self._shelves.items() if shelf),
+            key=lambda key: next(iter(self._shelves[key].values()))[1] - key,
+        )
+        self._shelves[oldest].popitem(last=False)
+        if not self._warned:
+            self._warned = True
+            _logger.warning(
+                "the in-memory session store is full at %d sessions and now drops the least"
+                " recently used; raise pyfly.session.memory.max-sessions or use the redis store",
+                self._max_sessions,
+            )
+
+
+def _shelf_of(ttl: int) -> int:
+    """Round a ttl down to three significant bits: neighbours share a shelf."""
+    shift = max(0, ttl.bit_length() - 3)
+    return ttl >> shift << shift

@@ -1,0 +1,240 @@
+"""`RedisSessionStore`: sessions in Redis 6.2+ or Valkey.
+
+One session is one string key, ``pyfly:session:<id>``, holding one JSON object, with the
+idle time as the key's expiry. Beside it a key ``{pyfly:session:<id>}:moved`` may tell for a
+few minutes under which id a session goes on after a change of id; its hash tag puts it
+into the cluster slot of the session's own key, so that one script reaches both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, TypeVar
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.commands.core import AsyncScript
+from redis.exceptions import RedisError, ResponseError, WatchError
+
+from pyfly_session import ids
+from pyfly_session.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
+from pyfly_session.errors import (
+    SessionDecodingError,
+    SessionStoreError,
+    UnsupportedServerError,
+)
+from pyfly_session.ports import FORWARD_SECONDS, Moved
+
+__all__ = ["KEY_PREFIX", "RedisSessionStore", "allow_session_type"]
+
+KEY_PREFIX = "pyfly:session:"
+
+_logger = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# KEYS: session, its moved key. ARGV: SHA-1 of what the caller read, new value or empty for
+# "end it and remember the way", seconds to live, new id. The digest spares sending the old
+# value; nothing is decoded on the server.
+_SWAP = """
+local current = redis.call('GET', KEYS[1])
+if not current then
+    return {0, redis.call('GET', KEYS[2])}
+end
+if redis.sha1hex(current) ~= ARGV[1] then
+    return {1, current}
+end
+if ARGV[4] == '' then
+    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+else
+    redis.call('DEL', KEYS[1])
+    redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[3])
+end
+return {2}
+"""
+_ABSENT, _CONFLICT = 0, 1
+
+
+class RedisSessionStore:
+    """Sessions in Redis or Valkey, standalone, Sentinel or Cluster.
+
+    The client is the caller's: it is neither configured nor closed here, and belongs to the
+    event loop in which it was first used.
+
+    Args:
+        client: A ``redis.asyncio`` client, with or without ``decode_responses``.
+        key_prefix: What the keys of all sessions begin with.
+        codec: Encodes the sessions; the shared one unless given.
+    """
+
+    def __init__(
+        self,
+        client: Redis | RedisCluster,
+        *,
+        key_prefix: str = KEY_PREFIX,
+        codec: SessionCodec = DEFAULT_CODEC,
+    ) -> None:
+        self.codec = codec
+        self._client: Any = client
+        self._prefix = key_prefix
+        self._swap_script: AsyncScript = self._client.register_script(_SWAP)
+        self._scripting = True
+
+    async def get(self, session_id: str) -> dict[str, Any] | None:
+        """Return the session's dictionary, or None if it is absent or unreadable.
+
+        Raises:
+            SessionStoreError: The backend failed; ``__cause__`` is the driver's error.
+        """
+        payload = await _guarded("get", self._client.get, self._key(session_id))
+        if payload is None:
+            return None
+        try:
+            return self.codec.loads(_bytes(payload))
+        except SessionDecodingError as error:
+            _logger.warning("session %s is unreadable: %s", ids.mask(session_id), error)
+            return None
+
+    async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None:
+        """Store the dictionary, to live for ``ttl`` seconds.
+
+        Raises:
+            SessionEncodingError: A value cannot be stored; nothing was.
+            SessionStoreError: The backend failed.
+        """
+        payload = self.codec.dumps(data)
+        await _guarded("save", self._client.set, self._key(session_id), payload, ex=ttl)
+
+    async def delete(self, session_id: str) -> None:
+        """Remove the session, if it is there."""
+        await _guarded("delete", self._client.delete, self._key(session_id))
+
+    async def exists(self, session_id: str) -> bool:
+        """Tell whether the session is stored and alive; its idle time goes on."""
+        return bool(await _guarded("exists", self._client.exists, self._key(session_id)))
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+        """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
+        payload = await _guarded("load", self._client.getex, self._key(session_id), ex=ttl)
+        return None if payload is None else _bytes(payload)
+
+    async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
+        """Store a new session; False if the id is taken."""
+        key = self._key(session_id)
+        return bool(await _guarded("create", self._client.set, key, value, ex=ttl, nx=True))
+
+    async def compare_and_swap(
+        self, session_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
+        return await self._swap(session_id, expected, value, ttl, "")
+
+    async def rename(
+        self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Move the session to ``new_id``; see `pyfly_session.ports.Rename`.
+
+        The two keys may live on different nodes, so this is two steps: the new record first,
+        the old one last. If the second step fails the user keeps a session.
+        """
+        new_key = self._key(new_id)
+        await _guarded("rename", self._client.set, new_key, value, ex=ttl)
+        found = await self._swap(session_id, expected, value, FORWARD_SECONDS, new_id)
+        if found != value:
+            await _guarded("rename", self._client.delete, new_key)
+        return found
+
+    async def delete_moved(self, session_id: str) -> str | None:
+        """Remove the session, and return the id it was moved to, if it was."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.delete(self._key(session_id))
+        pipeline.get(self._moved_key(session_id))
+        _, moved = await _guarded("delete", pipeline.execute)
+        return None if moved is None else _bytes(moved).decode()
+
+    async def _swap(
+        self, session_id: str, expected: bytes, value: bytes, ttl: int, new_id: str
+    ) -> bytes | Moved | None:
+        keys = [self._key(session_id), self._moved_key(session_id)]
+        if self._scripting:
+            try:
+                return await _guarded("merge", self._scripted, keys, expected, value, ttl, new_id)
+            except SessionStoreError as error:
+                if not _is_unknown_command(error.__cause__):
+                    raise
+                self._scripting = False
+        return await _guarded("merge", self._watched, keys, expected, value, ttl, new_id)
+
+    async def _scripted(
+        self, keys: list[str], expected: bytes, value: bytes, ttl: int, new_id: str
+    ) -> bytes | Moved | None:
+        # SHA-1 tells two versions of one session apart; nobody gains by making them collide.
+        digest = hashlib.sha1(expected, usedforsecurity=False).hexdigest()
+        arguments: list[str | bytes | int] = [digest, b"" if new_id else value, ttl, new_id]
+        code, *found = await self._swap_script(keys=keys, args=arguments)
+        if code == _ABSENT:
+            return _moved(found[0] if found else None)
+        return _bytes(found[0]) if code == _CONFLICT else value
+
+    async def _watched(
+        self, keys: list[str], expected: bytes, value: bytes, ttl: int, new_id: str
+    ) -> bytes | Moved | None:
+        """Do what the script does, on a server without scripting."""
+        key, moved_key = keys
+        async with self._client.pipeline(transaction=True) as pipeline:
+            while True:
+                await pipeline.watch(key)
+                current = await pipeline.get(key)
+                if current is None:
+                    return _moved(await pipeline.get(moved_key))
+                if _bytes(current) != expected:
+                    return _bytes(current)
+                pipeline.multi()
+                if new_id:
+                    pipeline.delete(key)
+                    pipeline.set(moved_key, new_id, ex=ttl)
+                else:
+                    pipeline.set(key, value, ex=ttl)
+                try:
+                    await pipeline.execute()
+                except WatchError:
+                    continue
+                return value
+
+    def _key(self, session_id: str) -> str:
+        return self._prefix + session_id
+
+    def _moved_key(self, session_id: str) -> str:
+        return f"{{{self._prefix}{session_id}}}:moved"
+
+
+async def _guarded(
+    operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Await a driver call and turn its errors into ours, at the adapter's edge."""
+    try:
+        return await call(*args, **kwargs)
+    except (RedisError, OSError) as error:
+        if operation == "load" and _is_unknown_command(error):
+            raise UnsupportedServerError(
+                f"the session store needs Redis 6.2 or newer, or Valkey; this server says: {error}",
+                operation=operation,
+            ) from error
+        raise SessionStoreError(
+            f"the session store failed to {operation}: {type(error).__name__}: {error}",
+            operation=operation,
+        ) from error
+
+
+def _is_unknown_command(error: BaseException | None) -> bool:
+    return isinstance(error, ResponseError) and "unknown command" in str(error).lower()
+
+
+def _moved(new_id: bytes | str | None) -> Moved | None:
+    return None if new_id is None else Moved(_bytes(new_id).decode())
+
+
+def _bytes(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else value
