@@ -231,10 +231,14 @@ class SessionRepository:
 
     async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
         """Await the work; if the caller is cancelled meanwhile, the work goes on without it."""
+        return await asyncio.shield(self.finish_later(work))
+
+    def finish_later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start the work on its own; `drain` waits for it."""
         task = asyncio.ensure_future(work)
         self._finishing.add(task)
         task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        return task
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._finishing.discard(task)

@@ -174,10 +174,29 @@ class HttpSession:
     @property
     def modified(self) -> bool:
         """True if there is something to store: new, rotated, ended, or any attribute changed."""
+        return self._is_new or self._invalidated or self._previous_id is not None or self.pending
+
+    @property
+    def stored(self) -> bool:
+        """True if the store is known to have an entry of this session, under whatever id."""
+        return self._stored_id is not None
+
+    @property
+    def rotated(self) -> bool:
+        """True if the store still has the entry under a former id."""
+        return self._stored_id is not None and self._stored_id != self._id
+
+    @property
+    def accessed(self) -> bool:
+        """True if anybody looked at the session, so that the response depends on it."""
+        return self._accessed
+
+    @property
+    def pending(self) -> bool:
+        """True if something was done to the session since its last commit."""
         return (
-            self._is_new
-            or self._invalidated
-            or self._previous_id is not None
+            (self._invalidated and self.stored)
+            or self.rotated
             or bool(self._assigned)
             or any(self._changed_in_place(name) for name in self._watched)
         )
@@ -220,13 +239,26 @@ class HttpSession:
         """Remove an attribute; nothing happens if there is none."""
         self._require_writable()
         _require_free(name)
-        if name in self._live or (name in self._baseline and name not in self._assigned):
+        if self.has_attribute(name):
             self._live.pop(name, None)
             self._assigned.add(name)
 
     def get_attribute_names(self) -> list[str]:
         """List the attributes; names with a leading underscore count as internal."""
         return [name for name in self._names() if not name.startswith("_")]
+
+    def attribute_names(self) -> list[str]:
+        """List the attributes, names with a leading underscore included."""
+        return list(self._names())
+
+    def has_attribute(self, name: object) -> bool:
+        """Tell whether there is such an attribute, be it None."""
+        self._require_valid()
+        return name in self._live or (name in self._baseline and name not in self._assigned)
+
+    def mark_accessed(self) -> None:
+        """Take note that the response depends on the session."""
+        self._accessed = True
 
     def clear(self) -> None:
         """Remove every attribute, internal ones of other libraries included; keep the session."""

@@ -1,0 +1,60 @@
+"""Rules of the properties that no type expresses: values that exclude each other, odd URLs.
+
+Source: draft-ietf-httpbis-rfc6265bis, sections 4.1.3 (prefixes) and 5.7 (SameSite=None).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pyfly_session._masking import mask_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pyfly_session.properties import SessionProperties
+
+
+def conflicts(properties: SessionProperties, prefix: str) -> Iterator[tuple[str, object, str]]:
+    """Yield the problems of bound properties: key below ``prefix``, value, rest of the sentence.
+
+    Values are masked where they may hold a password.
+    """
+    cookie, name = properties.cookie, properties.cookie_name
+    secure = f"{prefix}.cookie.secure: true"
+    if cookie.same_site == "none" and not cookie.secure:
+        problem = f"none needs {secure}, else browsers refuse the cookie; or choose lax or strict"
+        yield "cookie.same-site", "none", problem
+    if cookie.partitioned and not cookie.secure:
+        yield "cookie.partitioned", True, f"true needs {secure}, else browsers refuse the cookie"
+    # Browsers compare the prefixes without regard to case.
+    host_only = name.lower().startswith("__host-")
+    if (host_only or name.lower().startswith("__secure-")) and not cookie.secure:
+        yield "cookie-name", name, f"{name} needs {secure}; or choose a name without that prefix"
+    if host_only and cookie.path != "/":
+        problem = f"{name} needs {prefix}.cookie.path: /, got {cookie.path}"
+        yield "cookie-name", name, f"{problem}; for another path use the prefix __Secure-"
+    if host_only and cookie.domain is not None:
+        problem = f"{name} allows no {prefix}.cookie.domain, got {cookie.domain}"
+        yield "cookie-name", name, f"{problem}; to share the cookie use the prefix __Secure-"
+    url = properties.redis.url
+    if unusable := _url_problem(url):
+        yield "redis.url", mask_url(url), unusable
+
+
+def _url_problem(url: str) -> str | None:
+    """Find what the driver would report too late, or not at all, or with the password."""
+    shown = mask_url(url)
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return (
+            f"has no valid host and port, got {shown};"
+            " percent-encode special characters in the password, such as / ? # [ ]"
+        )
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not (database.isascii() and database.isdigit()):
+        return f"must end in the number of a database, such as /0, got {shown}"
+    return None

@@ -1,0 +1,26 @@
+"""Sessions over HTTP and WebSocket: filters, their chain and the session cookie."""
+
+from pyfly_session.web.chain import SentResponse, WebFilterChainMiddleware
+from pyfly_session.web.cookies import SessionCookie
+from pyfly_session.web.filters import (
+    HIGHEST_PRECEDENCE,
+    CallNext,
+    OncePerRequestFilter,
+    WebFilter,
+    before_head,
+)
+from pyfly_session.web.mapping import SessionMapping
+from pyfly_session.web.session_filter import SessionFilter
+
+__all__ = [
+    "SessionFilter",
+    "SessionCookie",
+    "SessionMapping",
+    "WebFilterChainMiddleware",
+    "OncePerRequestFilter",
+    "WebFilter",
+    "CallNext",
+    "SentResponse",
+    "before_head",
+    "HIGHEST_PRECEDENCE",
+]

@@ -1,0 +1,187 @@
+"""`WebFilterChainMiddleware`: one pure ASGI middleware that runs sorted web filters.
+
+Nothing is buffered and no task is started. ``send`` is wrapped once a request, so that
+hooks see the head of the response just before it leaves; by the time `call_next` returns to
+a filter, the response has been sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from pyfly_session.web.filters import CHAIN, HeadHook, WebFilter
+
+_APPLIED = "pyfly_session.applied_filters"
+_HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+FilterSource = Sequence[WebFilter] | Callable[[], Sequence[WebFilter]]
+Lifecycle = Callable[[], Awaitable[None]]
+
+
+class WebFilterChainMiddleware:
+    """Runs web filters around an ASGI application, for ``http`` and ``websocket``.
+
+    Args:
+        app: The application.
+        filters: The filters in any order, or a function that returns them, asked once a
+            request: what it returns may change from one request to the next.
+        on_shutdown: Awaited when the application's lifespan ends.
+    """
+
+    def __init__(
+        self, app: ASGIApp, filters: FilterSource = (), *, on_shutdown: Sequence[Lifecycle] = ()
+    ) -> None:
+        self.app = app
+        self._source = filters if callable(filters) else None
+        self._given: Sequence[WebFilter] = () if callable(filters) else tuple(filters)
+        self._sorted = _in_order(self._given)
+        self._on_shutdown = tuple(on_shutdown)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection, or pass the application's lifespan through."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, partial(self._lifespan_send, send))
+            return
+        filters = self._filters()
+        if not filters or scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        passage = _Passage(self.app, filters, scope, receive, send)
+        request = (
+            Request(scope, receive, passage.send)
+            if scope["type"] == "http"
+            else WebSocket(scope, receive, passage.send)
+        )
+        await passage.proceed(0, request)
+
+    def _filters(self) -> Sequence[WebFilter]:
+        if self._source is not None:
+            given = self._source()
+            if given != self._given:
+                self._given, self._sorted = given, _in_order(given)
+        return self._sorted
+
+    async def _lifespan_send(self, send: Send, message: Message) -> None:
+        if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+            for close in self._on_shutdown:
+                await close()
+        await send(message)
+
+
+class SentResponse:
+    """What `call_next` returns in this chain: the head of a response that has been sent.
+
+    Attributes:
+        status_code: The HTTP status, 101 for an accepted WebSocket, None if nothing was sent.
+    """
+
+    __slots__ = ("_head", "status_code")
+
+    def __init__(self) -> None:
+        self._head: Message | None = None
+        self.status_code: int | None = None
+
+    def note(self, head: Message) -> None:
+        """Take note of the head that is being sent."""
+        self._head = head
+        self.status_code = head.get("status", 101)
+
+    @property
+    def headers(self) -> Headers:
+        """The headers that were sent, read-only."""
+        return Headers(raw=list(self._head["headers"]) if self._head else [])
+
+    def set_cookie(self, *args: object, **kwargs: object) -> NoReturn:
+        """Refuse: the head has left."""
+        raise RuntimeError(
+            "the response's head has been sent; to change it, register a hook with"
+            " pyfly_session.web.before_head before call_next"
+        )
+
+    delete_cookie = set_cookie
+
+
+class _Passage:
+    """The way of one request through the filters to the application."""
+
+    __slots__ = (
+        "_app",
+        "_filters",
+        "_hooks",
+        "_receive",
+        "_response",
+        "_scope",
+        "_send",
+        "is_http",
+    )
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        filters: Sequence[WebFilter],
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        self._app = app
+        self._filters = filters
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._hooks: list[HeadHook] = []
+        self._response = SentResponse()
+        self.is_http = scope["type"] == "http"
+        scope[CHAIN] = self
+
+    async def proceed(self, position: int, request: Any) -> Any:
+        """Run the filters from this position on, then the application."""
+        applied = self._scope.setdefault(_APPLIED, set())
+        for index in range(position, len(self._filters)):
+            web_filter = self._filters[index]
+            if id(web_filter) in applied or web_filter.should_not_filter(request):
+                continue
+            applied.add(id(web_filter))
+            response = await web_filter.do_filter(request, partial(self.proceed, index + 1))
+            return await self._sent(response, web_filter)
+        await self._app(request.scope, getattr(request, "receive", self._receive), self.send)
+        return self._response
+
+    def before_head(self, hook: HeadHook) -> None:
+        """Have the hook called with the head of the response."""
+        self._hooks.append(hook)
+
+    async def respond(self, response: ASGIApp) -> None:
+        """Send a response at once, through the hooks."""
+        await response(self._scope, self._receive, self.send)
+
+    async def send(self, message: Message) -> None:
+        """Pass a message on; a head goes through the hooks first."""
+        if message["type"] in _HEADS:
+            message["headers"] = list(message.get("headers") or ())
+            # A hook may register no other; inner filters came last and run first.
+            for hook in reversed(self._hooks):
+                await hook(message)
+            self._response.note(message)
+        await self._send(message)
+
+    async def _sent(self, response: Any, web_filter: WebFilter) -> SentResponse:
+        """Send what a filter answered by itself; pass on what has been sent already."""
+        if response is not self._response:
+            if not callable(response):
+                raise TypeError(
+                    f"{type(web_filter).__name__}.do_filter returned {response!r}; return what"
+                    " call_next returned, or a response of your own"
+                )
+            await self.respond(response)
+        return self._response
+
+
+def _in_order(filters: Sequence[WebFilter]) -> Sequence[WebFilter]:
+    return sorted(filters, key=lambda each: getattr(each, "__pyfly_order__", 0))

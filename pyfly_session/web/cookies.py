@@ -1,0 +1,113 @@
+"""The session cookie: what the browser sent, and the header that sets or removes it.
+
+Source: RFC 6265bis, sections 4.1 (syntax, name prefixes) and 5.7 (what a deletion must match).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pyfly_session import ids
+from pyfly_session.properties import bind_properties
+
+# A browser sends one cookie of a name for each path and domain that set it, so few are
+# honest; each costs a look into the store.
+_MAX_CANDIDATES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class SessionCookie:
+    """How the session cookie is named and bounded. HttpOnly always.
+
+    Attributes:
+        name: Name of the cookie; the prefixes ``__Host-`` and ``__Secure-`` are checked.
+        secure: Sent over HTTPS only.
+        path: Path below which it is sent.
+        domain: Domain it is sent to, with subdomains; None for this host alone.
+        same_site: What requests from other sites carry it.
+        partitioned: Kept apart for each top-level site.
+
+    Raises:
+        ConfigurationError: The attributes contradict each other.
+    """
+
+    name: str = "PYFLY_SESSION"
+    secure: bool = False
+    path: str = "/"
+    domain: str | None = None
+    same_site: Literal["lax", "strict", "none"] = "lax"
+    partitioned: bool = False
+
+    def __post_init__(self) -> None:
+        # The same rules as for the properties, told in their names.
+        cookie = {
+            "secure": self.secure,
+            "path": self.path,
+            "domain": self.domain,
+            "same-site": self.same_site,
+            "partitioned": self.partitioned,
+        }
+        bind_properties({"pyfly": {"session": {"cookie-name": self.name, "cookie": cookie}}})
+
+    def candidates(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+        """Return the acceptable ids among the request's cookies of this name, in their order.
+
+        What could not be an id never gets to a store.
+        """
+        wanted = self.name.encode("latin-1")
+        found: list[str] = []
+        for header, value in headers:
+            if header == b"cookie" and wanted in value:
+                for pair in value.split(b";"):
+                    name, _, content = pair.partition(b"=")
+                    if name.strip() == wanted:
+                        self._consider(content.strip().strip(b'"').decode("latin-1"), found)
+        return found
+
+    def candidates_of(self, cookies: Mapping[str, Any]) -> list[str]:
+        """Return the acceptable id of a parsed cookie mapping, as a list of one or none."""
+        found: list[str] = []
+        value = cookies.get(self.name)
+        if isinstance(value, str):
+            self._consider(value, found)
+        return found
+
+    @staticmethod
+    def _consider(value: str, found: list[str]) -> None:
+        if len(found) < _MAX_CANDIDATES and value not in found and ids.is_acceptable(value):
+            found.append(value)
+
+    def issue(self, session_id: str, max_age: int) -> bytes:
+        """Return the ``Set-Cookie`` value that gives the browser this id, for seconds."""
+        return f"{self.name}={session_id}; HttpOnly; Max-Age={max_age}{self._tail}".encode()
+
+    def expire(self) -> bytes:
+        """Return the ``Set-Cookie`` value that removes the cookie from the browser."""
+        epoch = "Thu, 01 Jan 1970 00:00:00 GMT"
+        return f'{self.name}=""; expires={epoch}; HttpOnly; Max-Age=0{self._tail}'.encode()
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Keyword arguments for the ``set_cookie`` and ``delete_cookie`` of a response."""
+        arguments: dict[str, Any] = {
+            "path": self.path,
+            "domain": self.domain,
+            "secure": self.secure,
+            "httponly": True,
+            "samesite": self.same_site,
+        }
+        # Starlette before Python 3.14 refuses the argument even where it is False.
+        return arguments | ({"partitioned": True} if self.partitioned else {})
+
+    @property
+    def _tail(self) -> str:
+        parts = [f"; Path={self.path}", f"; SameSite={self.same_site}"]
+        if self.domain:
+            parts.append(f"; Domain={self.domain}")
+        if self.secure:
+            parts.append("; Secure")
+        if self.partitioned:
+            parts.append("; Partitioned")
+        return "".join(parts)

@@ -1,0 +1,160 @@
+"""One request's session between its attachment and its last commit."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from starlette.types import Message
+
+from pyfly_session.errors import SessionError, SessionStoreError
+from pyfly_session.repository import Outcome, SessionRepository
+from pyfly_session.session import HttpSession
+from pyfly_session.web.cookies import SessionCookie
+
+_logger = logging.getLogger(__name__)
+_LIVE = frozenset({Outcome.UNTOUCHED, Outcome.STORED})
+_OVER = frozenset({Outcome.GONE, Outcome.MOVED, Outcome.ENDED})
+
+
+class Exchange:
+    """Commits one request's session and writes what follows from it onto the response.
+
+    Args:
+        session: The session, as it was attached to the request.
+        repository: Commits it.
+        cookie: Tells the browser its id.
+        create: Store a new session although nothing was written to it.
+
+    Attributes:
+        failure: The store's error that keeps the response from being sent, or None.
+        head_sent: The head of the response, with the cookie, has left.
+    """
+
+    __slots__ = (
+        "_cookie",
+        "_create",
+        "_had_entry",
+        "_outcome",
+        "_repository",
+        "failure",
+        "head_sent",
+        "session",
+    )
+
+    def __init__(
+        self,
+        session: HttpSession,
+        *,
+        repository: SessionRepository,
+        cookie: SessionCookie,
+        create: bool,
+    ) -> None:
+        self.session = session
+        self.failure: SessionStoreError | None = None
+        self.head_sent = False
+        self._repository = repository
+        self._cookie = cookie
+        self._create = create
+        self._had_entry = session.stored
+        self._outcome: Outcome | None = None
+
+    async def before_head(self, head: Message) -> None:
+        """Commit, then write the cookie and the cache headers onto the head.
+
+        A store's failure stops the head, unless the response is an error already.
+        """
+        failed_anyway = head.get("status", 101) >= 500
+        if self.failure is None:
+            try:
+                await self.commit()
+            except SessionStoreError as error:
+                self.failure = error
+                _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
+        if self.failure is not None and not failed_anyway:
+            raise self.failure
+        self.head_sent = True
+        self._seal()
+        if self.failure is None:
+            self._write_headers(head["headers"])
+
+    async def commit(self) -> None:
+        """Commit the session; once it has ended, there is nothing more to do."""
+        if self._outcome not in _OVER:
+            self._outcome = await self._repository.commit(self.session, create=self._create)
+
+    async def commit_late(self) -> None:
+        """Save what changed after the head had left."""
+        if self.session.pending:
+            await self.commit()
+
+    async def commit_quietly(self) -> None:
+        """Commit while an error of the application is on its way, which nothing may mask."""
+        if not (self.session.stored or self.head_sent):
+            return  # Nobody would ever learn the id of a session that is new.
+        try:
+            await self.commit_late()
+        except SessionError:
+            _logger.exception("the session could not be saved after an error of the application")
+
+    def abandon(self) -> None:
+        """Finish without the request, which was cancelled.
+
+        A change of id that the browser will never hear of is dropped, with all that was
+        written under the new id; the former one stays as it was.
+        """
+        if self.head_sent or not self.session.rotated:
+            self._repository.finish_later(self.commit_quietly())
+
+    def set_cookie_on(self, response: Any) -> None:
+        """Write cookie and cache headers onto a response object that was not sent yet."""
+        cookie = self._cookie
+        raw = getattr(response, "raw_headers", None)
+        if isinstance(raw, list):
+            self._write_headers(raw)
+        elif self._outcome in _LIVE:
+            response.set_cookie(
+                key=cookie.name,
+                value=self.session._id,
+                max_age=self._repository.seconds_to_live(self.session),
+                **cookie.attributes,
+            )
+        elif self._outcome is Outcome.ENDED:
+            response.delete_cookie(key=cookie.name, **cookie.attributes)
+
+    def _seal(self) -> None:
+        sent = "the head of the response has been sent, and the cookie with it"
+        self.session.seal(
+            writes=None
+            if self.session.stored
+            else f"{sent}; a new session must be written to before that",
+            rotation=f"{sent}; rotate_id() must be called before that",
+        )
+
+    def _write_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
+        value = None
+        if self._outcome in _LIVE:
+            max_age = self._repository.seconds_to_live(self.session)
+            value = self._cookie.issue(self.session._id, max_age)
+        elif self._outcome is Outcome.ENDED and self._had_entry:
+            value = self._cookie.expire()
+        if value is None and not self.session.accessed:
+            return
+        names = {name.lower() for name, _ in headers}
+        if value is not None:
+            headers.append((b"set-cookie", value))
+            if b"cache-control" not in names:
+                headers.append((b"cache-control", b"no-store"))
+        _vary_on_cookie(headers, names)
+
+
+def _vary_on_cookie(headers: list[tuple[bytes, bytes]], names: set[bytes]) -> None:
+    """Tell caches that the response depends on the cookie."""
+    if b"vary" in names:
+        for index, (name, value) in enumerate(headers):
+            if name.lower() == b"vary":
+                listed = {each.strip().lower() for each in value.split(b",")}
+                if not listed & {b"cookie", b"*"}:
+                    headers[index] = (name, value + b", Cookie")
+                return
+    headers.append((b"vary", b"Cookie"))

@@ -1,0 +1,114 @@
+"""Web filters: their order, the once-per-request base class, and hooks on the response head."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from fnmatch import translate
+from functools import lru_cache
+from typing import Any, Protocol
+
+from starlette.types import ASGIApp, Message
+
+HIGHEST_PRECEDENCE = -(2**31)
+"""The smallest order: such a filter is the outermost. Spring's ``Ordered.HIGHEST_PRECEDENCE``."""
+
+CallNext = Callable[[Any], Awaitable[Any]]
+"""Runs the rest of the chain for a request and returns its response."""
+
+HeadHook = Callable[[Message], Awaitable[None]]
+"""Sees the head of a response, and may change it, just before it leaves."""
+
+CHAIN = "pyfly_session.chain"
+"""Where the scope of a request keeps its `ChainPassage`."""
+
+
+class WebFilter(Protocol):
+    """What `pyfly_session.web.WebFilterChainMiddleware` runs.
+
+    The order is the class attribute ``__pyfly_order__``, 0 if there is none: the filter with
+    the smallest order is the outermost.
+    """
+
+    def should_not_filter(self, request: Any) -> bool:
+        """Tell whether this request passes the filter by."""
+        ...
+
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+        """Handle the request, usually around ``await call_next(request)``; return the response."""
+        ...
+
+
+class OncePerRequestFilter:
+    """Base of filters that apply by path. A chain runs each at most once for a request.
+
+    Attributes:
+        url_patterns: Glob patterns of the paths the filter applies to; empty means all.
+        exclude_patterns: Glob patterns of paths it leaves alone; they win over the others.
+            ``*`` matches slashes too: ``/static/*`` covers everything below.
+    """
+
+    __pyfly_order__: int = 0
+
+    url_patterns: Iterable[str] = ()
+    exclude_patterns: Iterable[str] = ()
+
+    def should_not_filter(self, request: Any) -> bool:
+        """Tell whether the patterns leave this request's path alone."""
+        if not (self.url_patterns or self.exclude_patterns):
+            return False
+        path: str = request.url.path
+        if self.url_patterns and not _matches(path, self.url_patterns):
+            return True
+        return _matches(path, self.exclude_patterns)
+
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+        """Handle the request; a subclass says how."""
+        raise NotImplementedError(f"{type(self).__name__} must define do_filter")
+
+
+class ChainPassage(Protocol):
+    """What our chain offers to the filters that one request passes."""
+
+    is_http: bool
+
+    def before_head(self, hook: HeadHook) -> None:
+        """Have the hook called with the head of the response, just before it leaves.
+
+        The message is ``http.response.start`` or ``websocket.accept``; its ``headers`` are a
+        list that the hook may append to. Hooks of inner filters run first. A hook that raises
+        stops the head.
+        """
+        ...
+
+    async def respond(self, response: ASGIApp) -> None:
+        """Send a response at once, through the hooks."""
+        ...
+
+
+def chain_of(request: Any) -> ChainPassage | None:
+    """Return our chain's side of a request, or None if the request comes through another."""
+    scope = getattr(request, "scope", None)
+    return scope.get(CHAIN) if isinstance(scope, dict) else None
+
+
+def before_head(request: Any, hook: HeadHook) -> bool:
+    """Register a hook on the head of the response; see `ChainPassage.before_head`.
+
+    Returns:
+        False if the request does not come through our chain, and no hook can be called.
+    """
+    chain = chain_of(request)
+    if chain is None:
+        return False
+    chain.before_head(hook)
+    return True
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    return any(_compiled(pattern).match(path) for pattern in patterns)
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(translate(pattern))

@@ -1,0 +1,188 @@
+"""`SessionFilter`: puts the session on the request and commits it with the response."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocketClose
+
+from pyfly_session.errors import SessionError, SessionStoreError
+from pyfly_session.ports import SessionStore
+from pyfly_session.properties import bind_properties
+from pyfly_session.repository import SessionRepository
+from pyfly_session.session import HttpSession
+from pyfly_session.web.cookies import SessionCookie
+from pyfly_session.web.exchange import Exchange
+from pyfly_session.web.filters import (
+    HIGHEST_PRECEDENCE,
+    CallNext,
+    ChainPassage,
+    OncePerRequestFilter,
+    chain_of,
+)
+from pyfly_session.web.mapping import SessionMapping
+
+_logger = logging.getLogger(__name__)
+
+CreationPolicy = Literal["always", "if-required", "never"]
+_RETRY_AFTER_SECONDS = "5"
+
+
+class SessionFilter(OncePerRequestFilter):
+    """Loads the session of a request, attaches it, and commits it before the head leaves.
+
+    Shared by all requests. Runs in `pyfly_session.web.WebFilterChainMiddleware`, and in any
+    other chain that calls ``do_filter(request, call_next)``; there the commit comes after
+    ``call_next``, with ``response.set_cookie`` and ``delete_cookie``.
+
+    Args:
+        store: Where the sessions are.
+        cookie_name: Name of the session cookie.
+        ttl: Idle time in seconds; also the cookie's ``Max-Age``, which slides with every
+            request.
+        secure: Mark the cookie ``Secure``.
+        cookie: Every attribute of the cookie; then ``cookie_name`` and ``secure`` are not used.
+        creation: Whether a visitor without a session gets one: always, if something is
+            written to it, or never.
+        max_lifetime: Seconds after its creation when a session ends at the latest, or None.
+        exclude_patterns: Glob patterns of paths without a session.
+        clock: Unix time in seconds.
+
+    Raises:
+        StoreContractError: The store does not keep the contract.
+        ConfigurationError: The ttl or the cookie's attributes are not allowed.
+    """
+
+    __pyfly_order__ = HIGHEST_PRECEDENCE + 150
+
+    def __init__(
+        self,
+        store: SessionStore,
+        cookie_name: str = "PYFLY_SESSION",
+        ttl: int = 1800,
+        secure: bool = False,  # noqa: FBT001, FBT002 - the contract's signature
+        *,
+        cookie: SessionCookie | None = None,
+        creation: CreationPolicy = "always",
+        max_lifetime: int | None = None,
+        exclude_patterns: Iterable[str] = (),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        checked = {"ttl": ttl, "creation": creation, "max-lifetime": max_lifetime}
+        bind_properties({"pyfly": {"session": checked}})
+        self.repository = SessionRepository(store, ttl=ttl, max_lifetime=max_lifetime, clock=clock)
+        self.cookie = cookie or SessionCookie(name=cookie_name, secure=secure)
+        self.creation = creation
+        self.exclude_patterns = tuple(exclude_patterns)
+
+    @property
+    def store(self) -> SessionStore:
+        """The store that the sessions are in."""
+        return self.repository.store
+
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+        """Attach the session, run the rest of the chain, and commit."""
+        try:
+            session = await self._find(request)
+        except SessionStoreError as error:
+            return _unavailable(request, error)
+        exchange = Exchange(
+            session,
+            repository=self.repository,
+            cookie=self.cookie,
+            create=self.creation == "always",
+        )
+        _attach(request, session)
+        chain = chain_of(request)
+        if chain is not None:
+            chain.before_head(exchange.before_head)
+        try:
+            response = await call_next(request)
+            return await self._conclude(request, exchange, response, chain)
+        except asyncio.CancelledError:
+            exchange.abandon()
+            raise
+        except Exception as error:
+            if exchange.failure is not None and not exchange.head_sent:
+                return _unavailable(request, exchange.failure)
+            await self._honour(exchange, chain, error)
+            raise
+
+    async def _find(self, request: Any) -> HttpSession:
+        scope = getattr(request, "scope", None)
+        if isinstance(scope, dict):
+            candidates = self.cookie.candidates(scope.get("headers", ()))
+        else:
+            candidates = self.cookie.candidates_of(getattr(request, "cookies", {}))
+        for candidate in candidates:
+            session = await self.repository.load(candidate)
+            if session is not None:
+                return session
+        session = self.repository.create()
+        if self.creation == "never":
+            session.seal(
+                writes="there is no session, and pyfly.session.creation is 'never': nothing can be"
+                " stored for this visitor; allow it with 'if-required' or 'always'"
+            )
+        return session
+
+    async def _conclude(
+        self, request: Any, exchange: Exchange, response: Any, chain: ChainPassage | None
+    ) -> Any:
+        """Commit after the response: what changed late, or, in a foreign chain, everything."""
+        if exchange.head_sent:
+            await exchange.commit_late()
+            return response
+        try:
+            if exchange.failure is not None:
+                # The application swallowed the error that stopped its response.
+                raise exchange.failure
+            await exchange.commit()
+        except SessionStoreError as error:
+            return _unavailable(request, error)
+        if chain is None:
+            exchange.set_cookie_on(response)
+        return response
+
+    async def _honour(
+        self, exchange: Exchange, chain: ChainPassage | None, error: Exception
+    ) -> None:
+        """Commit what was done to the session before an unhandled error of the application."""
+        if exchange.head_sent or not exchange.session.rotated:
+            await exchange.commit_quietly()
+        elif chain is not None and chain.is_http:
+            # The browser must learn the new id, and whoever handles errors outside of the
+            # filters sends a response that we do not see.
+            try:
+                await chain.respond(PlainTextResponse("Internal Server Error", status_code=500))
+            except SessionError:
+                _logger.exception("the session could not be saved after %r", error)
+        # Else no response can carry the new id: the former one stays, as if the request had
+        # not been, without what was written under the new one.
+
+
+def _attach(request: Any, session: HttpSession) -> None:
+    request.state.session = session
+    scope = getattr(request, "scope", None)
+    if isinstance(scope, dict):
+        scope["session"] = SessionMapping(session)
+
+
+def _unavailable(request: Any, error: SessionStoreError) -> Any:
+    """Return what tells the client, honestly, that the store failed."""
+    _logger.error("a request gets the answer 503: %s", error)
+    scope = getattr(request, "scope", None) or {}
+    if scope.get("type") == "websocket" and "websocket.http.response" not in (
+        scope.get("extensions") or {}
+    ):
+        return WebSocketClose(code=1013, reason="session store unavailable")
+    return PlainTextResponse(
+        "The session store is unavailable. Please try again in a moment.\n",
+        status_code=503,
+        headers={"Retry-After": _RETRY_AFTER_SECONDS, "Cache-Control": "no-store"},
+    )
