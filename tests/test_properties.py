@@ -1,0 +1,359 @@
+"""Binding and validation of the properties."""
+
+import copy
+import math
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Meta
+
+from pyfly_session._binding import bind
+from pyfly_session._fields import Properties, allowed, layout, leaves, type_name
+from pyfly_session.errors import ConfigurationError
+from pyfly_session.properties import (
+    CookieProperties,
+    RedisProperties,
+    SessionProperties,
+    bind_properties,
+)
+
+PASSWORD = "s3cr3t"
+
+
+def bound(**session: Any) -> SessionProperties:
+    return bind_properties({"pyfly": {"session": _kebab(session)}})
+
+
+def refusal(**session: Any) -> ConfigurationError:
+    with pytest.raises(ConfigurationError) as caught:
+        bound(**session)
+    return caught.value
+
+
+def _kebab(section: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key.replace("_", "-"): _kebab(value) if isinstance(value, dict) else value
+        for key, value in section.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "tree", [{}, {"pyfly": None}, {"pyfly": {}}, {"pyfly": {"session": None}}, {"app": 1}]
+)
+def test_missing_section_gives_the_defaults(tree: dict[str, Any]) -> None:
+    assert bind_properties(tree) == SessionProperties()
+
+
+def test_defaults_are_the_documented_ones() -> None:
+    properties = SessionProperties()
+    assert properties.enabled is None
+    assert (properties.store, properties.fail_fast) == ("memory", False)
+    assert (properties.cookie_name, properties.ttl) == ("PYFLY_SESSION", 1800)
+    assert properties.max_lifetime is None
+    assert (properties.creation, properties.exclude_patterns) == ("always", ())
+    cookie = properties.cookie
+    assert (cookie.secure, cookie.path, cookie.domain) == (False, "/", None)
+    assert (cookie.same_site, cookie.partitioned) == ("lax", False)
+    redis = properties.redis
+    assert (redis.url, redis.key_prefix) == ("redis://localhost:6379/0", "pyfly:session:")
+    assert (redis.connect_timeout, redis.timeout, redis.pool_timeout) == (2.0, 2.0, 2.0)
+    assert (redis.max_connections, redis.retries) == (50, 1)
+    assert properties.memory.max_sessions == 100_000
+
+
+def test_null_stands_for_the_default() -> None:
+    assert bound(ttl=None, cookie=None, redis={"url": None}, enabled=None) == SessionProperties()
+
+
+def test_empty_text_takes_away_an_optional_value() -> None:
+    properties = bound(
+        enabled=" ", max_lifetime="", cookie={"domain": ""}, memory={"max_sessions": ""}
+    )
+    assert properties.enabled is None
+    assert properties.max_lifetime is None
+    assert properties.cookie.domain is None
+    assert properties.memory.max_sessions is None
+
+
+@pytest.mark.parametrize("word", ["true", "Yes", " ON ", "1", 1, True])
+def test_words_for_true(word: object) -> None:
+    assert bound(enabled=word).enabled is True
+
+
+@pytest.mark.parametrize("word", ["FALSE", "no", "Off", "0", 0, False])
+def test_words_for_false(word: object) -> None:
+    assert bound(enabled=word).enabled is False
+
+
+@pytest.mark.parametrize("word", ["maybe", 2, 1.5, [], "", 10**500])
+def test_other_words_are_no_booleans(word: object) -> None:
+    error = refusal(fail_fast=word)
+    assert str(error).startswith(
+        "pyfly.session.fail-fast must be true or false (or yes/no, on/off, 1/0), got "
+    )
+
+
+def test_texts_become_numbers_and_lists() -> None:
+    properties = bound(
+        ttl=" 60 ", redis={"timeout": "0.5", "pool_timeout": 3}, exclude_patterns="/a, *.css,"
+    )
+    assert properties.ttl == 60
+    assert (properties.redis.timeout, properties.redis.pool_timeout) == (0.5, 3.0)
+    assert properties.exclude_patterns == ("/a", "*.css")
+    assert bound(exclude_patterns=["/a"]).exclude_patterns == ("/a",)
+    assert bound(exclude_patterns="").exclude_patterns == ()
+
+
+@pytest.mark.parametrize("word", ["if-required", "IF_REQUIRED", " If-Required "])
+def test_choices_are_read_without_regard_to_case(word: str) -> None:
+    assert bound(creation=word).creation == "if-required"
+
+
+def test_store_is_kept_as_written_and_compared_in_lower_case() -> None:
+    properties = bound(store=" Redis ")
+    assert properties.store == " Redis "
+    assert properties.store_kind == "redis"
+
+
+@pytest.mark.parametrize(
+    ("session", "message"),
+    [
+        ({"ttl": 0}, "ttl must be at least 1 second, got 0"),
+        ({"ttl": "-5"}, "ttl must be at least 1 second, got -5"),
+        ({"ttl": 2**31}, "ttl must be at most 2147483647 seconds, got 2147483648"),
+        (
+            {"ttl": True},
+            "ttl must be a whole number of seconds, at least 1 and at most 2147483647, got true",
+        ),
+        (
+            {"max_lifetime": 1.5},
+            "max-lifetime must be a whole number of seconds, at least 1 and at most 2147483647,"
+            " got 1.5",
+        ),
+        ({"ttl": 10**500}, "ttl must be at most 2147483647 seconds, got a number of more than 80"),
+        ({"store": 5}, "store must be memory or redis, in any case, got 5"),
+        ({"cookie_name": "a b"}, "cookie-name must be a cookie name: letters, digits and"),
+        ({"cookie_name": "a\n"}, "cookie-name must be a cookie name: letters, digits and"),
+        ({"cookie_name": ""}, "cookie-name must be a cookie name: letters, digits and"),
+        ({"creation": "often"}, "creation must be one of always, if-required, never, got 'often'"),
+        (
+            {"exclude_patterns": ["/a", "b"]},
+            "exclude-patterns must be a list of path patterns, each starting with / or *, got 'b'",
+        ),
+        ({"exclude_patterns": 5}, "exclude-patterns must be a list of path patterns, each start"),
+        ({"exclude_patterns": {}}, "exclude-patterns must be a list of path patterns, each start"),
+        ({"cookie": {"path": "x"}}, "cookie.path must be a path that starts with / and holds no"),
+        ({"cookie": {"path": "/;x"}}, "cookie.path must be a path that starts with / and holds no"),
+        ({"cookie": {"domain": "http://x"}}, "cookie.domain must be a domain name without scheme"),
+        ({"cookie": {"same_site": "x"}}, "cookie.same-site must be one of lax, none, strict, got"),
+        ({"redis": {"timeout": 0}}, "redis.timeout must be more than 0 seconds, got 0"),
+        ({"redis": {"timeout": "1e99"}}, "redis.timeout must be at most 3600 seconds, got 1e+99"),
+        ({"redis": {"timeout": math.nan}}, "redis.timeout must be a number of seconds, more than"),
+        ({"redis": {"timeout": "soon"}}, "redis.timeout must be a number of seconds, more than 0"),
+        ({"redis": {"max_connections": 0}}, "redis.max-connections must be at least 1, got 0"),
+        ({"redis": {"key_prefix": ""}}, "redis.key-prefix must be text that is not empty, got ''"),
+        ({"redis": {"url": ""}}, "redis.url must be a URL that starts with redis://, rediss://"),
+        ({"redis": {"url": "localhost"}}, "redis.url must be a URL that starts with redis://"),
+        ({"redis": {"url": "redis://h:1/a"}}, "redis.url must end in the number of a database"),
+        ({"redis": {"url": "redis://h:port"}}, "redis.url has no valid host and port, got redis:"),
+        ({"redis": 5}, "redis must be a section with keys below it (url, key-prefix, connect-tim"),
+        ({"cookie": ["x"]}, "cookie must be a section with keys below it (secure, path, domain,"),
+        ({"memory": {"max_sessions": 0}}, "memory.max-sessions must be at least 1, got 0"),
+    ],
+)
+def test_wrong_value_is_refused_by_name(session: dict[str, Any], message: str) -> None:
+    error = refusal(**session)
+    assert str(error).startswith(f"pyfly.session.{message}")
+    assert str(error).startswith(f"{error.key} ")
+
+
+@pytest.mark.parametrize("section", ["pyfly", "pyfly.session"])
+def test_scalar_in_the_place_of_a_root_section_is_refused(section: str) -> None:
+    tree: dict[str, Any] = {"pyfly": 5} if section == "pyfly" else {"pyfly": {"session": "on"}}
+    with pytest.raises(ConfigurationError, match=f"^{section} must be a section") as caught:
+        bind_properties(tree, {section: "a.yaml"})
+    assert caught.value.origin == "a.yaml"
+
+
+def test_error_names_the_origin_of_the_value() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        bind_properties(
+            {"pyfly": {"session": {"ttl": 0}}}, {"pyfly.session.ttl": "config/pyfly-prod.yaml"}
+        )
+    assert (
+        str(caught.value)
+        == "pyfly.session.ttl must be at least 1 second, got 0 (config/pyfly-prod.yaml)"
+    )
+    assert (caught.value.key, caught.value.value) == ("pyfly.session.ttl", 0)
+
+
+def test_origin_of_the_section_is_used_where_the_key_has_none() -> None:
+    with pytest.raises(ConfigurationError, match=r"\(a.yaml\)$"):
+        bind_properties({"pyfly": {"session": {"ttl": 0}}}, {"pyfly.session": "a.yaml"})
+
+
+@pytest.mark.parametrize(
+    ("key", "proposal"),
+    [
+        ("cookie_name", "pyfly.session.cookie-name"),
+        ("cookieName", "pyfly.session.cookie-name"),
+        ("max-lifetme", "pyfly.session.max-lifetime"),
+        ("reddis", "pyfly.session.redis"),
+        ("secure", "pyfly.session.cookie.secure"),
+        ("max_sessions", "pyfly.session.memory.max-sessions"),
+    ],
+)
+def test_unknown_key_is_refused_with_a_proposal(key: str, proposal: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        bind_properties({"pyfly": {"session": {key: PASSWORD}}}, {"pyfly.session": "a.yaml"})
+    assert str(caught.value).startswith(
+        f"pyfly.session.{key} is not a known property; did you mean {proposal}? Allowed here:"
+        " enabled, store, fail-fast, "
+    )
+    assert str(caught.value).endswith("(a.yaml)")
+    assert PASSWORD not in str(caught.value)
+
+
+def test_unknown_key_without_likeness_gets_the_choice_only() -> None:
+    error = refusal(memory={"xyz": 1})
+    assert str(error) == (
+        "pyfly.session.memory.xyz is not a known property; allowed here: max-sessions"
+    )
+    assert error.key == "pyfly.session.memory.xyz"
+
+
+def test_key_that_is_no_text_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"session\.True is not a known property"):
+        bind_properties({"pyfly": {"session": {True: 1}}})
+
+
+@pytest.mark.parametrize(
+    ("session", "key", "remedy"),
+    [
+        ({"cookie": {"same_site": "none"}}, "cookie.same-site", "cookie.secure: true"),
+        ({"cookie": {"partitioned": True}}, "cookie.partitioned", "cookie.secure: true"),
+        ({"cookie_name": "__Secure-s"}, "cookie-name", "cookie.secure: true"),
+        ({"cookie_name": "__host-s"}, "cookie-name", "cookie.secure: true"),
+        (
+            {"cookie_name": "__Host-s", "cookie": {"secure": True, "path": "/a"}},
+            "cookie-name",
+            "cookie.path: /, got /a; for another path use the prefix __Secure-",
+        ),
+        (
+            {"cookie_name": "__Host-s", "cookie": {"secure": True, "domain": "x.org"}},
+            "cookie-name",
+            "no pyfly.session.cookie.domain, got x.org",
+        ),
+    ],
+)
+def test_cookie_that_browsers_would_refuse_is_refused(
+    session: dict[str, Any], key: str, remedy: str
+) -> None:
+    error = refusal(**session)
+    assert error.key == f"pyfly.session.{key}"
+    assert remedy in str(error)
+
+
+def test_prefixed_cookie_that_keeps_the_rules_is_accepted() -> None:
+    secure = {"secure": True, "same_site": "none", "partitioned": True}
+    assert bound(cookie_name="__Host-s", cookie=secure).cookie.partitioned
+    shared = bound(cookie_name="__Secure-s", cookie=secure | {"path": "/a", "domain": ".x.org"})
+    assert shared.cookie.domain == ".x.org"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://u:p%40ss@h:6379/0?ssl=1",
+        "rediss://h",
+        "redis://[::1]:6379/2",
+        "unix:///run/redis.sock?db=1",
+    ],
+)
+def test_usable_redis_urls_are_accepted(url: str) -> None:
+    assert bound(redis={"url": url}).redis.url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://:{PASSWORD}/@h:1",
+        f"http://:{PASSWORD}@h:1",
+        f"redis://:{PASSWORD}@h:1/x",
+        f"redis://h:1/x?password={PASSWORD}",
+        PASSWORD,
+        [f"redis://:{PASSWORD}@h"],
+        {"password": PASSWORD},
+    ],
+)
+def test_password_of_the_redis_url_never_reaches_an_error(url: object) -> None:
+    error = refusal(redis={"url": url})
+    assert PASSWORD not in str(error)
+    assert PASSWORD not in repr(error)
+
+
+def test_password_in_the_place_of_a_section_never_reaches_an_error() -> None:
+    error = refusal(redis=f"redis://:{PASSWORD}@h")
+    assert PASSWORD not in f"{error} {error.value}"
+
+
+def test_repr_masks_the_password() -> None:
+    properties = SessionProperties(redis=RedisProperties(url=f"redis://u:{PASSWORD}@h"))
+    assert "redis://u:***@h" in repr(properties)
+    assert PASSWORD not in f"{properties!r} {properties} {properties.redis.__rich_repr__()}"
+    assert repr(CookieProperties()) == (
+        "CookieProperties(secure=False, path='/', domain=None, same_site='lax', partitioned=False)"
+    )
+
+
+def test_properties_are_immutable_and_hashable() -> None:
+    properties = SessionProperties()
+    with pytest.raises(AttributeError):
+        properties.ttl = 5  # type: ignore[misc]
+    assert hash(properties) == hash(copy.deepcopy(properties))
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+_KEYS = st.sampled_from([*layout(SessionProperties), *layout(RedisProperties)]) | st.text()
+
+
+@given(st.dictionaries(_KEYS, _VALUES | st.dictionaries(_KEYS, _VALUES, max_size=4), max_size=4))
+def test_garbage_is_bound_or_refused_and_never_crashes(session: dict[str, Any]) -> None:
+    try:
+        properties = bind_properties({"pyfly": {"session": session}})
+    except ConfigurationError:
+        pass
+    else:
+        assert 1 <= properties.ttl < 2**31
+        assert properties.redis.timeout > 0
+
+
+class Wider(Properties, frozen=True, kw_only=True):
+    """Kinds of fields that a later property may have."""
+
+    keys: Annotated[dict[str, str], Meta(extra={"secret": True})] = msgspec.field(
+        default_factory=dict
+    )
+    note: str = ""
+    size: int = 0
+
+
+def test_other_kinds_of_fields_can_be_added() -> None:
+    wider = bind(Wider, {"keys": {"k1": PASSWORD}, "note": "x", "size": "7"}, "app", {}, ())
+    assert wider.keys == {"k1": PASSWORD}
+    assert repr(wider) == "Wider(keys='***', note='x', size=7)"
+    described = [(key, type_name(field), allowed(field)) for key, field in leaves(Wider, "app")]
+    assert described == [
+        ("app.keys", "mapping", "a mapping"),
+        ("app.note", "text", "text"),
+        ("app.size", "integer", "a whole number"),
+    ]
+    with pytest.raises(ConfigurationError, match=r"app.keys must be a mapping, got '\*\*\*'$"):
+        bind(Wider, {"keys": PASSWORD}, "app", {}, ())

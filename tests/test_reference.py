@@ -1,0 +1,64 @@
+"""Description of the properties and the reference page made from it."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pyfly_session import _reference
+from pyfly_session.properties import PropertyDescription, bind_properties, describe_properties
+
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "properties.md"
+
+
+def test_every_property_is_described() -> None:
+    described = {each.key: each for each in describe_properties()}
+    assert all(each.description.endswith(".") and each.allowed for each in described.values())
+    ttl = described["pyfly.session.ttl"]
+    assert (ttl.type, ttl.default, ttl.example) == ("integer", 1800, 3600)
+    assert ttl.allowed == "a whole number of seconds, at least 1 and at most 2147483647"
+    prefix = described["pyfly.session.redis.key-prefix"]
+    assert prefix.environment_variable == "PYFLY_SESSION_REDIS_KEY_PREFIX"
+    assert {each.type for each in described.values()} == {
+        "boolean", "integer", "number", "text", "list",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("each", describe_properties(), ids=lambda each: each.key)
+def test_every_default_and_example_is_allowed(each: PropertyDescription) -> None:
+    for value in (each.default, each.example):
+        tree: Any = {"pyfly": {"session": {"cookie": {"secure": True}}}}
+        section = tree
+        *sections, name = each.key.split(".")
+        for key in sections:
+            section = section.setdefault(key, {})
+        section[name] = value
+        bind_properties(tree)
+
+
+def test_reference_table_is_up_to_date() -> None:
+    text = PAGE.read_text("utf-8")
+    assert _reference.update_page(text) == text, (
+        "run: python -m pyfly_session._reference docs/reference/properties.md"
+    )
+
+
+def test_reference_command_rewrites_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"a\n{_reference.BEGIN}\nold\n{_reference.END}\nb\n", "utf-8")
+    monkeypatch.setattr("sys.argv", ["_reference", str(page)])
+    monkeypatch.delitem(sys.modules, "pyfly_session._reference")
+    runpy.run_module("pyfly_session._reference", run_name="__main__")
+    text = page.read_text("utf-8")
+    assert text.startswith("a\n<!-- begin")
+    assert "| `pyfly.session.ttl` | `1800` |" in text
+    assert "old" not in text
+
+
+def test_reference_page_without_markers_is_refused() -> None:
+    with pytest.raises(ValueError, match="the page needs the two lines"):
+        _reference.update_page("no markers")
