@@ -105,7 +105,6 @@ async def make_store(
         clients.append(client)
         store = RedisSessionStore(client=client)
         if kind == "fakeredis-without-scripts":
-            if kind == "fakeredis-without-scripts":
             _take_scripts_away(client)
         return store
 
