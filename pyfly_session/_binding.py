@@ -21,7 +21,7 @@ TRUE_WORDS = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 # Comparing names takes quadratic time.
 _LONGEST_NAME = 64
-_INTEGER = re.compile(r"[+-]?[0-9]{1,30}", re.ASCII)
+_INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 
 
@@ -47,7 +47,7 @@ def bind(
             f"{path} must be a section with keys below it"
             f" ({', '.join(layout(section))}), got {show(values)}",
             key=path,
-            value=masked(values),
+            value=masked(values) if isinstance(values, str | int | float) else None,
             origin=origin_of(origins, path),
         )
     fields = layout(section)
@@ -124,15 +124,20 @@ def _missed(kind: inspect.IntType | inspect.FloatType, value: float, field: Fiel
 
 
 def _culprit(field: Field, value: object, secret: bool | str | None) -> str:
+    """Show what is wrong: of a list its first wrong item, else the whole value."""
     if isinstance(value, list | tuple) and isinstance(
         field.kind, inspect.VarTupleType | inspect.ListType
     ):
-        for item in value:
-            try:
-                msgspec.convert([item], field.declared)
-            except msgspec.ValidationError:
-                return show(item, secret=secret)
+        value = next((item for item in value if not _fits(field, [item])), value)
     return show(value, secret=secret)
+
+
+def _fits(field: Field, value: object) -> bool:
+    try:
+        msgspec.convert(value, field.declared)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 def _quantity(amount: float, unit: str | None) -> str:
@@ -164,7 +169,7 @@ def unknown_key(
     section, _, name = key.rpartition(".")
     name = kebab(name[:_LONGEST_NAME])
     elsewhere = [one for one in known if one.endswith(f".{name}")]
-    if close := difflib.get_close_matches(name, siblings, 1, 0.7):
+    if close := difflib.get_close_matches(name, siblings, 1):
         proposal = f"; did you mean {section}.{close[0]}? Allowed"
     elif elsewhere:
         proposal = f"; did you mean {elsewhere[0]}? Allowed"

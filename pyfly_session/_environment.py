@@ -35,14 +35,21 @@ def overlay_environment(
         if name not in keys:
             if _SERVICE_VARIABLE.search(name):
                 continue
-            close = difflib.get_close_matches(name[:128], known, 1, 0.7)
-            raise ConfigurationError(
-                f"the environment variable {show_key(name)} names no known property"
-                + (f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"),
-                key=name,
-            )
+            raise _unknown(name, tuple(known))
         if _put(tree, keys[name], Verbatim(environ[name])):
             origins[keys[name]] = f"environment variable {name}"
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> ConfigurationError:
+    # Without the prefix, which would make every name look like every other.
+    names = [each.removeprefix(_VARIABLE_PREFIX) for each in known]
+    close = difflib.get_close_matches(name.removeprefix(_VARIABLE_PREFIX)[:64], names, 1)
+    proposal = (
+        f"did you mean {_VARIABLE_PREFIX}{close[0]}?" if close else f"known are {', '.join(known)}"
+    )
+    return ConfigurationError(
+        f"the environment variable {show_key(name)} names no known property; {proposal}", key=name
+    )
 
 
 def _put(tree: dict[str, Any], key: str, value: str) -> bool:
