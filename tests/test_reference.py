@@ -49,14 +49,14 @@ def test_reference_command_rewrites_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"a\n{_reference.BEGIN}\nold\n{_reference.END}\nb\n", "utf-8")
+    page.write_text(f"a\n{_reference.BEGIN}\nstale row\n{_reference.END}\nb\n", "utf-8")
     monkeypatch.setattr("sys.argv", ["_reference", str(page)])
     monkeypatch.delitem(sys.modules, "pyfly_session._reference")
     runpy.run_module("pyfly_session._reference", run_name="__main__")
     text = page.read_text("utf-8")
     assert text.startswith("a\n<!-- begin")
     assert "| `pyfly.session.ttl` | `1800` |" in text
-    assert "old" not in text
+    assert "stale row" not in text
 
 
 def test_reference_page_without_markers_is_refused() -> None:
