@@ -1,0 +1,316 @@
+"""The container that wires store and filter, as Spring Boot's auto-configuration would.
+
+A bean is chosen by properties, backs off where the user brings one of their own, and is
+built when it is first needed. Every provider follows what it depends on: after an override
+or a change of configuration the next request sees the new bean, in an application that was
+enabled long before, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+from dependency_injector import containers, providers
+from starlette.types import ASGIApp
+
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.config import load_config
+from pyfly_session.errors import ConfigurationError
+from pyfly_session.ports import SessionStore
+from pyfly_session.properties import SessionProperties, bind_properties
+from pyfly_session.redis_clients import RedisClients
+from pyfly_session.web.chain import WebFilterChainMiddleware
+from pyfly_session.web.cookies import SessionCookie
+from pyfly_session.web.filters import WebFilter
+from pyfly_session.web.session_filter import SessionFilter
+
+_logger = logging.getLogger(__name__)
+App = TypeVar("App")
+_KEPT_BEANS = 4
+
+
+class _Following:
+    """Builds a bean once for each set of inputs: a singleton that notices overrides.
+
+    The latest few are kept, so that the end of an override brings the former bean back.
+    """
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._made: tuple[tuple[tuple[Any, ...], Any], ...] = ()
+
+    def get(self, *inputs: Any) -> Any:
+        for known, bean in self._made:
+            if _same(known, inputs):
+                return bean
+        with self._lock:
+            for known, bean in self._made:
+                if _same(known, inputs):
+                    return bean
+            bean = self._build(*inputs)
+            self._made = ((inputs, bean), *self._made[: _KEPT_BEANS - 1])
+            return bean
+
+
+def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
+    """Compare services by identity and values, that is properties, by what they say."""
+    for old, new in zip(before, now, strict=True):
+        if old is not new and not (isinstance(new, msgspec.Struct) and old == new):
+            return False
+    return True
+
+
+def _following(build: Callable[..., Any], *inputs: Any) -> providers.Callable[Any]:
+    return providers.Callable(
+        _Following.get, providers.ThreadSafeSingleton(_Following, build), *inputs
+    )
+
+
+def choose_store(properties: SessionProperties) -> tuple[str, str]:
+    """Return which store the properties choose, ``memory`` or ``redis``, and why.
+
+    Raises:
+        ConfigurationError: The choice is impossible, and ``fail-fast`` forbids to fall back.
+    """
+    key = "pyfly.session.store"
+    kind = properties.store_kind
+    if kind == "memory":
+        return kind, f"{key} is memory"
+    if kind == "redis" and _is_importable("redis.asyncio"):
+        return kind, f"{key} is redis"
+    if kind == "redis":
+        problem = f"{key} is redis, but the package redis is not installed"
+        remedy = "pip install 'pyfly-session[redis]'"
+    else:
+        problem = f"{key} must be memory or redis, got {properties.store!r}"
+        remedy = "choose one of them, or provide a session_store bean"
+    if properties.fail_fast:
+        raise ConfigurationError(f"{problem}; {remedy}", key=key, value=properties.store)
+    return "memory", f"{problem}; fell back to memory ({remedy})"
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _auto_store(properties: SessionProperties, memory: Any, redis: Any, warned: set[str]) -> Any:
+    kind, reason = choose_store(properties)
+    if kind != properties.store_kind and reason not in warned:
+        warned.add(reason)
+        _logger.warning("%s; sessions are lost on restart and not shared between workers", reason)
+    return redis() if kind == "redis" else memory()
+
+
+def _memory_store(properties: SessionProperties) -> InMemorySessionStore:
+    return InMemorySessionStore(max_sessions=properties.memory.max_sessions)
+
+
+def _redis_store(client: Any, key_prefix: str) -> SessionStore:
+    from pyfly_session.adapters.redis import RedisSessionStore
+
+    return RedisSessionStore(client, key_prefix=key_prefix)
+
+
+class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
+    """The session store that ``pyfly.session.store`` chooses; builds no other."""
+
+    properties = providers.Dependency(instance_of=SessionProperties)
+    redis_client: providers.Dependency[Any] = providers.Dependency()
+
+    memory_store = _following(_memory_store, properties)
+    redis_store = _following(_redis_store, redis_client, properties.provided.redis.key_prefix)
+    session_store = providers.Callable(
+        _auto_store,
+        properties,
+        memory_store.provider,
+        redis_store.provider,
+        providers.ThreadSafeSingleton(set),
+    )
+
+
+def _session_filter(properties: SessionProperties, store: SessionStore) -> SessionFilter:
+    cookie = properties.cookie
+    return SessionFilter(
+        store,
+        ttl=properties.ttl,
+        cookie=SessionCookie(
+            name=properties.cookie_name,
+            secure=cookie.secure,
+            path=cookie.path,
+            domain=cookie.domain,
+            same_site=cookie.same_site,
+            partitioned=cookie.partitioned,
+        ),
+        creation=properties.creation,
+        max_lifetime=properties.max_lifetime,
+        exclude_patterns=properties.exclude_patterns,
+    )
+
+
+def _filter_if_enabled(
+    properties: SessionProperties, store: Callable[[], SessionStore], latest: _Following
+) -> SessionFilter | None:
+    if properties.enabled is not True:
+        return None
+    made: SessionFilter = latest.get(properties, store())
+    return made
+
+
+class SessionFilterAutoConfiguration(containers.DeclarativeContainer):
+    """The session filter over whatever session store there is, None unless enabled."""
+
+    properties = providers.Dependency(instance_of=SessionProperties)
+    session_store: providers.Dependency[Any] = providers.Dependency()
+
+    session_filter = providers.Callable(
+        _filter_if_enabled,
+        properties,
+        session_store.provider,
+        providers.ThreadSafeSingleton(_Following, _session_filter),
+    )
+
+
+def _bind(config: Mapping[str, Any] | None, origins: Mapping[str, str]) -> SessionProperties:
+    return bind_properties(config or {}, origins)
+
+
+class SessionContainer(containers.DeclarativeContainer):
+    """Everything about sessions, each bean overridable like any provider.
+
+    Attributes:
+        config: The whole configuration tree, ``pyfly.session.…`` and what the application
+            keeps beside it. Load it with ``from_dict``, ``from_yaml`` or `create_container`.
+        config_origins: The file or variable of each dotted key, for messages.
+        properties: The bound and validated `SessionProperties`.
+        redis_client: The client of the Redis store; made here unless it is overridden.
+        session_store: The user's store, or else the one that the properties choose.
+        session_filter: The user's filter, or else `SessionFilter`; None unless
+            ``pyfly.session.enabled`` is true.
+        web_filters: What the chain of an enabled application runs.
+    """
+
+    config = providers.Configuration()
+    config_origins: providers.Object[Mapping[str, str]] = providers.Object({})
+    properties = _following(_bind, config, config_origins)
+
+    redis_clients = providers.ThreadSafeSingleton(RedisClients)
+    redis_client = providers.Callable(RedisClients.get, redis_clients, properties.provided.redis)
+
+    store_auto_configuration = providers.Container(
+        SessionStoreAutoConfiguration, properties=properties, redis_client=redis_client
+    )
+    session_store: providers.Dependency[Any] = providers.Dependency(
+        default=store_auto_configuration.session_store
+    )
+
+    filter_auto_configuration = providers.Container(
+        SessionFilterAutoConfiguration, properties=properties, session_store=session_store
+    )
+    session_filter: providers.Dependency[Any] = providers.Dependency(
+        default=filter_auto_configuration.session_filter
+    )
+    web_filters = providers.List(session_filter)
+
+
+def create_container(
+    config: str | Path | Mapping[str, Any] = "config", *, profiles: str | None = None
+) -> SessionContainer:
+    """Return a container with its configuration loaded.
+
+    Args:
+        config: A directory, read by `pyfly_session.config.load_config`, or the tree itself.
+        profiles: Comma-separated profiles, instead of ``PYFLY_PROFILES_ACTIVE``.
+
+    Raises:
+        ConfigurationError: A file or a value in it is wrong.
+    """
+    container = SessionContainer()
+    _load(container, config, profiles)
+    return container
+
+
+def _load(container: Any, config: str | Path | Mapping[str, Any], profiles: str | None) -> None:
+    tree = config if isinstance(config, Mapping) else load_config(config, profiles)
+    container.config_origins.override(providers.Object(dict(getattr(tree, "origins", {}))))
+    container.config.from_dict(dict(tree))
+
+
+def enable_sessions(
+    app: App,
+    container: Any = None,
+    *,
+    config: str | Path | Mapping[str, Any] = "config",
+) -> App:
+    """Put sessions under an application, and close with it what the container opened.
+
+    The container stays the source of truth: what is overridden in it later, in a test for
+    example, holds from the next request on. It is found at ``app.state.session_container``.
+    If sessions are not enabled, the application stays as it is, and the log says so.
+
+    Args:
+        app: A Starlette or FastAPI application, not yet started, or any ASGI application.
+        container: A `SessionContainer`; one is made if there is none. Its configuration is
+            loaded from ``config`` unless it has some already.
+        config: A directory of YAML files, or the configuration tree itself.
+
+    Returns:
+        The application; wrapped, if it is neither Starlette nor FastAPI.
+
+    Raises:
+        ConfigurationError: A property is wrong, or ``fail-fast`` forbids a fallback.
+    """
+    if container is None:
+        container = create_container(config)
+    elif not container.config():
+        _load(container, config, None)
+    if container.session_filter() is None:
+        _say_disabled(container.properties())
+        return app
+
+    def current_filters() -> list[WebFilter]:
+        return [each for each in container.web_filters() if each is not None]
+
+    async def close() -> None:
+        await close_sessions(container)
+
+    options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
+    state = getattr(app, "state", None)
+    if state is not None:
+        state.session_container = container
+    add_middleware = getattr(app, "add_middleware", None)
+    if add_middleware is not None:
+        add_middleware(WebFilterChainMiddleware, **options)
+        return app
+    return cast("App", WebFilterChainMiddleware(cast("ASGIApp", app), **options))
+
+
+async def close_sessions(container: Any) -> None:
+    """Wait for the commits of cancelled requests and close the clients that we made.
+
+    `enable_sessions` has it called when the application's lifespan ends. The container may
+    be used again afterwards.
+    """
+    session_filter = container.session_filter()
+    repository = getattr(session_filter, "repository", None)
+    if repository is not None:
+        await repository.drain()
+    await container.redis_clients().close()
+
+
+def _say_disabled(properties: SessionProperties) -> None:
+    if properties.enabled is None:
+        _logger.warning(
+            "sessions are off: pyfly.session.enabled is not set; set it to true to have them"
+        )
+    else:
+        _logger.info("sessions are off: pyfly.session.enabled is false")
