@@ -34,7 +34,6 @@ class Exchange:
     __slots__ = (
         "_cookie",
         "_create",
-        "_had_entry",
         "_outcome",
         "_repository",
         "failure",
@@ -56,7 +55,6 @@ class Exchange:
         self._repository = repository
         self._cookie = cookie
         self._create = create
-        self._had_entry = session.stored
         self._outcome: Outcome | None = None
 
     async def before_head(self, head: Message) -> None:
@@ -136,7 +134,7 @@ class Exchange:
         if self._outcome in _LIVE:
             max_age = self._repository.seconds_to_live(self.session)
             value = self._cookie.issue(self.session._id, max_age)
-        elif self._outcome is Outcome.ENDED and self._had_entry:
+        elif self._outcome is Outcome.ENDED:
             value = self._cookie.expire()
         if value is None and not self.session.accessed:
             return
