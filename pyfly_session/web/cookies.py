@@ -49,7 +49,11 @@ class SessionCookie:
             "same-site": self.same_site,
             "partitioned": self.partitioned,
         }
-        bind_properties({"pyfly": {"session": {"cookie-name": self.name, "cookie": cookie}}})
+        tree = {"pyfly": {"session": {"cookie-name": self.name, "cookie": cookie}}}
+        bound = bind_properties(tree).cookie
+        # A text such as "false" has become what it says.
+        for name in ("secure", "path", "domain", "same_site", "partitioned"):
+            object.__setattr__(self, name, getattr(bound, name))
 
     def candidates(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
         """Return the acceptable ids among the request's cookies of this name, in their order.

@@ -55,7 +55,7 @@ class SessionFilter(OncePerRequestFilter):
 
     Raises:
         StoreContractError: The store does not keep the contract.
-        ConfigurationError: The ttl or the cookie's attributes are not allowed.
+        ConfigurationError: A value is not allowed, or the cookie's attributes contradict.
     """
 
     __pyfly_order__ = HIGHEST_PRECEDENCE + 150
@@ -73,12 +73,20 @@ class SessionFilter(OncePerRequestFilter):
         exclude_patterns: Iterable[str] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        checked = {"ttl": ttl, "creation": creation, "max-lifetime": max_lifetime}
-        bind_properties({"pyfly": {"session": checked}})
-        self.repository = SessionRepository(store, ttl=ttl, max_lifetime=max_lifetime, clock=clock)
+        patterns = exclude_patterns if isinstance(exclude_patterns, str) else list(exclude_patterns)
+        given = {
+            "ttl": ttl,
+            "creation": creation,
+            "max-lifetime": max_lifetime,
+            "exclude-patterns": patterns,
+        }
+        bound = bind_properties({"pyfly": {"session": given}})
+        self.repository = SessionRepository(
+            store, ttl=bound.ttl, max_lifetime=bound.max_lifetime, clock=clock
+        )
         self.cookie = cookie or SessionCookie(name=cookie_name, secure=secure)
-        self.creation = creation
-        self.exclude_patterns = tuple(exclude_patterns)
+        self.creation = bound.creation
+        self.exclude_patterns = bound.exclude_patterns
 
     @property
     def store(self) -> SessionStore:
