@@ -1,0 +1,251 @@
+"""The session cookie on the wire: what is accepted, set and removed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from pyfly_session import ConfigurationError
+from pyfly_session.web import SessionCookie
+from tests.web.conftest import Site
+from tests.web.driver import COOKIE, Answer, ask
+
+KNOWN = "a" * 32
+
+
+async def who(request: Request) -> Response:
+    return JSONResponse(request.state.session.get_attribute("user"))
+
+
+async def logout(request: Request) -> Response:
+    request.state.session.invalidate()
+    return PlainTextResponse("bye")
+
+
+async def send(site: Site, *cookie_headers: str | bytes, path: str = "/who") -> Answer:
+    app = site.app(who=who, logout=logout)
+    return await ask(app, path, headers=[("cookie", each) for each in cookie_headers])
+
+
+HOSTILE = [
+    "",
+    '""',
+    "user:alice",
+    "pyfly:session:x",
+    "../../etc/passwd",
+    "a b",
+    "a\x00b",
+    "a%00b",
+    "a\tb",
+    "ünïcode".encode(),
+    b"\xff\xfe\x80",
+    "a*",
+    "{a}",
+    "a,b",
+    "a\r\nSet-Cookie: x=y",
+    "'a'",
+    'a"b',
+    "a=b",
+    "a" * 129,
+    "a" * 7000,
+    "a" * 8192,
+]
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value[:24]))
+async def test_malformed_cookie_never_reaches_the_store(
+    memory_site: Site, value: str | bytes
+) -> None:
+    memory_site.configure(creation="if-required")
+    raw = value if isinstance(value, bytes) else value.encode()
+    answer = await send(memory_site, COOKIE.encode() + b"=" + raw)
+    assert (answer.status, answer.text) == (200, "null")
+    assert memory_site.probe.calls == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        ";",
+        ";;;=;",
+        "=",
+        COOKIE,
+        f"{COOKIE};",
+        f"={KNOWN}",
+        KNOWN,
+        f"other={COOKIE}={KNOWN}",
+        f"x{COOKIE}={KNOWN}",
+        f"{COOKIE}x={KNOWN}",
+        f"{COOKIE.lower()}={KNOWN}",
+        f"a={COOKIE}",
+    ],
+)
+async def test_what_only_resembles_the_cookie_is_no_candidate(
+    memory_site: Site, header: str
+) -> None:
+    await memory_site.seed(KNOWN, user="alice")
+    answer = await send(memory_site.configure(creation="if-required"), header)
+    assert answer.text == "null"
+    assert memory_site.probe.calls == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"{COOKIE}={KNOWN}",
+        f'{COOKIE}="{KNOWN}"',
+        f" {COOKIE} = {KNOWN} ",
+        f"a=b;{COOKIE}={KNOWN};c=d",
+        f"theme; {COOKIE}={KNOWN}",
+        f"broken=\x00\xff; {COOKIE}={KNOWN}",
+    ],
+)
+async def test_cookie_is_found_however_it_is_written(site: Site, header: str) -> None:
+    await site.seed(KNOWN, user="alice")
+    answer = await send(site, header)
+    assert (answer.text, answer.session_id) == ('"alice"', KNOWN)
+
+
+@pytest.mark.parametrize("session_id", ["A-z_0.9~", "a", "z" * 128])
+async def test_ids_of_other_makers_are_accepted(site: Site, session_id: str) -> None:
+    await site.seed(session_id, user="alice")
+    assert (await send(site, f"{COOKIE}={session_id}")).session_id == session_id
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"{COOKIE}={KNOWN}; {COOKIE}=bogus",
+        f"{COOKIE}=bogus; {COOKIE}={KNOWN}",
+        f"{COOKIE}=user:x; {COOKIE}=; {COOKIE}={KNOWN}",
+        f"{COOKIE}=b1; {COOKIE}=b2; {COOKIE}=b3; {COOKIE}={KNOWN}",
+    ],
+)
+async def test_known_session_is_found_among_several_cookies(site: Site, header: str) -> None:
+    await site.seed(KNOWN, user="alice")
+    answer = await send(site, header)
+    assert (answer.text, answer.session_id) == ('"alice"', KNOWN)
+
+
+async def test_cookies_in_several_header_lines_are_all_candidates(site: Site) -> None:
+    await site.seed(KNOWN, user="alice")
+    answer = await send(site, f"{COOKIE}=bogus", "a=b", f"{COOKIE}={KNOWN}")
+    assert answer.text == '"alice"'
+
+
+async def test_hundred_candidates_cost_only_a_few_looks_into_the_store(memory_site: Site) -> None:
+    memory_site.configure(creation="if-required")
+    answer = await send(memory_site, "; ".join(f"{COOKIE}=bogus{n}" for n in range(100)))
+    assert (answer.status, answer.text) == (200, "null")
+    assert len(memory_site.probe.calls) <= 4
+
+
+async def test_repeated_candidate_is_looked_up_once(memory_site: Site) -> None:
+    memory_site.configure(creation="if-required")
+    await send(memory_site, "; ".join([f"{COOKIE}=bogus"] * 100))
+    assert len(memory_site.probe.calls) == 1
+
+
+async def test_no_cookie_means_no_call_of_the_store(site: Site) -> None:
+    answer = await send(site.configure(creation="if-required"))
+    assert answer.status == 200
+    assert site.probe.calls == []
+
+
+async def test_default_attributes_are_the_original_ones(site: Site) -> None:
+    cookie = (await send(site)).cookie()
+    assert cookie is not None
+    assert cookie.attributes == {
+        "httponly": "",
+        "max-age": "1800",
+        "path": "/",
+        "samesite": "lax",
+    }
+
+
+async def test_secure_flag_is_set_when_asked_for(memory_site: Site) -> None:
+    cookie = (await send(memory_site.configure(secure=True))).cookie()
+    assert cookie is not None
+    assert "secure" in cookie.attributes
+
+
+EVERYTHING = SessionCookie(
+    name="SID", secure=True, path="/shop", domain="example.test", same_site="none", partitioned=True
+)
+HOST_ONLY = SessionCookie(name="__Host-sid", secure=True)
+
+
+@pytest.mark.parametrize("cookie", [SessionCookie(), EVERYTHING, HOST_ONLY], ids=lambda c: c.name)
+async def test_deletion_repeats_every_attribute_that_browsers_match(
+    site: Site, cookie: SessionCookie
+) -> None:
+    site.configure(cookie=cookie)
+    issued = (await send(site)).cookie(cookie.name)
+    assert issued is not None
+    removed = (await send(site, f"{cookie.name}={issued.value}", path="/logout")).cookie(
+        cookie.name
+    )
+    assert removed is not None
+    assert removed.is_deletion
+    assert removed.value == ""
+    assert removed.attributes["expires"] == "Thu, 01 Jan 1970 00:00:00 GMT"
+    lifetimes = {"max-age", "expires"}
+    kept = {name: value for name, value in issued.attributes.items() if name not in lifetimes}
+    again = {name: value for name, value in removed.attributes.items() if name not in lifetimes}
+    assert again == kept
+
+
+async def test_all_attributes_are_written(memory_site: Site) -> None:
+    cookie = (await send(memory_site.configure(cookie=EVERYTHING))).cookie("SID")
+    assert cookie is not None
+    assert cookie.attributes == {
+        "httponly": "",
+        "max-age": "1800",
+        "path": "/shop",
+        "samesite": "none",
+        "domain": "example.test",
+        "secure": "",
+        "partitioned": "",
+    }
+
+
+async def test_host_prefixed_cookie_can_be_removed(memory_site: Site) -> None:
+    memory_site.configure(cookie=HOST_ONLY)
+    issued = (await send(memory_site)).cookie("__Host-sid")
+    assert issued is not None
+    answer = await send(memory_site, f"__Host-sid={issued.value}", path="/logout")
+    removed = answer.cookie("__Host-sid")
+    assert removed is not None
+    assert "secure" in removed.attributes
+    assert removed.attributes["path"] == "/"
+    assert "domain" not in removed.attributes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"name": "__Host-sid"},
+        {"name": "__Host-sid", "secure": True, "path": "/shop"},
+        {"name": "__Host-sid", "secure": True, "domain": "example.test"},
+        {"name": "__Secure-sid"},
+        {"same_site": "none"},
+        {"same_site": "all"},
+        {"partitioned": True},
+        {"name": "a b"},
+        {"name": "a;b"},
+        {"name": "a=b"},
+        {"name": ""},
+        {"name": "sid\n"},
+        {"path": "/; Secure"},
+        {"path": "shop"},
+        {"domain": "a;b"},
+    ],
+    ids=repr,
+)
+def test_cookie_that_browsers_would_refuse_or_misread_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        SessionCookie(**options)

@@ -1,0 +1,125 @@
+"""What caches are told, and what becomes of the application's own headers."""
+
+from __future__ import annotations
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from tests.web.conftest import Site
+from tests.web.driver import Answer, ask
+
+KNOWN = "a" * 32
+
+
+async def reply(site: Site, headers: dict[str, str], *, read: bool = False) -> Answer:
+    async def page(request: Request) -> Response:
+        if read:
+            request.state.session.get_attribute("user")
+        return PlainTextResponse("ok", headers=headers)
+
+    return await ask(site.app(page=page), "/page")
+
+
+async def test_answer_with_the_cookie_is_kept_by_no_cache(site: Site) -> None:
+    answer = await reply(site, {})
+    assert answer.get("vary") == "Cookie"
+    assert answer.get("cache-control") == "no-store"
+
+
+async def test_removal_of_the_cookie_is_kept_by_no_cache(site: Site) -> None:
+    async def logout(request: Request) -> Response:
+        request.state.session.invalidate()
+        return PlainTextResponse("bye")
+
+    await site.seed(KNOWN)
+    answer = await ask(site.app(logout=logout), "/logout", cookie=KNOWN)
+    assert answer.get("vary") == "Cookie"
+    assert answer.get("cache-control") == "no-store"
+
+
+async def test_answer_that_read_the_session_varies_though_no_cookie_is_set(site: Site) -> None:
+    answer = await reply(site.configure(creation="if-required"), {}, read=True)
+    assert answer.cookie() is None
+    assert answer.get("vary") == "Cookie"
+    assert answer.get("cache-control") is None
+
+
+async def test_answer_without_any_use_of_the_session_stays_cacheable(site: Site) -> None:
+    answer = await reply(site.configure(creation="if-required"), {"Cache-Control": "public"})
+    assert answer.get("vary") is None
+    assert answer.get("cache-control") == "public"
+
+
+async def test_using_the_starlette_property_counts_as_reading(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        return PlainTextResponse(str(len(request.session)))
+
+    answer = await ask(site.configure(creation="if-required").app(page=page), "/page")
+    assert answer.get("vary") == "Cookie"
+
+
+@pytest.mark.parametrize("value", ["public, max-age=60", "private", "no-cache"])
+async def test_cache_control_of_the_application_is_left_alone(site: Site, value: str) -> None:
+    answer = await reply(site, {"CACHE-Control": value})
+    assert answer.get("cache-control") == value
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("Accept-Encoding", "Accept-Encoding, Cookie"),
+        ("Accept, Origin", "Accept, Origin, Cookie"),
+        ("Cookie", "Cookie"),
+        ("accept,COOKIE", "accept,COOKIE"),
+        ("*", "*"),
+        ("X-Cookie", "X-Cookie, Cookie"),
+    ],
+)
+async def test_existing_vary_is_merged(memory_site: Site, given: str, expected: str) -> None:
+    assert (await reply(memory_site, {"Vary": given})).get("vary") == expected
+
+
+async def test_other_cookies_are_never_lost(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        response = PlainTextResponse("ok")
+        response.set_cookie("theme", "dark")
+        response.set_cookie("lang", "en")
+        return response
+
+    answer = await ask(site.app(page=page), "/page")
+    assert [each.partition("=")[0] for each in answer.all("set-cookie")] == [
+        "theme",
+        "lang",
+        "PYFLY_SESSION",
+    ]
+
+
+async def test_headers_of_the_application_keep_order_and_content(site: Site) -> None:
+    answer = await reply(site, {"X-A": "1", "X-B": "2"})
+    names = [name for name, _ in answer.head["headers"]]
+    assert names.index(b"x-a") < names.index(b"x-b")
+    assert (answer.get("x-a"), answer.get("x-b"), answer.text) == ("1", "2", "ok")
+
+
+async def test_response_object_that_is_sent_twice_does_not_collect_cookies(site: Site) -> None:
+    shared = PlainTextResponse("shared")
+
+    async def page(request: Request) -> Response:
+        return shared
+
+    app = site.app(page=page)
+    first, second = await ask(app, "/page"), await ask(app, "/page")
+    assert first.session_id != second.session_id
+    assert b"set-cookie" not in dict(shared.raw_headers)
+
+
+async def test_head_without_headers_gets_them(site: Site) -> None:
+    from pyfly_session.web import WebFilterChainMiddleware
+
+    async def bare(scope: object, receive: object, send: object) -> None:
+        await send({"type": "http.response.start", "status": 204})  # type: ignore[operator]
+        await send({"type": "http.response.body"})  # type: ignore[operator]
+
+    answer = await ask(WebFilterChainMiddleware(bare, [site.filter]))
+    assert answer.session_id
