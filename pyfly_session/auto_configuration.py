@@ -20,13 +20,13 @@ from starlette.types import ASGIApp
 
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.config import load_config
+from pyfly_session.current_filters import CurrentFilters
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.ports import SessionStore
-from pyfly_session.properties import SessionProperties, bind_properties
+from pyfly_session.properties import MemoryProperties, SessionProperties, bind_properties
 from pyfly_session.redis_clients import RedisClients
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.cookies import SessionCookie
-from pyfly_session.web.filters import WebFilter
 from pyfly_session.web.session_filter import SessionFilter
 
 _logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class _Following:
 def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
     """Compare services by identity and values, that is properties, by what they say."""
     for old, new in zip(before, now, strict=True):
-        if old is not new and not (isinstance(new, msgspec.Struct) and old == new):
+        if old is not new and not (isinstance(new, msgspec.Struct | str) and old == new):
             return False
     return True
 
@@ -111,8 +111,8 @@ def _auto_store(properties: SessionProperties, memory: Any, redis: Any, warned: 
     return redis() if kind == "redis" else memory()
 
 
-def _memory_store(properties: SessionProperties) -> InMemorySessionStore:
-    return InMemorySessionStore(max_sessions=properties.memory.max_sessions)
+def _memory_store(properties: MemoryProperties) -> InMemorySessionStore:
+    return InMemorySessionStore(max_sessions=properties.max_sessions)
 
 
 def _redis_store(client: Any, key_prefix: str) -> SessionStore:
@@ -127,7 +127,7 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     properties = providers.Dependency(instance_of=SessionProperties)
     redis_client: providers.Dependency[Any] = providers.Dependency()
 
-    memory_store = _following(_memory_store, properties)
+    memory_store = _following(_memory_store, properties.provided.memory)
     redis_store = _following(_redis_store, redis_client, properties.provided.redis.key_prefix)
     session_store = providers.Callable(
         _auto_store,
@@ -197,8 +197,10 @@ class SessionContainer(containers.DeclarativeContainer):
         session_filter: The user's filter, or else `SessionFilter`; None unless
             ``pyfly.session.enabled`` is true.
         web_filters: What the chain of an enabled application runs.
+        epoch: An object that is another one after ``reset_singletons()``.
     """
 
+    epoch = providers.ThreadSafeSingleton(object)
     config = providers.Configuration()
     config_origins: providers.Object[Mapping[str, str]] = providers.Object({})
     properties = _following(_bind, config, config_origins)
@@ -277,11 +279,11 @@ def enable_sessions(
         _say_disabled(container.properties())
         return app
 
-    def current_filters() -> list[WebFilter]:
-        return [each for each in container.web_filters() if each is not None]
+    current_filters = CurrentFilters(container)
 
     async def close() -> None:
         await close_sessions(container)
+        current_filters.forget()
 
     options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
     state = getattr(app, "state", None)

@@ -59,10 +59,18 @@ def _filter_condition(
         return Condition(bean, own, _BACKS_OFF)
     if properties.enabled is True:
         return Condition(
-            bean, "SessionFilter", "pyfly.session.enabled is true" + _at(origins, "enabled")
+            bean,
+            "SessionFilter",
+            "pyfly.session.enabled is true"
+            + _at(origins, "enabled", default=properties.enabled is None),
         )
     value = "not set" if properties.enabled is None else "false"
-    return Condition(bean, "none", f"pyfly.session.enabled is {value}" + _at(origins, "enabled"))
+    return Condition(
+        bean,
+        "none",
+        f"pyfly.session.enabled is {value}"
+        + _at(origins, "enabled", default=properties.enabled is None),
+    )
 
 
 def _store_condition(
@@ -76,7 +84,9 @@ def _store_condition(
     except ConfigurationError as error:
         return Condition(bean, "none", f"pyfly.session.fail-fast is true: {error}")
     chosen = "RedisSessionStore" if kind == "redis" else "InMemorySessionStore"
-    return Condition(bean, chosen, reason + _at(origins, "store"))
+    return Condition(
+        bean, chosen, reason + _at(origins, "store", default=properties.store == _DEFAULTS.store)
+    )
 
 
 def _client_condition(
@@ -90,9 +100,15 @@ def _client_condition(
     if properties.store_kind != "redis":
         return Condition(bean, "none", f"pyfly.session.store is {properties.store_kind}")
     url = mask_url(properties.redis.url)
-    return Condition(bean, "Redis", f"pyfly.session.redis.url is {url}" + _at(origins, "redis.url"))
+    return Condition(
+        bean,
+        "Redis",
+        f"pyfly.session.redis.url is {url}"
+        + _at(origins, "redis.url", default=properties.redis.url == _DEFAULTS.redis.url),
+    )
 
 
+_DEFAULTS = SessionProperties()
 _BACKS_OFF = "provided by the application; the auto-configuration backs off"
 
 
@@ -113,6 +129,6 @@ def _describe(provider: Any) -> str:
     return getattr(made, "__name__", None) or type(provider).__name__
 
 
-def _at(origins: Mapping[str, str], key: str) -> str:
-    origin = origins.get(f"pyfly.session.{key}")
-    return f" ({origin})" if origin else " (default)"
+def _at(origins: Mapping[str, str], key: str, *, default: bool) -> str:
+    origin = origins.get(f"pyfly.session.{key}", "default" if default else None)
+    return f" ({origin})" if origin else ""

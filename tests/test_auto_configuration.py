@@ -1,0 +1,471 @@
+"""The container: conditional beans, overrides of every kind, and what an application sees."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dependency_injector import containers, providers
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+from starlette.types import Receive, Scope, Send
+
+from pyfly_session import ConfigurationError, HttpSession, SessionFilter, StoreContractError
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.adapters.redis import RedisSessionStore
+from pyfly_session.auto_configuration import (
+    SessionContainer,
+    SessionFilterAutoConfiguration,
+    SessionStoreAutoConfiguration,
+    close_sessions,
+    create_container,
+    enable_sessions,
+)
+from pyfly_session.properties import SessionProperties
+from tests.conftest import FourVerbStore
+
+
+def tree(**session: Any) -> dict[str, Any]:
+    return {"pyfly": {"session": {"enabled": True, **session}}}
+
+
+def container_of(**session: Any) -> SessionContainer:
+    return create_container(tree(**session))
+
+
+async def count(request: Request) -> PlainTextResponse:
+    session: HttpSession = request.state.session
+    session.set_attribute("n", (session.get_attribute("n") or 0) + 1)
+    return PlainTextResponse(str(session.get_attribute("n")))
+
+
+def application() -> Starlette:
+    return Starlette(routes=[Route("/", count)])
+
+
+class TestChoiceByProperty:
+    def test_memory_is_the_default_store(self) -> None:
+        assert isinstance(container_of().session_store(), InMemorySessionStore)
+
+    @pytest.mark.parametrize("spelling", ["redis", "Redis", " REDIS "])
+    def test_redis_is_chosen_in_any_spelling(self, spelling: str) -> None:
+        assert isinstance(container_of(store=spelling).session_store(), RedisSessionStore)
+
+    def test_each_bean_is_built_once(self) -> None:
+        container = container_of()
+        assert container.session_store() is container.session_store()
+        assert container.session_filter() is container.session_filter()
+
+    def test_the_memory_store_builds_no_redis_client(self, monkeypatch: Any) -> None:
+        made: list[object] = []
+        monkeypatch.setattr("pyfly_session.redis_clients.create_redis_client", made.append)
+        container = container_of(redis={"url": "redis://nowhere.invalid:1/0"})
+        assert container.session_filter() is not None
+        assert made == []
+
+    def test_a_store_of_the_users_builds_neither_redis_nor_memory(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr("pyfly_session.redis_clients.create_redis_client", _explode)
+        monkeypatch.setattr("pyfly_session.auto_configuration.InMemorySessionStore", _explode)
+        container = container_of(store="redis")
+        container.session_store.override(providers.Object(FourVerbStore()))
+        made = container.session_filter()
+        assert made is not None
+        assert isinstance(made.store, FourVerbStore)
+
+    def test_disabled_sessions_build_no_store(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr("pyfly_session.auto_configuration.InMemorySessionStore", _explode)
+        assert create_container({}).session_filter() is None
+        assert container_of(enabled=False).session_filter() is None
+
+    def test_an_unknown_store_falls_back_to_memory_with_one_warning(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        container = container_of(store="rediss")
+        for _ in range(3):
+            assert isinstance(container.session_store(), InMemorySessionStore)
+        warnings = [each for each in caplog.records if each.levelno == logging.WARNING]
+        assert len(warnings) == 1
+        assert "'rediss'" in warnings[0].getMessage()
+
+    def test_a_missing_redis_package_falls_back_to_memory(
+        self, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+        assert isinstance(container_of(store="redis").session_store(), InMemorySessionStore)
+        assert "pip install 'pyfly-session[redis]'" in caplog.text
+
+    @pytest.mark.parametrize("missing", [True, False])
+    def test_fail_fast_turns_the_fallbacks_into_errors(
+        self, monkeypatch: Any, *, missing: bool
+    ) -> None:
+        store = "redis" if missing else "rediss"
+        if missing:
+            monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+        container = create_container(tree(store=store, **{"fail-fast": True}))
+        with pytest.raises(ConfigurationError, match=r"pyfly\.session\.store") as caught:
+            enable_sessions(application(), container)
+        assert caught.value.value == store
+
+    def test_properties_reach_the_filter(self) -> None:
+        container = create_container(
+            tree(
+                ttl=60,
+                creation="if-required",
+                **{"cookie-name": "__Host-sid", "exclude-patterns": ["/health"]},
+                cookie={"secure": True, "same-site": "strict"},
+            )
+        )
+        made = container.session_filter()
+        assert (made.cookie.name, made.cookie.secure) == ("__Host-sid", True)
+        assert made.cookie.same_site == "strict"
+        assert (made.creation, made.exclude_patterns) == ("if-required", ("/health",))
+
+    def test_a_wrong_property_names_the_file(self, tmp_path: Path) -> None:
+        (tmp_path / "pyfly.yaml").write_text("pyfly:\n  session:\n    ttl: 0\n")
+        with pytest.raises(ConfigurationError, match=r"pyfly\.session\.ttl.*pyfly\.yaml"):
+            create_container(tmp_path)
+
+    def test_a_property_set_in_the_container_is_checked_too(self) -> None:
+        container = container_of()
+        container.config.pyfly.session.ttl.from_value(0)
+        with pytest.raises(ConfigurationError, match="at least 1 second"):
+            container.session_filter()
+
+    def test_yaml_loaded_by_the_container_itself_works(self, tmp_path: Path) -> None:
+        path = tmp_path / "app.yaml"
+        path.write_text("pyfly:\n  session:\n    enabled: yes\n    ttl: 61\n")
+        container = SessionContainer()
+        container.config.from_yaml(str(path))
+        assert container.session_filter() is not None
+        assert container.properties().ttl == 61
+
+    def test_the_auto_configurations_work_on_their_own(self) -> None:
+        properties = providers.Object(SessionProperties(enabled=True))
+        store = SessionStoreAutoConfiguration(properties=properties).session_store()
+        made = SessionFilterAutoConfiguration(
+            properties=properties, session_store=providers.Object(store)
+        ).session_filter()
+        assert made.store is store
+
+
+@contextmanager
+def by_constructor(store: Any) -> Iterator[SessionContainer]:
+    yield SessionContainer(session_store=store, config=tree())
+
+
+@contextmanager
+def by_override(store: Any) -> Iterator[SessionContainer]:
+    container = container_of()
+    container.session_store.override(store)
+    yield container
+
+
+@contextmanager
+def by_override_after_first_use(store: Any) -> Iterator[SessionContainer]:
+    container = container_of()
+    container.session_filter()
+    container.session_store.override(providers.Object(store))
+    yield container
+
+
+@contextmanager
+def by_with_override(store: Any) -> Iterator[SessionContainer]:
+    container = container_of()
+    with container.session_store.override(providers.Object(store)):
+        yield container
+
+
+@contextmanager
+def by_override_providers(store: Any) -> Iterator[SessionContainer]:
+    container = container_of()
+    with container.override_providers(session_store=providers.Object(store)):
+        yield container
+
+
+@contextmanager
+def by_nesting(store: Any) -> Iterator[Any]:
+    class Application(containers.DeclarativeContainer):
+        config = providers.Configuration()
+        my_store = providers.Singleton(lambda: store)
+        sessions = providers.Container(SessionContainer, config=config, session_store=my_store)
+
+    application_container = Application()
+    application_container.config.from_dict(tree())
+    yield application_container.sessions
+
+
+@contextmanager
+def by_copy(store: Any) -> Iterator[Any]:
+    @containers.copy(SessionContainer)
+    class Mine(SessionContainer):
+        session_store = providers.Object(store)  # type: ignore[assignment]
+
+    yield Mine(config=tree())
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        by_constructor,
+        by_override,
+        by_override_after_first_use,
+        by_with_override,
+        by_override_providers,
+        by_nesting,
+        by_copy,
+    ],
+)
+class TestOverridingTheStore:
+    def test_the_filter_uses_the_store(self, way: Any) -> None:
+        store = FourVerbStore()
+        with way(store) as container:
+            assert container.session_store() is store
+            assert container.session_filter().store is store
+
+    def test_an_enabled_application_keeps_its_sessions_there(self, way: Any) -> None:
+        store = FourVerbStore()
+        with way(store) as container:
+            client = TestClient(enable_sessions(application(), container))
+            assert [client.get("/").text for _ in range(2)] == ["1", "2"]
+            assert len(store.entries) == 1
+
+
+class TestOverridesInARunningApplication:
+    def test_an_override_holds_from_the_next_request_until_it_ends(self) -> None:
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        assert client.get("/").text == "1"
+        other = FourVerbStore()
+        with container.session_store.override(providers.Object(other)):
+            assert client.get("/").text == "1"
+        assert len(other.entries) == 1
+        client.cookies.clear()
+        assert client.get("/").text == "1"
+
+    def test_the_former_sessions_are_back_when_the_override_ends(self) -> None:
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        client.get("/")
+        cookies = dict(client.cookies)
+        with container.session_store.override(providers.Object(FourVerbStore())):
+            client.get("/")
+        client.cookies.clear()
+        client.cookies.update(cookies)
+        assert client.get("/").text == "2"
+
+    def test_the_users_own_provider_behind_the_store_may_be_overridden(self) -> None:
+        class Application(containers.DeclarativeContainer):
+            config = providers.Configuration()
+            my_store = providers.Singleton(FourVerbStore)
+            sessions = providers.Container(SessionContainer, config=config, session_store=my_store)
+
+        outer = Application(config=tree())
+        client = TestClient(enable_sessions(application(), outer.sessions))
+        client.get("/")
+        other = FourVerbStore()
+        with outer.my_store.override(providers.Object(other)):
+            client.get("/")
+        assert len(other.entries) == 1
+
+    def test_a_changed_property_holds_from_the_next_request(self) -> None:
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        assert "Max-Age=1800" in client.get("/").headers["set-cookie"]
+        container.config.pyfly.session.ttl.from_value(60)
+        response = client.get("/")
+        assert "Max-Age=60" in response.headers["set-cookie"]
+        assert response.text == "2"
+
+    def test_the_filter_itself_may_be_overridden(self) -> None:
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        client.get("/")
+        mine = SessionFilter(InMemorySessionStore(), cookie_name="MINE")
+        with container.session_filter.override(providers.Object(mine)):
+            assert client.get("/").headers["set-cookie"].startswith("MINE=")
+
+    def test_another_filter_may_be_added(self) -> None:
+        class Stamp:
+            def should_not_filter(self, request: Any) -> bool:
+                return False
+
+            async def do_filter(self, request: Any, call_next: Any) -> Any:
+                return PlainTextResponse("stamped")
+
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        container.web_filters.override(
+            providers.List(container.session_filter, providers.Singleton(Stamp))
+        )
+        assert client.get("/").text == "stamped"
+
+    def test_reset_singletons_starts_with_an_empty_store(self) -> None:
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        client.get("/")
+        container.reset_singletons()
+        assert client.get("/").text == "1"
+
+    def test_the_redis_client_may_be_overridden_after_first_use(self, monkeypatch: Any) -> None:
+        from fakeredis import FakeAsyncRedis
+
+        container = container_of(store="redis")
+        client = TestClient(enable_sessions(application(), container))
+        container.session_store()
+        with container.redis_client.override(providers.Singleton(FakeAsyncRedis)):
+            assert client.get("/").text == "1"
+
+    def test_sessions_switched_off_later_are_off(self) -> None:
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        container.config.pyfly.session.enabled.from_value(False)
+        with pytest.raises(AttributeError):
+            client.get("/")
+
+
+class TestWhatIsNoStore:
+    @pytest.mark.parametrize(
+        ("candidate", "message"),
+        [
+            (FourVerbStore, "must be an instance, got the class FourVerbStore"),
+            (object(), "no method 'get'"),
+            (None, "NoneType is not a session store"),
+        ],
+    )
+    def test_it_is_refused_by_name(self, candidate: Any, message: str) -> None:
+        container = container_of()
+        container.session_store.override(providers.Object(candidate))
+        with pytest.raises(StoreContractError, match=message):
+            container.session_filter()
+
+    def test_synchronous_verbs_are_refused(self) -> None:
+        class Synchronous:
+            async def get(self, session_id: str) -> None:
+                return None
+
+            async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None: ...
+            def delete(self, session_id: str) -> None: ...
+            async def exists(self, session_id: str) -> bool:
+                return False
+
+        with pytest.raises(StoreContractError, match=r"Synchronous\.delete must be a coroutine"):
+            SessionFilter(Synchronous())  # type: ignore[arg-type]
+
+    def test_an_unrelated_bean_of_that_shape_does_not_make_the_container_back_off(self) -> None:
+        class Application(containers.DeclarativeContainer):
+            config = providers.Configuration()
+            blob_cache = providers.Singleton(FourVerbStore)
+            sessions = providers.Container(SessionContainer, config=config)
+
+        assert isinstance(Application(config=tree()).sessions.session_store(), InMemorySessionStore)
+
+
+class TestEnableSessions:
+    def test_the_configuration_directory_is_read(self, tmp_path: Path, monkeypatch: Any) -> None:
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config" / "pyfly.yaml").write_text(
+            "pyfly:\n  session:\n    enabled: true\n    cookie-name: FROM_YAML\n"
+        )
+        monkeypatch.chdir(tmp_path)
+        client = TestClient(enable_sessions(application()))
+        assert client.get("/").headers["set-cookie"].startswith("FROM_YAML=")
+
+    def test_a_container_without_configuration_gets_it_loaded(self, tmp_path: Path) -> None:
+        (tmp_path / "pyfly.yaml").write_text("pyfly: {session: {enabled: true, ttl: 77}}\n")
+        container = SessionContainer()
+        enable_sessions(application(), container, config=tmp_path)
+        assert container.properties().ttl == 77
+
+    @pytest.mark.parametrize(
+        ("config", "level"), [({}, logging.WARNING), (tree(enabled=False), logging.INFO)]
+    )
+    def test_without_enabled_the_application_stays_untouched_and_the_log_says_so_once(
+        self, config: Mapping[str, Any], level: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO)
+        app = application()
+        assert enable_sessions(app, config=config) is app
+        assert app.user_middleware == []
+        assert [each.levelno for each in caplog.records] == [level]
+        assert "pyfly.session.enabled" in caplog.text
+
+    def test_fastapi_is_enabled_the_same_way(self) -> None:
+        app = FastAPI()
+
+        @app.get("/")
+        async def home(request: Request) -> dict[str, bool]:
+            return {"new": request.state.session.is_new}
+
+        client = TestClient(enable_sessions(app, config=tree()))
+        assert [client.get("/").json()["new"] for _ in range(2)] == [True, False]
+
+    def test_a_plain_asgi_application_comes_back_wrapped(self) -> None:
+        async def plain(scope: Scope, receive: Receive, send: Send) -> None:
+            response = PlainTextResponse(str(len(scope["session"])))
+            scope["session"]["seen"] = True
+            await response(scope, receive, send)
+
+        client = TestClient(enable_sessions(plain, config=tree()))
+        assert [client.get("/").text for _ in range(2)] == ["0", "1"]
+
+    def test_the_container_is_found_on_the_application(self) -> None:
+        app = enable_sessions(application(), config=tree())
+        assert app.state.session_container.session_filter() is not None
+
+
+class TestLifespan:
+    def test_our_redis_client_is_closed_and_made_anew_after_a_restart(
+        self, valkey_url: str
+    ) -> None:
+        container = container_of(store="redis", redis={"url": valkey_url})
+        app = enable_sessions(application(), container)
+        clients: list[TestClient] = []
+        for expected in ("1", "2"):
+            with TestClient(app, cookies=_cookies_of(clients)) as client:
+                clients.append(client)
+                made = container.redis_client()
+                assert client.get("/").text == expected
+            assert container.redis_client() is not made
+
+    async def test_a_client_of_the_users_is_left_open(self, valkey: Any) -> None:
+        container = container_of(store="redis")
+        container.redis_client.override(providers.Object(valkey))
+        assert container.session_store() is not None
+        await close_sessions(container)
+        assert await valkey.ping()
+
+    async def test_closing_waits_for_commits_of_cancelled_requests(self) -> None:
+        import asyncio
+
+        container = container_of()
+        repository = container.session_filter().repository
+        gate, done = asyncio.Event(), []
+
+        async def work() -> None:
+            await gate.wait()
+            done.append(True)
+
+        repository.finish_later(work())
+        asyncio.get_running_loop().call_soon(gate.set)
+        await close_sessions(container)
+        assert done == [True]
+
+    async def test_closing_what_was_never_enabled_does_nothing(self) -> None:
+        await close_sessions(create_container({}))
+
+
+def _cookies_of(clients: list[TestClient]) -> dict[str, str]:
+    return dict(clients[-1].cookies) if clients else {}
+
+
+def _explode(*args: object, **kwargs: object) -> None:
+    raise AssertionError("this must not be built")
