@@ -17,10 +17,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from pyfly_session import ids
+from pyfly_session.attributes import Delta
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
 from pyfly_session.fallbacks import CapableStore, require_store
+from pyfly_session.metadata import CREATED_AT, LAST_ACCESSED
 from pyfly_session.ports import Moved, SessionStore
-from pyfly_session.session import CREATED_AT, LAST_ACCESSED, Delta, HttpSession
+from pyfly_session.session import HttpSession
 
 _logger = logging.getLogger(__name__)
 _MERGE_ATTEMPTS = 64
@@ -86,7 +88,7 @@ class SessionRepository:
         codec = self._capable.codec
         now = self._clock()
         try:
-            session = HttpSession.restore(session_id, payload, codec.split(payload), codec, now)
+            session = HttpSession.restore(session_id, payload, codec, now)
         except SessionDecodingError as error:
             _logger.warning(
                 "session %s is unreadable and treated as absent: %s", ids.mask(session_id), error

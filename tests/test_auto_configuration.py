@@ -154,6 +154,7 @@ class TestChoiceByProperty:
         made = SessionFilterAutoConfiguration(
             properties=properties, session_store=providers.Object(store)
         ).session_filter()
+        assert made is not None
         assert made.store is store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import Any
 
-from pyfly_session.session import RESERVED_NAMES, HttpSession
+from pyfly_session.session import HttpSession
 
 
 class SessionMapping(MutableMapping[str, Any]):
@@ -38,7 +38,7 @@ class SessionMapping(MutableMapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         """Tell whether the attribute is there."""
-        return name not in RESERVED_NAMES and self._session.has_attribute(name)
+        return self._session.has_attribute(name)
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names of all attributes."""

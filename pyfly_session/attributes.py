@@ -1,0 +1,140 @@
+"""What one request sees of a session's attributes, and what it changed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from pyfly_session.codec import Raw, SessionCodec, report_lost_attribute
+from pyfly_session.errors import SessionDecodingError, SessionEncodingError
+
+Delta = dict[str, bytes | None]
+"""Attribute name to encoded fragment, or to None if the attribute was removed."""
+
+# A value of one of these cannot be changed in place, so reading it needs no second look.
+_IMMUTABLE = frozenset(
+    {str, int, float, bool, type(None), bytes, datetime, date, timedelta, Decimal, UUID}
+)
+
+
+class Attributes:
+    """Attributes decoded when first read, encoded when changed. Owned by one request.
+
+    Args:
+        codec: Decodes and encodes them.
+        fragments: What the store holds, by name; owned from here on.
+    """
+
+    __slots__ = ("_assigned", "_codec", "_live", "_seen", "_watched")
+
+    def __init__(self, codec: SessionCodec, fragments: dict[str, Raw]) -> None:
+        self._codec = codec
+        # As the store held it when this request saw it last, still encoded.
+        self._seen: dict[str, Raw] = fragments
+        # Decoded by reading or set by this request.
+        self._live: dict[str, Any] = {}
+        # Set or removed; removed is what is not live.
+        self._assigned: set[str] = set()
+        # Read or set, and of a type that may change in place.
+        self._watched: set[str] = set()
+
+    def adopt(self, data: Mapping[str, Any], *, as_changes: bool) -> None:
+        """Take over plain values; as changes, or as what the store is known to hold."""
+        self._live.update(data)
+        if as_changes:
+            self._assigned.update(data)
+
+    def read(self, name: str) -> Any:
+        """Return the value, or None if there is none or it cannot be decoded any more."""
+        if name in self._live:
+            value = self._live[name]
+            if name not in self._seen and name not in self._assigned:
+                self._remember(name, value)
+        elif name in self._seen and name not in self._assigned:
+            try:
+                value = self._live[name] = self._codec.decode(self._seen[name])
+            except SessionDecodingError as error:
+                report_lost_attribute(name, error)
+                return None
+        else:
+            return None
+        if type(value) not in _IMMUTABLE:
+            self._watched.add(name)
+        return value
+
+    def assign(self, name: str, value: Any) -> None:
+        """Set a value."""
+        self._live[name] = value
+        self._assigned.add(name)
+
+    def remove(self, name: str) -> None:
+        """Remove a value, if it is there."""
+        if name in self:
+            self._live.pop(name, None)
+            self._assigned.add(name)
+
+    def forget(self) -> None:
+        """Drop everything, changes included."""
+        for part in (self._seen, self._live, self._assigned, self._watched):
+            part.clear()
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is such an attribute, be it None."""
+        return name in self._live or (name in self._seen and name not in self._assigned)
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        yield from self._live
+        for name in self._seen:
+            if name not in self._live and name not in self._assigned:
+                yield name
+
+    @property
+    def changed(self) -> bool:
+        """True if anything was set, removed or changed in place since the last commit."""
+        return bool(self._assigned) or any(map(self._changed_in_place, self._watched))
+
+    def changes(self) -> Delta:
+        """Encode what was changed since the last commit.
+
+        Raises:
+            SessionEncodingError: A value cannot be stored.
+        """
+        delta: Delta = {}
+        for name in self._assigned:
+            delta[name] = self._codec.encode(name, self._live[name]) if name in self._live else None
+        for name in self._watched - self._assigned:
+            if self._changed_in_place(name):
+                delta[name] = self._codec.encode(name, self._live[name])
+        return delta
+
+    def committed(self, delta: Delta) -> None:
+        """Take note that the store now holds what `changes` returned."""
+        self._assigned.clear()
+        for name, fragment in delta.items():
+            if fragment is None:
+                self._seen.pop(name, None)
+                self._watched.discard(name)
+            else:
+                self._seen[name] = Raw(fragment)
+                if type(self._live.get(name)) not in _IMMUTABLE:
+                    self._watched.add(name)
+
+    def _remember(self, name: str, value: Any) -> None:
+        """Take a picture of a value that came as plain data, to notice a change in place."""
+        if type(value) not in _IMMUTABLE:
+            try:
+                self._seen[name] = Raw(self._codec.encode(name, value))
+            except SessionEncodingError:
+                return
+
+    def _changed_in_place(self, name: str) -> bool:
+        if name not in self._live or name not in self._seen:
+            return name in self._live
+        encoded = self._codec.encode(name, self._live[name])
+        seen = bytes(self._seen[name])
+        # Another writer may have formatted the same value differently.
+        return encoded != seen and encoded != self._codec.encode(name, self._codec.decode(seen))

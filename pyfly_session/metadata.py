@@ -1,0 +1,61 @@
+"""The metadata that a session keeps about itself, under reserved names beside the attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyfly_session.codec import Raw, SessionCodec
+from pyfly_session.errors import ReservedAttributeError, SessionDecodingError
+from pyfly_session.tags import TYPE_KEY
+
+CREATED_AT = "_created_at"
+LAST_ACCESSED = "_last_accessed"
+MAX_INACTIVE_INTERVAL = "_max_inactive_interval"
+PRINCIPAL = "_principal"
+AUTHENTICATED_AT = "_authenticated_at"
+RESERVED_NAMES = frozenset(
+    {CREATED_AT, LAST_ACCESSED, MAX_INACTIVE_INTERVAL, PRINCIPAL, AUTHENTICATED_AT, TYPE_KEY}
+)
+
+
+def require_free(name: object) -> None:
+    """Refuse an attribute name that is no string or belongs to the metadata."""
+    if not isinstance(name, str):
+        raise TypeError(f"an attribute name must be str, got {name!r}")
+    if name in RESERVED_NAMES:
+        raise ReservedAttributeError(name)
+
+
+def take_metadata(fragments: dict[str, Raw], codec: SessionCodec) -> dict[str, Any]:
+    """Take the metadata out of a stored session's fragments and decode it.
+
+    Raises:
+        SessionDecodingError: Some of it is not what it can be.
+    """
+    metadata = {}
+    for name in RESERVED_NAMES & fragments.keys():
+        value = codec.decode(fragments.pop(name))
+        if not _IS_VALID[name](value):
+            raise SessionDecodingError(f"the stored metadata {name} is unusable")
+        metadata[name] = value
+    return metadata
+
+
+def is_interval(value: object) -> bool:
+    """Tell whether a value is a whole number of seconds, at least 1."""
+    return type(value) is int and 1 <= value < 2**31
+
+
+def _is_timestamp(value: object) -> bool:
+    return type(value) in (int, float) and -1e12 < value < 1e12  # type: ignore[operator]
+
+
+_IS_VALID: dict[str, Callable[[Any], bool]] = {
+    CREATED_AT: _is_timestamp,
+    LAST_ACCESSED: _is_timestamp,
+    AUTHENTICATED_AT: _is_timestamp,
+    MAX_INACTIVE_INTERVAL: is_interval,
+    PRINCIPAL: lambda value: isinstance(value, str),
+    TYPE_KEY: lambda _: True,
+}

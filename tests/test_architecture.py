@@ -1,0 +1,103 @@
+"""The rooms of the package import each other in one direction only."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "pyfly_session"
+
+# Each room with the rooms that it may import besides itself and the standard library.
+CORE = {"errors", "ids", "tags", "codec", "metadata", "attributes", "session", "ports"}
+BINDING = {"_binding", "_fields", "_masking", "_property_checks", "properties"}
+READING = {"_environment", "_placeholders", "_yaml", "config"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "ids": set(),
+    "tags": set(),
+    "codec": {"errors", "tags", "msgspec"},
+    "metadata": {"errors", "tags", "codec"},
+    "attributes": {"errors", "codec"},
+    "session": {"errors", "ids", "codec", "metadata", "attributes"},
+    "ports": set(),
+    "fallbacks": {*CORE},
+    "repository": {*CORE, "fallbacks"},
+    **{room: {"errors", "msgspec", *BINDING} for room in BINDING},
+    **{room: {"errors", "yaml", *BINDING, *READING} for room in READING},
+    "_reference": {"properties"},
+    "adapters": {*CORE, "redis"},
+    "web": {*CORE, "repository", "properties", "starlette"},
+}
+# Those that wire everything, and that nobody below imports.
+TOP = {
+    "__init__",
+    "auto_configuration",
+    "conditions",
+    "current_filters",
+    "redis_clients",
+    "cli",
+    "demo",
+}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            base = node.module or ""
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    rooms = set()
+    for name in names:
+        parts = name.split(".")
+        if parts[0] == "pyfly_session":
+            rooms.add(parts[1])
+        elif parts[0] not in sys.stdlib_module_names:
+            rooms.add(parts[0])
+    return rooms
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_each_room_imports_only_what_it_may(path: Path) -> None:
+    room = room_of(path)
+    if room in TOP:
+        return
+    assert room in ALLOWED, f"say in this test what the new room {room} may import"
+    forbidden = imported_rooms(path) - ALLOWED[room] - {room}
+    assert not forbidden, f"{room} must not import {sorted(forbidden)}"
+
+
+def test_only_the_wiring_names_a_concrete_adapter() -> None:
+    users = {room_of(path) for path in MODULES if "adapters" in imported_rooms(path)}
+    assert users <= TOP | {"adapters", "testing"}
+
+
+def test_importing_the_package_imports_neither_redis_nor_the_container() -> None:
+    code = (
+        "import sys, pyfly_session;"
+        "print([name for name in ('redis', 'dependency_injector') if name in sys.modules])"
+    )
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_module_has_outgrown_its_purpose() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
+    too_long = {str(path): length for path, length in lengths.items() if length > 330}
+    assert not too_long
