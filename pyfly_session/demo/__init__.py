@@ -1,0 +1,1 @@
+"""A small page that shows one session at work; ``pyfly-session demo`` serves it."""
