@@ -1,0 +1,30 @@
+"""The group that all commands belong to.
+
+A command's module imports click and nothing heavy; what it works with is imported when it
+runs, so that ``--help`` stays quick.
+"""
+
+from typing import Any
+
+import click
+
+from pyfly_session import SessionError, __version__
+from pyfly_session.cli.demo import demo
+
+
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; our own errors are sentences for its user, not tracebacks."""
+        try:
+            return super().invoke(ctx)
+        except SessionError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
+@click.version_option(__version__)
+def commands() -> None:
+    """Server-side sessions for Starlette, FastAPI and ASGI."""
+
+
+commands.add_command(demo)
