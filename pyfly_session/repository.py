@@ -133,10 +133,10 @@ class SessionRepository:
             if not (create or delta):
                 return Outcome.UNSAVED
             return await self._create(session, delta)
+        if session.rotated or delta:
+            return await self._write(session, delta, rotate=session.rotated)
         if session._stored_id != session._id:
-            return await self._write(session, delta, rotate=True)
-        if delta:
-            return await self._write(session, delta, rotate=False)
+            return Outcome.MOVED
         return Outcome.UNTOUCHED if await self._is_still_live(session) else Outcome.GONE
 
     async def _create(self, session: HttpSession, delta: Delta) -> Outcome:
@@ -158,7 +158,7 @@ class SessionRepository:
         codec, store = self._capable.codec, self._capable
         delta = {**delta, LAST_ACCESSED: codec.encode(LAST_ACCESSED, self._clock())}
         ttl = self.seconds_to_live(session)
-        stored_id, expected, moved = session._stored_id, session._payload, False
+        stored_id, expected = session._stored_id, session._payload
         assert stored_id is not None and expected is not None  # noqa: S101, PT018 - for mypy
         for attempt in range(_MERGE_ATTEMPTS):
             await _back_off(attempt)
@@ -170,14 +170,13 @@ class SessionRepository:
             if found == value:
                 if rotate:
                     self._remember_end(stored_id)
-                    stored_id, moved = session._id, False
+                    stored_id = session._id
                 session.committed(stored_id, value, delta)
-                return Outcome.MOVED if moved else Outcome.STORED
+                return Outcome.STORED if stored_id == session._id else Outcome.MOVED
             if isinstance(found, Moved):
                 stored_id = found.new_id
                 # The id may be this session's own: an attempt that was interrupted got there.
-                own = stored_id == session._id
-                rotate, moved = rotate and not own, not own
+                rotate = rotate and stored_id != session._id
                 found = await store.load_and_slide(stored_id, ttl)
             if found is None:
                 return self._gone(session)

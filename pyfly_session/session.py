@@ -46,6 +46,7 @@ class HttpSession:
         "_metadata_changed",
         "_payload",
         "_previous_id",
+        "_rotating",
         "_rotation_refusal",
         "_stored_id",
         "_write_refusal",
@@ -82,6 +83,7 @@ class HttpSession:
         self._accessed = False
         self._write_refusal: str | None = None
         self._rotation_refusal: str | None = None
+        self._rotating = False
         # The id and bytes that the store is known to hold; None for a session never stored.
         self._stored_id: str | None = None
         self._payload: bytes | None = None
@@ -160,8 +162,8 @@ class HttpSession:
 
     @property
     def rotated(self) -> bool:
-        """True if the store still has the entry under a former id."""
-        return self._stored_id is not None and self._stored_id != self._id
+        """True if `rotate_id` was called and the store still has the entry under a former id."""
+        return self._rotating and self._stored_id is not None
 
     @property
     def accessed(self) -> bool:
@@ -261,6 +263,7 @@ class HttpSession:
             raise SessionReadOnlyError(self._rotation_refusal)
         self._previous_id = self._id
         self._id = ids.new_id()
+        self._rotating = True
 
     def invalidate(self) -> None:
         """End the session: its entry is deleted, its cookie removed, its attributes gone."""
@@ -300,6 +303,7 @@ class HttpSession:
         """Take note that the store now holds ``payload``, this request's ``delta`` included."""
         self._stored_id = session_id
         self._payload = payload
+        self._rotating = False
         self._metadata_changed.clear()
         self._attributes.committed(
             {name: part for name, part in delta.items() if name not in RESERVED_NAMES}
