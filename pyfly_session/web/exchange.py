@@ -7,14 +7,14 @@ from typing import Any
 
 from starlette.types import Message
 
-from pyfly_session.errors import SessionError, SessionStoreError
+from pyfly_session.errors import SessionStoreError
 from pyfly_session.repository import Outcome, SessionRepository
 from pyfly_session.session import HttpSession
 from pyfly_session.web.cookies import SessionCookie
 
 _logger = logging.getLogger(__name__)
 _LIVE = frozenset({Outcome.UNTOUCHED, Outcome.STORED})
-_OVER = frozenset({Outcome.GONE, Outcome.MOVED, Outcome.ENDED})
+_OVER = frozenset({Outcome.GONE, Outcome.ENDED})
 
 
 class Exchange:
@@ -83,26 +83,30 @@ class Exchange:
 
     async def commit_late(self) -> None:
         """Save what changed after the head had left."""
-        if self.session.pending:
+        if self.failure is not None:
+            await self.commit_unheard()
+        elif self.session.pending:
             await self.commit()
 
-    async def commit_quietly(self) -> None:
-        """Commit while an error of the application is on its way, which nothing may mask."""
-        if not (self.session.stored or self.head_sent):
-            return  # Nobody would ever learn the id of a session that is new.
+    async def commit_unheard(self) -> None:
+        """Commit what needs no answer that tells the browser; never raises.
+
+        An id that the browser will never hear of is dropped, with all that was written under
+        it: a new session is not stored, and the former id of a rotated one stays as it was.
+        """
+        session = self.session
+        if (session.rotated or not session.stored) and not session.invalidated:
+            return
         try:
-            await self.commit_late()
-        except SessionError:
-            _logger.exception("the session could not be saved after an error of the application")
+            if session.pending:
+                await self.commit()
+        except Exception:
+            # Something else is on its way already, which nothing may mask.
+            _logger.exception("the session could not be saved at the end of a failed request")
 
     def abandon(self) -> None:
-        """Finish without the request, which was cancelled.
-
-        A change of id that the browser will never hear of is dropped, with all that was
-        written under the new id; the former one stays as it was.
-        """
-        if self.head_sent or not self.session.rotated:
-            self._repository.finish_later(self.commit_quietly())
+        """Finish without the request, which was cancelled."""
+        self._repository.finish_later(self.commit_unheard())
 
     def set_cookie_on(self, response: Any) -> None:
         """Write cookie and cache headers onto a response object that was not sent yet."""

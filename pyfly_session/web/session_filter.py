@@ -11,7 +11,7 @@ from typing import Any, Literal
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocketClose
 
-from pyfly_session.errors import SessionError, SessionStoreError
+from pyfly_session.errors import SessionStoreError
 from pyfly_session.ports import SessionStore
 from pyfly_session.properties import bind_properties
 from pyfly_session.repository import SessionRepository
@@ -110,15 +110,16 @@ class SessionFilter(OncePerRequestFilter):
         if chain is not None:
             chain.before_head(exchange.before_head)
         try:
-            response = await call_next(request)
-            return await self._conclude(request, exchange, response, chain)
+            try:
+                response = await call_next(request)
+                return await self._conclude(request, exchange, response, chain)
+            except Exception as error:
+                if exchange.failure is not None and not exchange.head_sent:
+                    return _unavailable(request, exchange.failure)
+                await self._honour(exchange, chain, error)
+                raise
         except asyncio.CancelledError:
             exchange.abandon()
-            raise
-        except Exception as error:
-            if exchange.failure is not None and not exchange.head_sent:
-                return _unavailable(request, exchange.failure)
-            await self._honour(exchange, chain, error)
             raise
 
     async def _find(self, request: Any) -> HttpSession:
@@ -146,10 +147,14 @@ class SessionFilter(OncePerRequestFilter):
         if exchange.head_sent:
             await exchange.commit_late()
             return response
+        if exchange.failure is not None:
+            # The application swallowed the error that stopped its response.
+            return _unavailable(request, exchange.failure)
+        if chain is not None and getattr(response, "status_code", 0) is None:
+            # It sent no head: gone with its client, or a WebSocket that was not accepted.
+            await exchange.commit_unheard()
+            return response
         try:
-            if exchange.failure is not None:
-                # The application swallowed the error that stopped its response.
-                raise exchange.failure
             await exchange.commit()
         except SessionStoreError as error:
             return _unavailable(request, error)
@@ -161,17 +166,15 @@ class SessionFilter(OncePerRequestFilter):
         self, exchange: Exchange, chain: ChainPassage | None, error: Exception
     ) -> None:
         """Commit what was done to the session before an unhandled error of the application."""
-        if exchange.head_sent or not exchange.session.rotated:
-            await exchange.commit_quietly()
-        elif chain is not None and chain.is_http:
+        told = exchange.head_sent or not exchange.session.rotated
+        if not told and chain is not None and chain.is_http:
             # The browser must learn the new id, and whoever handles errors outside of the
             # filters sends a response that we do not see.
             try:
                 await chain.respond(PlainTextResponse("Internal Server Error", status_code=500))
-            except SessionError:
+            except Exception:
                 _logger.exception("the session could not be saved after %r", error)
-        # Else no response can carry the new id: the former one stays, as if the request had
-        # not been, without what was written under the new one.
+        await exchange.commit_unheard()
 
 
 def _attach(request: Any, session: HttpSession) -> None:
