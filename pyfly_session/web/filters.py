@@ -57,7 +57,9 @@ class OncePerRequestFilter:
         """Tell whether the patterns leave this request's path alone."""
         if not (self.url_patterns or self.exclude_patterns):
             return False
-        path: str = request.url.path
+        # As routes see it: the URL is put together from the client's Host header, too.
+        scope = getattr(request, "scope", None)
+        path: str = scope["path"] if isinstance(scope, dict) else request.url.path
         if self.url_patterns and not _matches(path, self.url_patterns):
             return True
         return _matches(path, self.exclude_patterns)
