@@ -149,7 +149,7 @@ class Connection:
         self.answer = Answer()
         self._swallow = swallow
         self._inbox: asyncio.Queue[Message] = asyncio.Queue()
-        self._started = asyncio.Event()
+        self._arrival = asyncio.Event()
         if incoming is None:
             incoming = (
                 [{"type": "http.request", "body": body, "more_body": False}]
@@ -180,13 +180,20 @@ class Connection:
         """Give the application one more message."""
         self._inbox.put_nowait(message)
 
+    async def messages(self, count: int) -> Answer:
+        """Wait until so many messages have left the application."""
+        assert self.task is not None
+        while len(self.answer.messages) < count:
+            assert not self.task.done(), f"the application ended early: {self.task}"
+            self._arrival.clear()
+            arrival = asyncio.ensure_future(self._arrival.wait())
+            await asyncio.wait({arrival, self.task}, return_when=asyncio.FIRST_COMPLETED)
+            arrival.cancel()
+        return self.answer
+
     async def started(self) -> Answer:
         """Wait for the head."""
-        assert self.task is not None
-        waiting = asyncio.ensure_future(self._started.wait())
-        await asyncio.wait({waiting, self.task}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        return self.answer
+        return await self.messages(1)
 
     async def end(self) -> Answer:
         """Wait until the application has returned."""
@@ -204,8 +211,7 @@ class Connection:
     async def _send(self, message: Message) -> None:
         self._require_order(message["type"])
         self.answer.messages.append(message)
-        if message["type"] in ("http.response.start", "websocket.accept"):
-            self._started.set()
+        self._arrival.set()
         # A real server may switch to another task here.
         await asyncio.sleep(0)
 

@@ -1,0 +1,395 @@
+"""A dead store and errors of the application: what the browser gets, and what is kept."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from pyfly_session import SessionStoreError
+from pyfly_session.adapters.redis import RedisSessionStore
+from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
+from tests.web.conftest import Site
+from tests.web.driver import Answer, Browser, Connection, ask
+
+KNOWN = "a" * 32
+
+
+async def read(request: Request) -> Response:
+    return JSONResponse(request.state.session.get_attribute("user"))
+
+
+async def write(request: Request) -> Response:
+    request.state.session.set_attribute("user", "bob")
+    return PlainTextResponse("written")
+
+
+async def idle(request: Request) -> Response:
+    return PlainTextResponse("idle")
+
+
+async def logout(request: Request) -> Response:
+    request.state.session.invalidate()
+    return PlainTextResponse("bye")
+
+
+async def fail(request: Request) -> Response:
+    request.state.session.set_attribute("user", "bob")
+    raise ValueError("mine")
+
+
+async def rotate_and_fail(request: Request) -> Response:
+    request.state.session.set_attribute("user", "bob")
+    request.state.session.rotate_id()
+    raise ValueError("mine")
+
+
+async def logout_and_fail(request: Request) -> Response:
+    request.state.session.invalidate()
+    raise ValueError("mine")
+
+
+async def rotate_logout_and_fail(request: Request) -> Response:
+    request.state.session.rotate_id()
+    request.state.session.invalidate()
+    raise ValueError("mine")
+
+
+HANDLERS: dict[str, Any] = {
+    "read": read,
+    "write": write,
+    "idle": idle,
+    "logout": logout,
+    "fail": fail,
+    "rotate_and_fail": rotate_and_fail,
+    "logout_and_fail": logout_and_fail,
+    "rotate_logout_and_fail": rotate_logout_and_fail,
+}
+
+
+def assert_unavailable(answer: Answer) -> None:
+    assert answer.status == 503
+    assert answer.get("retry-after") == "5"
+    assert answer.get("cache-control") == "no-store"
+    assert answer.cookie() is None
+    assert b"store is unavailable" in answer.body
+
+
+async def test_dead_server_gives_503_with_retry_after_quickly(caplog: Any) -> None:
+    client: aioredis.Redis = aioredis.Redis(port=1, retry=Retry(NoBackoff(), 0))
+    site_filter = SessionFilter(RedisSessionStore(client=client))
+    app = WebFilterChainMiddleware(PlainTextResponse("ok"), [site_filter])
+    begin = time.monotonic()
+    assert_unavailable(await ask(app, cookie=KNOWN))
+    assert_unavailable(await ask(app))
+    assert time.monotonic() - begin < 2
+    assert KNOWN not in caplog.text
+    await client.aclose()
+
+
+async def test_store_that_fails_to_load_gives_503_before_the_handler_runs(site: Site) -> None:
+    site.probe.fail()
+    ran = []
+
+    async def handler(request: Request) -> Response:
+        ran.append(True)
+        return PlainTextResponse("ok")
+
+    assert_unavailable(await ask(site.app(page=handler), "/page", cookie=KNOWN))
+    assert ran == []
+
+
+@pytest.mark.parametrize("seeded", [True, False])
+@pytest.mark.parametrize("how", ["write", "logout", "rotate"])
+async def test_store_that_dies_under_the_handler_gives_503(
+    site: Site, how: str, seeded: bool
+) -> None:
+    async def page(request: Request) -> Response:
+        session = request.state.session
+        if how == "write":
+            session.set_attribute("user", "bob")
+        elif how == "logout":
+            session.invalidate()
+        else:
+            session.rotate_id()
+        site.probe.fail()
+        return PlainTextResponse("ok")
+
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(page=page), "/page", cookie=KNOWN if seeded else None)
+    if how == "logout" and not seeded:
+        assert answer.status == 200  # Nothing was stored, so nothing could fail.
+        return
+    assert_unavailable(answer)
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+async def test_only_what_needs_the_store_fails_with_it(site: Site) -> None:
+    site.configure(creation="if-required")
+    site.probe.fail()
+    app = site.app(**HANDLERS)
+    assert (await ask(app, "/idle")).status == 200
+    assert (await ask(app, "/read")).status == 200
+    assert site.probe.calls == []
+    assert_unavailable(await ask(app, "/write"))
+
+
+@pytest.mark.parametrize("path", ["/health", "/static/css/site.css"])
+async def test_excluded_paths_work_with_the_store_down(site: Site, path: str) -> None:
+    site.configure(exclude_patterns=["/health", "/static/*"])
+    site.probe.fail()
+    app = WebFilterChainMiddleware(PlainTextResponse("fine"), [site.filter])
+    answer = await ask(app, path, cookie=KNOWN)
+    assert (answer.status, answer.text, answer.cookie()) == (200, "fine", None)
+    assert site.probe.calls == []
+    assert_unavailable(await ask(app, "/healthy", cookie=KNOWN))
+
+
+@pytest.mark.parametrize("hidden", ["/health?", "/health#", "health", "/HEALTH", "/health/"])
+async def test_paths_that_resemble_an_excluded_one_have_sessions(
+    memory_site: Site, hidden: str
+) -> None:
+    memory_site.configure(exclude_patterns=["/health"])
+    app = WebFilterChainMiddleware(PlainTextResponse("fine"), [memory_site.filter])
+    connection = Connection(app)
+    connection.scope["path"] = hidden
+    assert (await connection.run()).session_id
+
+
+async def test_host_header_cannot_pose_as_an_excluded_path(memory_site: Site) -> None:
+    memory_site.configure(exclude_patterns=["/health"])
+    app = WebFilterChainMiddleware(PlainTextResponse("fine"), [memory_site.filter])
+    connection = Connection(app, "/account")
+    connection.scope["headers"] = [(b"host", b"example.test/health#")]
+    assert (await connection.run()).session_id
+
+
+@pytest.mark.parametrize(
+    "path", ["/fail", "/rotate_and_fail", "/logout_and_fail", "/rotate_logout_and_fail"]
+)
+@pytest.mark.parametrize("error", [SessionStoreError("gone"), ConnectionError("raw")], ids=repr)
+async def test_error_of_the_handler_is_not_masked_by_the_stores(
+    site: Site, path: str, error: Exception
+) -> None:
+    async def dying(request: Request) -> Response:
+        site.probe.fail(error=error)
+        response: Response = await HANDLERS[path[1:]](request)
+        return response
+
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(page=dying), "/page", cookie=KNOWN, swallow=True)
+    assert answer.status == 500
+    assert isinstance(answer.error, ValueError)
+    assert str(answer.error) == "mine"
+
+
+async def test_write_before_an_error_is_kept(site: Site) -> None:
+    """As in Spring Session, whose commit runs in ``finally``."""
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(**HANDLERS), "/fail", cookie=KNOWN, swallow=True)
+    assert answer.status == 500
+    assert isinstance(answer.error, ValueError)
+    assert await site.stored(KNOWN) == {"user": "bob"}
+
+
+async def test_new_session_of_a_failed_request_is_not_stored(site: Site) -> None:
+    answer = await ask(site.app(**HANDLERS), "/fail", swallow=True)
+    assert isinstance(answer.error, ValueError)
+    assert site.probe.calls == []
+
+
+async def test_handler_that_rotates_then_raises_logs_nobody_out(site: Site) -> None:
+    await site.seed(KNOWN, user="alice")
+    browser = Browser(site.app(**HANDLERS), cookie=KNOWN)
+    answer = await browser.get("/rotate_and_fail", swallow=True)
+    assert answer.status == 500
+    assert isinstance(answer.error, ValueError)
+    assert answer.session_id != KNOWN
+    assert await site.stored(KNOWN) is None
+    assert (await browser.get("/read")).text == '"bob"'
+
+
+@pytest.mark.parametrize("path", ["/logout_and_fail", "/rotate_logout_and_fail"])
+async def test_logout_before_an_error_holds(site: Site, path: str) -> None:
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(**HANDLERS), path, cookie=KNOWN, swallow=True)
+    assert isinstance(answer.error, ValueError)
+    assert await site.stored(KNOWN) is None
+
+
+async def test_http_exception_is_an_ordinary_answer(site: Site) -> None:
+    async def teapot(request: Request) -> Response:
+        request.state.session.rotate_id()
+        request.state.session.set_attribute("user", "bob")
+        raise HTTPException(418)
+
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(page=teapot), "/page", cookie=KNOWN)
+    assert answer.status == 418
+    assert answer.session_id != KNOWN
+    assert await site.stored(answer.session_id) == {"user": "bob"}
+
+
+async def test_rotation_with_an_unencodable_value_keeps_the_old_session(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        request.state.session.rotate_id()
+        request.state.session.set_attribute("broken", object())
+        raise ValueError("mine")
+
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(page=page), "/page", cookie=KNOWN, swallow=True)
+    assert answer.status == 500
+    assert isinstance(answer.error, ValueError)
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+async def test_unencodable_value_before_an_error_does_not_mask_it(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        request.state.session.set_attribute("broken", object())
+        raise ValueError("mine")
+
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(page=page), "/page", cookie=KNOWN, swallow=True)
+    assert isinstance(answer.error, ValueError)
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+def inside_out(site: Site) -> Any:
+    """Wrap the whole of a Starlette application, its error page included."""
+    routes = [Route(f"/{name}", each) for name, each in HANDLERS.items()]
+    return WebFilterChainMiddleware(Starlette(routes=routes), [site.filter])
+
+
+async def test_error_page_inside_the_chain_carries_the_new_id(site: Site) -> None:
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(inside_out(site), "/rotate_and_fail", cookie=KNOWN, swallow=True)
+    assert answer.status == 500
+    assert isinstance(answer.error, ValueError)
+    assert await site.stored(KNOWN) is None
+    assert await site.stored(answer.session_id) == {"user": "bob"}
+
+
+async def test_error_page_inside_the_chain_gets_out_with_the_store_down(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        site.probe.fail()
+        return await rotate_and_fail(request)
+
+    await site.seed(KNOWN, user="alice")
+    app = WebFilterChainMiddleware(Starlette(routes=[Route("/page", page)]), [site.filter])
+    answer = await ask(app, "/page", cookie=KNOWN, swallow=True)
+    assert answer.status == 500
+    assert isinstance(answer.error, ValueError)
+    assert answer.cookie() is None
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+async def test_change_of_id_that_failed_is_not_made_up_for_unheard(site: Site) -> None:
+    """The store recovers between the error page and the last commit."""
+
+    async def page(request: Request) -> Response:
+        request.state.session.rotate_id()
+        site.probe.fail()
+        return PlainTextResponse(
+            "upstream is down", status_code=502, background=BackgroundTask(recover)
+        )
+
+    async def recover() -> None:
+        site.probe.recover()
+
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(page=page), "/page", cookie=KNOWN)
+    assert answer.status == 502
+    assert answer.cookie() is None
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+async def test_answer_of_the_application_with_5xx_survives_a_dead_store(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        request.state.session.set_attribute("user", "bob")
+        site.probe.fail()
+        return PlainTextResponse("upstream is down", status_code=502)
+
+    await site.seed(KNOWN, user="alice")
+    answer = await ask(site.app(page=page), "/page", cookie=KNOWN)
+    assert (answer.status, answer.text) == (502, "upstream is down")
+    assert answer.cookie() is None
+
+
+async def test_application_that_swallows_the_stores_error_still_sends_no_200(site: Site) -> None:
+    async def stubborn(scope: Any, receive: Any, send: Any) -> None:
+        request = Request(scope)
+        request.state.session.set_attribute("user", "bob")
+        site.probe.fail()
+        for _ in range(2):
+            try:
+                await PlainTextResponse("all is well")(scope, receive, send)
+            except SessionStoreError:
+                continue
+
+    app = WebFilterChainMiddleware(stubborn, [site.filter])
+    assert_unavailable(await ask(app))
+
+
+async def test_handler_for_store_errors_does_not_turn_them_into_a_500(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        request.state.session.set_attribute("user", "bob")
+        site.probe.fail()
+        return PlainTextResponse("ok")
+
+    async def mine(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("handled")
+
+    app = Starlette(
+        routes=[Route("/page", page)],
+        exception_handlers={SessionStoreError: mine},
+        middleware=[Middleware(WebFilterChainMiddleware, filters=[site.filter])],
+    )
+    assert_unavailable(await ask(app, "/page"))
+
+
+async def test_store_that_recovers_serves_again(site: Site) -> None:
+    await site.seed(KNOWN, user="alice")
+    app = site.app(**HANDLERS)
+    site.probe.fail()
+    assert_unavailable(await ask(app, "/read", cookie=KNOWN))
+    site.probe.recover()
+    assert (await ask(app, "/read", cookie=KNOWN)).text == '"alice"'
+
+
+@pytest.mark.parametrize("how", ["rotate", "write", "logout"])
+async def test_application_that_answers_nothing_logs_nobody_out(site: Site, how: str) -> None:
+    """A change of id that no answer can carry is dropped; everything else is kept."""
+
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        session = Request(scope).state.session
+        session.set_attribute("user", "bob")
+        if how == "rotate":
+            session.rotate_id()
+        elif how == "logout":
+            session.invalidate()
+
+    await site.seed(KNOWN, user="alice")
+    app = WebFilterChainMiddleware(silent, [site.filter])
+    answer = await ask(app, cookie=KNOWN)
+    assert answer.messages == []
+    expected = {"rotate": {"user": "alice"}, "write": {"user": "bob"}, "logout": None}
+    assert await site.stored(KNOWN) == expected[how]
+
+
+async def test_application_that_answers_nothing_creates_no_session(site: Site) -> None:
+    async def silent(scope: Any, receive: Any, send: Any) -> None:
+        Request(scope).state.session.set_attribute("user", "bob")
+
+    await ask(WebFilterChainMiddleware(silent, [site.filter]))
+    assert not set(site.probe.names) & {"save", "create_if_absent"}
