@@ -38,7 +38,7 @@ class Attributes:
         self._live: dict[str, Any] = {}
         # Set or removed; removed is what is not live.
         self._assigned: set[str] = set()
-        # Read or set, and of a type that may change in place.
+        # Committed, or read and of a type that may change in place.
         self._watched: set[str] = set()
 
     def adopt(self, data: Mapping[str, Any], *, as_changes: bool) -> None:
@@ -112,16 +112,19 @@ class Attributes:
         return delta
 
     def committed(self, delta: Delta) -> None:
-        """Take note that the store now holds what `changes` returned."""
-        self._assigned.clear()
+        """Take note that the store now holds what `changes` returned.
+
+        What was set or removed while the commit was under way waits for the next one.
+        """
         for name, fragment in delta.items():
+            if (fragment is None) == (name not in self._live):
+                self._assigned.discard(name)
             if fragment is None:
                 self._seen.pop(name, None)
                 self._watched.discard(name)
             else:
                 self._seen[name] = Raw(fragment)
-                if type(self._live.get(name)) not in _IMMUTABLE:
-                    self._watched.add(name)
+                self._watched.add(name)
 
     def _remember(self, name: str, value: Any) -> None:
         """Take a picture of a value that came as plain data, to notice a change in place."""
@@ -136,5 +139,10 @@ class Attributes:
             return name in self._live
         encoded = self._codec.encode(name, self._live[name])
         seen = bytes(self._seen[name])
-        # Another writer may have formatted the same value differently.
-        return encoded != seen and encoded != self._codec.encode(name, self._codec.decode(seen))
+        if encoded == seen:
+            return False
+        try:
+            # Another writer may have formatted the same value differently.
+            return encoded != self._codec.encode(name, self._codec.decode(seen))
+        except SessionDecodingError:
+            return True

@@ -294,9 +294,7 @@ class HttpSession:
             SessionEncodingError: A value cannot be stored.
         """
         delta = self._attributes.changes()
-        for name in self._metadata_changed:
-            value = self._metadata.get(name)
-            delta[name] = None if value is None else self._codec.encode(name, value)
+        delta.update((name, self._encoded(name)) for name in self._metadata_changed)
         return delta
 
     def committed(self, session_id: str, payload: bytes, delta: Delta) -> None:
@@ -304,10 +302,18 @@ class HttpSession:
         self._stored_id = session_id
         self._payload = payload
         self._rotating = False
-        self._metadata_changed.clear()
+        self._metadata_changed = {
+            name
+            for name in self._metadata_changed
+            if name not in delta or delta[name] != self._encoded(name)
+        }
         self._attributes.committed(
             {name: part for name, part in delta.items() if name not in RESERVED_NAMES}
         )
+
+    def _encoded(self, name: str) -> bytes | None:
+        value = self._metadata.get(name)
+        return None if value is None else self._codec.encode(name, value)
 
     def _require_valid(self) -> None:
         self._accessed = True

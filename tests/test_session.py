@@ -1,0 +1,721 @@
+"""`HttpSession`: what a request sees of a session, and which changes it notices."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from pyfly_session import (
+    HttpSession,
+    ReservedAttributeError,
+    SessionCodec,
+    SessionEncodingError,
+    SessionInvalidatedError,
+    SessionReadOnlyError,
+)
+from pyfly_session.errors import SessionDecodingError
+from pyfly_session.metadata import RESERVED_NAMES
+
+NOW = 1_800_000_000.0
+
+
+@dataclasses.dataclass
+class Basket:
+    items: list[str]
+    limit: dataclasses.InitVar[int] = 3
+
+    def __post_init__(self, limit: int) -> None:
+        if len(self.items) > limit:
+            raise ValueError("too many")
+
+
+CODEC = SessionCodec(types=[Basket])
+
+
+def stored(**attributes: Any) -> HttpSession:
+    """Return a session as a request loads it."""
+    payload = CODEC.dumps({"_created_at": NOW - 60, "_last_accessed": NOW - 5, **attributes})
+    return HttpSession.restore("0" * 32, payload, CODEC, NOW)
+
+
+def settle(session: HttpSession) -> dict[str, bytes | None]:
+    """Commit a session without a store, and return what would have been written."""
+    delta = session.changes()
+    session.committed(session.id, b"{}", delta)
+    return delta
+
+
+# What it tells
+
+
+def test_a_created_session_is_new_empty_and_modified() -> None:
+    session = HttpSession.create(CODEC, NOW)
+
+    assert session.is_new
+    assert session.modified
+    assert not session.stored
+    assert not session.invalidated
+    assert session.get_attribute_names() == []
+    assert session.created_at == session.last_accessed == NOW
+
+
+def test_a_restored_session_is_neither_new_nor_modified() -> None:
+    session = stored(user="alice")
+
+    assert session.id == "0" * 32
+    assert not session.is_new
+    assert not session.modified
+    assert session.stored
+    assert session.created_at == NOW - 60
+    assert session.last_accessed == NOW
+    assert session.get_attribute("user") == "alice"
+
+
+def test_a_session_can_be_made_of_a_dictionary_as_the_original_does() -> None:
+    session = HttpSession("abc", {"_created_at": 1.5, "_last_accessed": 2.5, "user": "alice"})
+
+    assert session.id == "abc"
+    assert session.created_at == 1.5
+    assert session.get_attribute("user") == "alice"
+    assert session.get_attribute_names() == ["user"]
+    assert not session.is_new
+    assert not session.modified
+
+
+def test_a_session_made_of_nothing_was_created_now() -> None:
+    before = time.time()
+
+    session = HttpSession("abc", is_new=True)
+
+    assert before <= session.created_at <= time.time()
+    assert session.modified
+
+
+def test_a_new_session_made_of_a_dictionary_wants_all_of_it_stored() -> None:
+    session = HttpSession("abc", {"user": "alice"}, is_new=True)
+
+    assert session.changes()["user"] == b'"alice"'
+
+
+def test_the_dictionary_that_a_session_was_made_of_does_not_follow_it() -> None:
+    data: dict[str, Any] = {"user": "alice"}
+    session = HttpSession("abc", data)
+
+    session.set_attribute("user", "bob")
+    session.set_attribute("more", 1)
+
+    assert data == {"user": "alice"}
+
+
+def test_the_representation_masks_the_id_and_shows_no_attribute() -> None:
+    session = stored(secret="hunter2")
+    shown = {repr(session)}
+    session.invalidate()
+    shown.add(repr(session))
+    shown.add(repr(HttpSession.create(CODEC, NOW)))
+
+    assert len(shown) == 3
+    assert not any("hunter2" in text or "000000" in text for text in shown)
+
+
+def test_looking_at_a_session_is_noticed() -> None:
+    looks: list[Callable[[HttpSession], object]] = [
+        lambda session: session.id,
+        lambda session: session.is_new,
+        lambda session: session.created_at,
+        lambda session: session.last_accessed,
+        lambda session: session.get_attribute("x"),
+        lambda session: session.has_attribute("x"),
+        lambda session: session.get_attribute_names(),
+        lambda session: session.attribute_names(),
+        lambda session: session.set_attribute("x", 1),
+        lambda session: session.get_data(),
+        lambda session: session.mark_accessed(),
+    ]
+    for look in looks:
+        session = stored()
+        assert not session.accessed
+        look(session)
+        assert session.accessed
+
+
+# Attributes
+
+
+def test_an_absent_attribute_is_none() -> None:
+    assert stored().get_attribute("nobody") is None
+
+
+def test_an_attribute_can_be_none_and_still_be_there() -> None:
+    session = stored(nothing=None)
+
+    assert session.has_attribute("nothing")
+    assert not session.has_attribute("nobody")
+    assert session.get_attribute_names() == ["nothing"]
+
+
+@pytest.mark.parametrize("name", ["", "a\x00b", "ключ", "\ud800", "__proto__", "a.b", "x" * 10_000])
+def test_any_text_can_name_an_attribute(name: str) -> None:
+    session = HttpSession.create(CODEC, NOW)
+    session.set_attribute(name, "value")
+
+    payload = CODEC.join({key: part for key, part in session.changes().items() if part})
+
+    assert CODEC.loads(payload) == {name: "value"}
+
+
+@pytest.mark.parametrize("name", [None, 1, 1.5, b"bytes", ("a",), True])
+def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
+    session = stored()
+
+    with pytest.raises(TypeError, match="must be str"):
+        session.set_attribute(name, 1)
+    with pytest.raises(TypeError, match="must be str"):
+        session.remove_attribute(name)
+    assert not session.modified
+
+
+@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
+def test_metadata_cannot_be_forged_through_the_attributes(name: str) -> None:
+    session = stored()
+
+    with pytest.raises(ReservedAttributeError, match=name) as caught:
+        session.set_attribute(name, "x")
+    with pytest.raises(ReservedAttributeError):
+        session.remove_attribute(name)
+
+    assert caught.value.name == name
+    assert session.created_at == NOW - 60
+    assert not session.modified
+
+
+def test_metadata_can_be_read_like_an_attribute_but_is_not_listed() -> None:
+    session = stored(user="alice")
+
+    assert session.get_attribute("_created_at") == NOW - 60
+    assert session.get_attribute("_last_accessed") == NOW
+    assert session.get_attribute("_max_inactive_interval") is None
+    assert session.attribute_names() == ["user"]
+    assert not session.has_attribute("_created_at")
+
+
+def test_names_with_an_underscore_are_internal_but_kept() -> None:
+    session = stored(_state_google="s", user="alice")
+
+    assert session.get_attribute_names() == ["user"]
+    assert session.attribute_names() == ["_state_google", "user"]
+    assert session.get_attribute("_state_google") == "s"
+
+
+def test_set_and_remove_are_modifications_but_reading_is_not() -> None:
+    session = stored(user="alice", cart=[1])
+
+    session.get_attribute("user")
+    session.get_attribute("cart")
+    session.get_data()
+    session.remove_attribute("nobody")
+    assert not session.modified
+
+    session.remove_attribute("user")
+    assert session.modified
+    assert session.get_attribute("user") is None
+    assert session.get_attribute_names() == ["cart"]
+
+
+def test_setting_an_attribute_that_was_removed_brings_it_back() -> None:
+    session = stored(user="alice")
+    session.remove_attribute("user")
+    session.set_attribute("user", "bob")
+
+    assert session.get_attribute("user") == "bob"
+    assert settle(session) == {"user": b'"bob"'}
+
+
+def test_an_attribute_set_and_removed_in_one_request_is_not_there() -> None:
+    session = stored()
+    session.set_attribute("flash", "hi")
+    session.remove_attribute("flash")
+
+    assert session.get_attribute("flash") is None
+    assert settle(session) == {"flash": None}
+    assert not session.has_attribute("flash")
+
+
+def test_clear_then_set_leaves_only_what_was_set() -> None:
+    session = stored(a=1, _b=2, c=[3])
+    session.get_attribute("c")
+
+    session.clear()
+    session.set_attribute("a", 9)
+
+    assert session.attribute_names() == ["a"]
+    assert settle(session) == {"a": b"9", "_b": None, "c": None}
+    assert session.created_at == NOW - 60
+
+
+# Changes in place
+
+
+def test_three_appends_in_place_are_three_items() -> None:
+    session = HttpSession.create(CODEC, NOW)
+    session.set_attribute("cart", [])
+    for item in (1, 2, 3):
+        session.get_attribute("cart").append(item)
+
+    assert settle(session) == {"cart": b"[1,2,3]"}
+
+
+def test_a_change_in_place_of_what_was_read_is_noticed() -> None:
+    session = stored(cart={"items": []})
+
+    session.get_attribute("cart")["items"].append(1)
+
+    assert session.modified
+    assert session.changes() == {"cart": b'{"items":[1]}'}
+
+
+def test_a_change_in_place_that_is_taken_back_is_none() -> None:
+    session = stored(cart=[1])
+    cart = session.get_attribute("cart")
+    cart.append(2)
+    cart.pop()
+
+    assert not session.modified
+    assert session.changes() == {}
+
+
+def test_a_value_that_was_set_can_be_changed_in_place_after_the_commit() -> None:
+    session = stored()
+    cart = [1]
+    session.set_attribute("cart", cart)
+    settle(session)
+    assert not session.pending
+
+    cart.append(2)
+
+    assert session.pending
+    assert settle(session) == {"cart": b"[1,2]"}
+    assert settle(session) == {}
+
+
+def test_one_list_under_two_names_is_two_attributes() -> None:
+    session = stored()
+    shared = [1]
+    session.set_attribute("a", shared)
+    session.set_attribute("b", shared)
+    settle(session)
+
+    shared.append(2)
+    assert settle(session) == {"a": b"[1,2]", "b": b"[1,2]"}
+
+    session.remove_attribute("a")
+    shared.append(3)
+    assert settle(session) == {"a": None, "b": b"[1,2,3]"}
+
+
+def test_a_removed_value_that_changes_in_place_stays_removed() -> None:
+    session = stored(cart=[1])
+    cart = session.get_attribute("cart")
+    session.remove_attribute("cart")
+    cart.append(2)
+
+    assert settle(session) == {"cart": None}
+    cart.append(3)
+    assert settle(session) == {}
+    assert not session.pending
+
+
+def test_a_replaced_value_that_changes_in_place_changes_nothing() -> None:
+    session = stored(cart=[1])
+    former = session.get_attribute("cart")
+    session.set_attribute("cart", [9])
+    former.append(2)
+
+    assert settle(session) == {"cart": b"[9]"}
+
+
+def test_a_change_inside_of_a_tuple_is_noticed() -> None:
+    session = stored()
+    inner: list[int] = []
+    session.set_attribute("pair", (inner,))
+    settle(session)
+
+    inner.append(1)
+
+    assert settle(session) == {"pair": b"[[1]]"}
+
+
+def test_a_change_of_get_data_itself_changes_nothing_but_one_of_its_values_does() -> None:
+    session = stored(cart=[1], user="alice")
+    data = session.get_data()
+
+    data["user"] = "mallory"
+    data["_created_at"] = 0
+    del data["cart"]
+    assert not session.modified
+    assert session.get_attribute("user") == "alice"
+    assert session.created_at == NOW - 60
+
+    session.get_data()["cart"].append(2)
+    assert settle(session) == {"cart": b"[1,2]"}
+
+
+def test_get_data_is_attributes_and_metadata() -> None:
+    session = stored(user="alice", cart=[1])
+
+    assert session.get_data() == {
+        "_created_at": NOW - 60,
+        "_last_accessed": NOW,
+        "user": "alice",
+        "cart": [1],
+    }
+
+
+def test_a_change_in_place_is_noticed_in_a_session_made_of_a_dictionary() -> None:
+    session = HttpSession("abc", {"_created_at": NOW, "cart": [1], "user": "alice"})
+    session.get_attribute("user")
+    assert not session.modified
+
+    session.get_attribute("cart").append(2)
+
+    assert session.modified
+    assert session.changes() == {"cart": b"[1,2]"}
+
+
+def test_a_value_without_a_stored_form_in_a_given_dictionary_is_reported_when_used() -> None:
+    session = HttpSession("abc", {"broken": [object()]})
+    session.get_attribute("broken")
+
+    with pytest.raises(SessionEncodingError, match="broken"):
+        session.changes()
+
+
+def test_foreign_formatting_is_not_a_change() -> None:
+    values = {"cart": {"b": [1.0, 100000.0, "\u00e9"], "a": {}}, "user": "alice"}
+    payload = json.dumps({"_created_at": NOW, **values}, indent=2).encode()
+    session = HttpSession.restore("abc", payload, CODEC, NOW)
+
+    assert {name: session.get_attribute(name) for name in values} == values
+    assert not session.modified
+    assert session.changes() == {}
+
+    session.get_attribute("cart")["a"]["x"] = 1
+    assert list(session.changes()) == ["cart"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        7,
+        2**100,
+        1.5,
+        True,
+        None,
+        b"\x00\xff",
+        datetime(2026, 11, 23, tzinfo=UTC),
+        Decimal("1.10"),
+        uuid.UUID(int=7),
+        {"a": [1, {"b": None}]},
+        [],
+        {1, 2, 3},
+        frozenset({"x"}),
+        [float("nan")],
+        {"__pyfly_type__": "set", "value": [1]},
+    ],
+    ids=repr,
+)
+def test_a_value_that_was_only_read_is_not_written(value: Any) -> None:
+    session = stored(value=value)
+
+    assert repr(session.get_attribute("value")) == repr(value)
+    assert session.get_attribute("value") is session.get_attribute("value")
+    assert not session.modified
+    assert session.changes() == {}
+
+
+def test_a_value_that_breaks_its_own_class_when_changed_in_place_is_still_noticed() -> None:
+    """The former value cannot be rebuilt any more, for a comparison."""
+    session = stored()
+    basket = Basket(["a"])
+    session.set_attribute("basket", basket)
+    basket.items.extend("bcd")
+    settle(session)
+
+    basket.items.pop()
+
+    assert list(settle(session)) == ["basket"]
+
+
+def test_an_attribute_that_cannot_be_rebuilt_is_absent_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    payload = b'{"_created_at":1,"when":{"__pyfly_type__":"datetime","value":"soon"},"user":"a"}'
+    session = HttpSession.restore("abc", payload, CODEC, NOW)
+
+    assert session.get_attribute("when") is None
+    assert session.get_attribute("user") == "a"
+    assert "'when'" in caplog.text
+    assert "abc" not in caplog.text
+    assert session.changes() == {}
+
+    session.remove_attribute("when")
+    assert session.changes() == {"when": None}
+
+
+# Commits
+
+
+def test_a_second_commit_with_nothing_changed_writes_nothing() -> None:
+    session = stored(cart=[1])
+    session.get_attribute("cart").append(2)
+    session.set_attribute("user", "alice")
+    session.set_max_inactive_interval(60)
+
+    assert set(settle(session)) == {"cart", "user", "_max_inactive_interval"}
+    assert settle(session) == {}
+    assert not session.pending
+
+
+def test_a_value_that_cannot_be_stored_is_named_and_can_be_corrected() -> None:
+    session = stored()
+    session.set_attribute("fine", 1)
+    session.set_attribute("order", {"lines": [object()]})
+
+    with pytest.raises(SessionEncodingError) as caught:
+        session.changes()
+    assert caught.value.attribute == "order"
+    assert caught.value.path == "['lines'][0]"
+    assert caught.value.type_name == "object"
+
+    session.set_attribute("order", None)
+    assert settle(session) == {"fine": b"1", "order": b"null"}
+
+
+def test_what_is_set_while_a_commit_is_under_way_is_left_for_the_next() -> None:
+    session = stored(old="x", gone="x")
+    session.set_attribute("a", 1)
+    session.set_attribute("b", 1)
+    session.set_attribute("c", 1)
+    session.remove_attribute("gone")
+    delta = session.changes()
+
+    session.set_attribute("a", 2)
+    session.remove_attribute("b")
+    session.set_attribute("d", 4)
+    session.remove_attribute("old")
+    session.set_attribute("gone", "back")
+    session.set_max_inactive_interval(60)
+    session.committed(session.id, b"{}", delta)
+
+    assert session.pending
+    assert {name: session.get_attribute(name) for name in "abcd"} == {
+        "a": 2,
+        "b": None,
+        "c": 1,
+        "d": 4,
+    }
+    assert settle(session) == {
+        "a": b"2",
+        "b": None,
+        "d": b"4",
+        "old": None,
+        "gone": b'"back"',
+        "_max_inactive_interval": b"60",
+    }
+    assert settle(session) == {}
+
+
+# Change of id
+
+
+def test_rotate_id_changes_the_id_and_keeps_the_data() -> None:
+    session = stored(user="alice")
+
+    session.rotate_id()
+
+    assert session.id != "0" * 32
+    assert session.previous_id == "0" * 32
+    assert session.get_attribute("user") == "alice"
+    assert session.modified
+    assert session.rotated
+    assert session.pending
+    assert session.changes() == {}
+
+
+def test_rotating_twice_gives_two_ids_and_the_store_still_has_the_first() -> None:
+    session = stored()
+    session.rotate_id()
+    between = session.id
+    session.rotate_id()
+
+    assert session.previous_id == between
+    assert len({"0" * 32, between, session.id}) == 3
+    assert session.rotated
+
+
+def test_a_new_session_that_rotates_has_nothing_to_move() -> None:
+    session = HttpSession.create(CODEC, NOW)
+    session.rotate_id()
+
+    assert not session.rotated
+
+
+# The end
+
+
+def test_an_invalidated_session_neither_answers_nor_accepts() -> None:
+    session = stored(user="alice")
+    session.invalidate()
+
+    assert session.invalidated
+    assert session.modified
+    uses: list[Callable[[], object]] = [
+        lambda: session.get_attribute("user"),
+        lambda: session.set_attribute("user", "bob"),
+        lambda: session.remove_attribute("user"),
+        lambda: session.has_attribute("user"),
+        session.get_attribute_names,
+        session.attribute_names,
+        session.get_data,
+        session.clear,
+        session.rotate_id,
+        lambda: session.set_max_inactive_interval(5),
+    ]
+    for use in uses:
+        with pytest.raises(SessionInvalidatedError, match="rotate_id"):
+            use()
+
+
+def test_an_invalidated_session_still_says_who_it_was() -> None:
+    session = stored()
+    session.invalidate()
+
+    assert session.id == "0" * 32
+    assert session.created_at == NOW - 60
+    assert not session.is_new
+
+
+def test_invalidating_twice_is_invalidating_once() -> None:
+    session = stored(user="alice")
+    session.set_attribute("x", [1])
+    session.invalidate()
+    session.invalidate()
+
+    assert session.pending
+    assert session.changes() == {}
+
+
+def test_invalidating_a_session_that_was_never_stored_leaves_nothing_to_do() -> None:
+    session = HttpSession.create(CODEC, NOW)
+    session.set_attribute("user", "alice")
+    session.invalidate()
+
+    assert not session.pending
+
+
+# What the head's departure forbids
+
+
+def test_a_sealed_session_refuses_with_the_given_words() -> None:
+    session = stored(user="alice")
+    session.seal(writes="too late to write", rotation="too late to rotate")
+
+    for write in (
+        lambda: session.set_attribute("user", "bob"),
+        lambda: session.remove_attribute("user"),
+        session.clear,
+        session.rotate_id,
+        lambda: session.set_max_inactive_interval(None),
+    ):
+        with pytest.raises(SessionReadOnlyError, match="too late to write"):
+            write()
+    assert session.get_attribute("user") == "alice"
+    assert not session.modified
+
+
+def test_a_session_sealed_against_rotation_can_be_written() -> None:
+    session = stored()
+    session.seal(rotation="too late to rotate")
+    session.set_attribute("x", 1)
+
+    with pytest.raises(SessionReadOnlyError, match="too late to rotate"):
+        session.rotate_id()
+    assert session.id == "0" * 32
+
+
+# Metadata
+
+
+def test_a_session_can_have_an_idle_time_of_its_own_and_give_it_back() -> None:
+    session = stored()
+    session.set_max_inactive_interval(60)
+    assert session.max_inactive_interval == 60
+    assert settle(session) == {"_max_inactive_interval": b"60"}
+
+    session.set_max_inactive_interval(None)
+    assert session.max_inactive_interval is None
+    assert settle(session) == {"_max_inactive_interval": None}
+
+
+@pytest.mark.parametrize(
+    "seconds", [0, -1, True, False, 1.0, 1.5, float("nan"), float("inf"), "60", 2**31, 10**30, []]
+)
+def test_an_idle_time_is_a_whole_number_of_seconds(seconds: Any) -> None:
+    session = stored()
+
+    with pytest.raises(ValueError, match="whole number of seconds"):
+        session.set_max_inactive_interval(seconds)
+    assert not session.modified
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("_created_at", "yesterday"),
+        ("_created_at", None),
+        ("_created_at", True),
+        ("_created_at", float("nan")),
+        ("_created_at", float("inf")),
+        ("_created_at", 10**400),
+        ("_created_at", [1.0]),
+        ("_last_accessed", {}),
+        ("_authenticated_at", "now"),
+        ("_max_inactive_interval", 0),
+        ("_max_inactive_interval", 1.5),
+        ("_max_inactive_interval", True),
+        ("_max_inactive_interval", 10**30),
+        ("_principal", 7),
+        ("_principal", ["alice"]),
+    ],
+)
+def test_a_stored_session_with_impossible_metadata_is_not_a_session(name: str, value: Any) -> None:
+    payload = json.dumps({"_created_at": NOW, name: value}).encode()
+
+    with pytest.raises(SessionDecodingError):
+        HttpSession.restore("abc", payload, CODEC, NOW)
+
+
+def test_a_stored_session_without_a_creation_time_gets_one_with_the_next_commit() -> None:
+    session = HttpSession.restore("abc", b'{"user":"alice"}', CODEC, NOW)
+
+    assert session.created_at == NOW
+    assert session.pending
+    assert settle(session) == {"_created_at": b"1800000000.0"}
+
+
+def test_a_type_tag_on_the_session_itself_is_ignored() -> None:
+    payload = b'{"__pyfly_type__":"set","value":[1],"_created_at":1}'
+    session = HttpSession.restore("abc", payload, CODEC, NOW)
+
+    assert session.attribute_names() == ["value"]
+    assert session.get_data()["value"] == [1]
+    assert "__pyfly_type__" not in session.get_data()
