@@ -1,0 +1,89 @@
+"""Session ids: how they are made, which ones are looked up, how they appear in logs."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyfly_session import ids
+
+
+def test_a_new_id_is_32_lowercase_hex_characters() -> None:
+    made = ids.new_id()
+
+    assert len(made) == 32
+    assert set(made) <= set("0123456789abcdef")
+    assert ids.is_acceptable(made)
+
+
+def test_new_ids_differ() -> None:
+    assert len({ids.new_id() for _ in range(1000)}) == 1000
+
+
+def test_all_128_bits_of_a_new_id_vary() -> None:
+    """A version-4 UUID has six constant bits."""
+    made = [int(ids.new_id(), 16) for _ in range(256)]
+    ever_set, always_set = 0, 2**128 - 1
+    for number in made:
+        ever_set |= number
+        always_set &= number
+
+    assert ever_set == 2**128 - 1
+    assert always_set == 0
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        "a",
+        "0" * 128,
+        "5f2b0c7e9d3a4b6c8e1f0a2b3c4d5e6f",
+        "5f2b0c7e-9d3a-4b6c-8e1f-0a2b3c4d5e6f",
+        "A.b_c~d-9",
+    ],
+)
+def test_ids_of_other_makers_are_acceptable(candidate: str) -> None:
+    assert ids.is_acceptable(candidate)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        "",
+        "0" * 129,
+        "a" * 7000,
+        "user:alice",
+        "a b",
+        "a\n",
+        "\na",
+        "a\x00",
+        "a/../b",
+        "a*",
+        "a?",
+        "[a]",
+        "{a}",
+        "a;b",
+        'a"b',
+        "a%3Ab",
+        "é",
+        "٣",  # noqa: RUF001 - a digit, but not an ASCII one
+        "\ud800",
+    ],
+)
+def test_a_value_that_could_name_a_foreign_key_is_not_acceptable(candidate: str) -> None:
+    assert not ids.is_acceptable(candidate)
+
+
+def test_the_mask_of_an_id_is_stable_short_and_does_not_contain_it() -> None:
+    session_id = ids.new_id()
+
+    masked = ids.mask(session_id)
+
+    assert masked == ids.mask(session_id)
+    assert masked != ids.mask(ids.new_id())
+    assert len(masked) == 11
+    assert not any(session_id[at : at + 8] in masked for at in range(24))
+
+
+@pytest.mark.parametrize("hostile", ["", "\ud800", "\x00", "x" * 100_000])
+def test_any_text_can_be_masked(hostile: str) -> None:
+    assert ids.mask(hostile).startswith("#")
