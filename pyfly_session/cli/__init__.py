@@ -12,5 +12,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name != "click":
             raise
-        sys.exit("pyfly-session needs the package click: pip install 'pyfly-session[cli]'")
+        sys.exit(
+            "pyfly-session needs the package click: pip install 'pyfly-session[cli]',"
+            " or 'pyfly-session[demo]' for the demo"
+        )
     commands(prog_name="pyfly-session")
