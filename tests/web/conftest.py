@@ -76,6 +76,18 @@ def site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
     return Site(Probe(make_store(request.param)), clock)
 
 
+@pytest.fixture(params=["memory", "valkey"])
+def native_site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
+    """Return a site over each store that keeps its promises under every race."""
+    return Site(Probe(make_store(request.param)), clock)
+
+
+@pytest.fixture(params=["memory", "four-verbs"])
+def timed_site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
+    """Return a site over each store whose entries expire by the clock that tests move."""
+    return Site(Probe(make_store(request.param)), clock)
+
+
 @pytest.fixture
 def memory_site(make_store: Any, clock: Clock) -> Site:
     """Return a site over the memory store, for what no store has an influence on."""

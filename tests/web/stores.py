@@ -42,12 +42,14 @@ class Probe:
 
     Attributes:
         calls: Name and id of every call so far.
+        new_ids: Every id under which something was stored.
         down: What every call raises, or None.
     """
 
     def __init__(self, inner: SessionStore) -> None:
         self.inner: Any = inner
         self.calls: list[tuple[str, str]] = []
+        self.new_ids: list[str] = []
         self.down: Exception | None = None
         self.down_for: frozenset[str] = frozenset(METHODS)
         self._hold: Hold | None = None
@@ -66,6 +68,11 @@ class Probe:
     def names(self) -> list[str]:
         return [name for name, _ in self.calls]
 
+    @property
+    def loads(self) -> int:
+        """How many calls it takes to load a session."""
+        return 1 if hasattr(self, "load_and_slide") else 2
+
     def fail(self, *names: str, error: Exception | None = None) -> None:
         """Let every call fail, or those with these names."""
         self.down = error or SessionStoreError("the server is gone", operation="test")
@@ -82,6 +89,8 @@ class Probe:
     def _probed(self, name: str, method: Callable[..., Awaitable[Any]]) -> Any:
         async def call(session_id: str, *args: Any) -> Any:
             self.calls.append((name, session_id))
+            if name in ("rename", "save"):
+                self.new_ids.append(args[0] if name == "rename" else session_id)
             hold = self._hold if self._hold and self._hold.number == len(self.calls) else None
             if hold and hold.where == "before":
                 hold.reached.set()

@@ -100,11 +100,8 @@ async def test_expired_session_gives_a_new_one_under_a_new_id(memory_site: Site)
     assert answer.session_id != old
 
 
-@pytest.mark.parametrize("kind", ["memory", "four-verbs"])
-async def test_reading_alone_keeps_the_session_alive(
-    kind: str, make_store: Any, clock: Clock
-) -> None:
-    site = Site(Probe(make_store(kind)), clock).configure(ttl=2)
+async def test_reading_alone_keeps_the_session_alive(timed_site: Site) -> None:
+    site, clock = timed_site.configure(ttl=2), timed_site.clock
     browser = Browser(pages(site))
     await browser.get("/login")
     for _ in range(10):
@@ -133,11 +130,8 @@ async def test_max_age_slides_with_every_answer(site: Site) -> None:
         assert cookie.max_age == 600
 
 
-@pytest.mark.parametrize("kind", ["memory", "four-verbs"])
-async def test_session_ends_at_its_absolute_lifetime_however_busy(
-    kind: str, make_store: Any, clock: Clock
-) -> None:
-    site = Site(Probe(make_store(kind)), clock).configure(ttl=100, max_lifetime=250)
+async def test_session_ends_at_its_absolute_lifetime_however_busy(timed_site: Site) -> None:
+    site, clock = timed_site.configure(ttl=100, max_lifetime=250), timed_site.clock
     browser = Browser(pages(site))
     await browser.get("/login")
     for advance, max_age in ((99, 100), (99, 52), (51, 1)):

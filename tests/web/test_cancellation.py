@@ -1,0 +1,247 @@
+"""Requests that are cancelled, at every call of the store that they make."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Literal
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+
+from tests.web.conftest import Site
+from tests.web.driver import Connection
+
+KNOWN = "a" * 32
+Where = Literal["before", "after"]
+
+
+async def write(request: Request) -> Response:
+    request.state.session.set_attribute("user", "bob")
+    return PlainTextResponse("ok")
+
+
+async def logout(request: Request) -> Response:
+    request.state.session.invalidate()
+    return PlainTextResponse("bye")
+
+
+async def logout_and_fail(request: Request) -> Response:
+    request.state.session.invalidate()
+    raise ValueError("mine")
+
+
+async def rotate(request: Request) -> Response:
+    request.state.session.rotate_id()
+    return PlainTextResponse("ok")
+
+
+async def rotate_and_logout(request: Request) -> Response:
+    request.state.session.rotate_id()
+    request.state.session.invalidate()
+    return PlainTextResponse("bye")
+
+
+async def rotate_and_fail(request: Request) -> Response:
+    request.state.session.rotate_id()
+    raise ValueError("mine")
+
+
+HANDLERS: dict[str, Any] = {
+    "write": write,
+    "logout": logout,
+    "logout_and_fail": logout_and_fail,
+    "rotate": rotate,
+    "rotate_and_logout": rotate_and_logout,
+    "rotate_and_fail": rotate_and_fail,
+}
+
+
+async def calls_of(site: Site, path: str) -> int:
+    """Count the calls that the request makes if nobody disturbs it."""
+    other = "b" * 32
+    await site.seed(other, user="alice")
+    site.probe.calls.clear()
+    await Connection(site.app(**HANDLERS), path, cookie=other, swallow=True).run()
+    return len(site.probe.calls)
+
+
+async def cancel_at(site: Site, path: str, number: int, where: Where) -> None:
+    """Cancel the request at its n-th call, then let what goes on without it end."""
+    hold = site.probe.hold(number, where)
+    connection = Connection(site.app(**HANDLERS), path, cookie=KNOWN, swallow=True).start()
+    await hold.reached.wait()
+    await connection.cancel()
+    hold.release.set()
+    await site.filter.repository.drain()
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+@pytest.mark.parametrize("path", ["/logout", "/logout_and_fail", "/rotate_and_logout"])
+async def test_logout_holds_wherever_the_request_is_cancelled(
+    site: Site, path: str, where: Where
+) -> None:
+    for number in range(site.probe.loads + 1, await calls_of(site, path) + 1):
+        await site.seed(KNOWN, user="alice")
+        await cancel_at(site, path, number, where)
+        assert await site.stored(KNOWN) is None, f"call {number}"
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+async def test_write_is_kept_wherever_the_request_is_cancelled(site: Site, where: Where) -> None:
+    for number in range(site.probe.loads + 1, await calls_of(site, "/write") + 1):
+        await site.seed(KNOWN, user="alice")
+        await cancel_at(site, "/write", number, where)
+        assert await site.stored(KNOWN) == {"user": "bob"}, f"call {number}"
+
+
+@pytest.mark.parametrize("path", ["/write", "/logout", "/rotate"])
+async def test_request_cancelled_while_loading_changes_nothing(site: Site, path: str) -> None:
+    await site.seed(KNOWN, user="alice")
+    await cancel_at(site, path, 1, "before")
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+@pytest.mark.parametrize("path", ["/rotate", "/rotate_and_fail"])
+async def test_cancelled_before_its_rotation_leaves_the_user_logged_in(
+    site: Site, path: str
+) -> None:
+    await site.seed(KNOWN, user="alice")
+    await cancel_at(site, path, site.probe.loads + 1, "before")
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+async def test_rotation_that_is_cut_off_never_leaves_the_user_without_data(
+    site: Site, where: Where
+) -> None:
+    """Either id may be the living one, depending on how far it got; never none."""
+    total = await calls_of(site, "/rotate")
+    for number in range(site.probe.loads + 1, total + 1):
+        await site.seed(KNOWN, user="alice")
+        await cancel_at(site, "/rotate", number, where)
+        ids = [KNOWN, *site.probe.new_ids]
+        living = [each for each in ids if await site.stored(each) == {"user": "alice"}]
+        assert living, f"call {number}"
+
+
+async def test_logout_before_a_cancelled_wait_holds(site: Site) -> None:
+    waiting = asyncio.Event()
+
+    async def page(request: Request) -> Response:
+        request.state.session.invalidate()
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    await site.seed(KNOWN, user="alice")
+    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
+    await waiting.wait()
+    await connection.cancel()
+    await site.filter.repository.drain()
+    assert await site.stored(KNOWN) is None
+
+
+async def test_rotation_before_a_cancelled_wait_is_dropped_with_its_writes(site: Site) -> None:
+    waiting = asyncio.Event()
+
+    async def page(request: Request) -> Response:
+        request.state.session.rotate_id()
+        request.state.session.set_attribute("role", "admin")
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    await site.seed(KNOWN, user="alice")
+    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
+    await waiting.wait()
+    await connection.cancel()
+    await site.filter.repository.drain()
+    assert await site.stored(KNOWN) == {"user": "alice"}
+
+
+async def test_cancelled_request_without_a_session_stores_nothing(site: Site) -> None:
+    waiting = asyncio.Event()
+
+    async def page(request: Request) -> Response:
+        request.state.session.set_attribute("user", "bob")
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    connection = Connection(site.app(page=page), "/page").start()
+    await waiting.wait()
+    await connection.cancel()
+    await site.filter.repository.drain()
+    assert site.probe.calls == []
+
+
+async def test_store_that_dies_under_a_cancelled_request_is_only_logged(
+    site: Site, caplog: Any
+) -> None:
+    waiting = asyncio.Event()
+
+    async def page(request: Request) -> Response:
+        request.state.session.invalidate()
+        waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    await site.seed(KNOWN, user="alice")
+    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
+    await waiting.wait()
+    site.probe.fail()
+    await connection.cancel()
+    await site.filter.repository.drain()
+    assert "could not be saved" in caplog.text
+    assert KNOWN not in caplog.text
+
+
+async def test_late_write_is_kept_when_cancelled_after_the_head(site: Site) -> None:
+    waiting = asyncio.Event()
+
+    async def page(request: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            yield "a"
+            request.state.session.set_attribute("late", 1)
+            waiting.set()
+            await asyncio.Event().wait()
+
+        return StreamingResponse(body())
+
+    await site.seed(KNOWN)
+    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
+    await waiting.wait()
+    await connection.cancel()
+    await site.filter.repository.drain()
+    assert await site.stored(KNOWN) == {"late": 1}
+
+
+@pytest.mark.parametrize("moment", range(1, 40))
+async def test_cancelled_at_any_step_no_logout_is_undone(memory_site: Site, moment: int) -> None:
+    """Cancel after so many steps of the event loop, whatever runs there."""
+
+    async def page(request: Request) -> Response:
+        request.state.session.rotate_id()
+        request.state.session.invalidate()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        raise ValueError("mine")
+
+    site = memory_site
+    await site.seed(KNOWN, user="alice")
+    ran = []
+
+    async def noting(request: Request) -> Response:
+        ran.append(True)
+        return await page(request)
+
+    connection = Connection(site.app(page=noting), "/page", cookie=KNOWN, swallow=True).start()
+    assert connection.task is not None
+    for _ in range(moment):
+        await asyncio.sleep(0)
+    connection.task.cancel()
+    await asyncio.wait({connection.task})
+    await site.filter.repository.drain()
+    assert (await site.stored(KNOWN) is None) == bool(ran)
