@@ -1,0 +1,235 @@
+"""The documentation runs: its Python, its links, its property keys and its lists of names."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from pyfly_session import HttpSession, errors
+from pyfly_session.properties import bind_properties, describe_properties
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PACKAGE = ROOT / "pyfly_session"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
+)
+_FILE = re.compile(r"<!-- file: (?P<path>[\w./-]+) -->\s*\Z")
+_LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (?P<title>.+)$", re.M)
+# A container spells the path to a property alike, with methods behind it.
+_KEY = re.compile(r"(?<!config\.)\bpyfly\.session\.(?P<rest>[a-z-]+(?:\.[a-z-]+)*)")
+_VARIABLE = re.compile(r"\bPYFLY_SESSION_[A-Z0-9_]*[A-Z0-9]")
+# docs/reference/properties.md names two of those that container platforms set by themselves.
+_SERVICE_VARIABLES = {"PYFLY_SESSION_SERVICE_HOST", "PYFLY_SESSION_PORT_80_TCP"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page.
+
+    Attributes:
+        language: What follows the opening fence, may be empty.
+        text: What is between the fences.
+        line: The line of its first line, from 1.
+        file: The path that a comment above gives it, or None.
+    """
+
+    language: str
+    text: str
+    line: int
+    file: str | None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for fence in _FENCE.finditer(text):
+        named = _FILE.search(text, 0, fence.start())
+        found.append(
+            Block(
+                language=fence["language"],
+                text=inspect.cleandoc("\n" + fence["text"]) + "\n"
+                if fence["indent"]
+                else fence["text"],
+                line=text.count("\n", 0, fence.start("text")) + 1,
+                file=named["path"] if named else None,
+            )
+        )
+    return found
+
+
+def without_blocks(text: str) -> str:
+    return _FENCE.sub("", text)
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+def pages(paths: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", paths, ids=name_of)
+
+
+@pytest.fixture
+def namespace(request: pytest.FixtureRequest) -> Iterator[dict[str, Any]]:
+    """Return the globals that the blocks of one page share: those of a module of its own."""
+    module = ModuleType("documentation_page")
+    sys.modules[module.__name__] = module
+    yield vars(module)
+    del sys.modules[module.__name__]
+
+
+@pages([page for page in PAGES if any(block.language == "python" for block in blocks_of(page))])
+def test_python_of_a_page_runs_from_top_to_bottom(
+    page: Path,
+    namespace: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    blocks = blocks_of(page)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYFLY_PROFILES_ACTIVE", raising=False)
+    if any("REDIS_URL" in block.text for block in blocks if block.language == "python"):
+        monkeypatch.setenv("REDIS_URL", request.getfixturevalue("valkey_url"))
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    with asyncio.Runner() as runner:
+        for block in blocks:
+            if block.file is not None:
+                path = tmp_path / block.file
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(block.text, encoding="utf-8")
+                if path.name.startswith("test_"):
+                    _pass_as_tests(path)
+                    continue
+            if block.language == "python":
+                _run(block, page, namespace, runner)
+
+
+def _run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Runner) -> None:
+    # Blank lines in front make the traceback point into the page.
+    code = compile(
+        "\n" * (block.line - 1) + block.text,
+        page,
+        "exec",
+        flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT,
+        dont_inherit=True,
+    )
+    if code.co_flags & inspect.CO_COROUTINE:
+
+        async def run() -> None:
+            await eval(code, namespace)  # noqa: S307 - our own pages
+
+        runner.run(run())
+    else:
+        exec(code, namespace)  # noqa: S102 - our own pages
+
+
+def _pass_as_tests(path: Path) -> None:
+    """Run a file of tests as a reader would, in a process of its own."""
+    options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", str(path.parent)]
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "pytest", *options, str(path)],
+        cwd=path.parent,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pages(PAGES)
+def test_links_and_anchors_lead_somewhere(page: Path) -> None:
+    broken = []
+    for link in _LINK.finditer(without_blocks(page.read_text(encoding="utf-8"))):
+        target, _, anchor = link["target"].partition("#")
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path = (page.parent / target).resolve() if target else page
+        if not path.exists() or (anchor and anchor not in anchors_of(path)):
+            broken.append(link["target"])
+    assert not broken
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, made as GitHub makes them."""
+    anchors: set[str] = set()
+    for heading in _HEADING.finditer(without_blocks(page.read_text(encoding="utf-8"))):
+        slug = re.sub(r"[^\w\- ]", "", heading["title"].lower()).replace(" ", "-")
+        count = 0
+        while (anchor := f"{slug}-{count}" if count else slug) in anchors:
+            count += 1
+        anchors.add(anchor)
+    return anchors
+
+
+def test_every_page_can_be_reached_from_the_index() -> None:
+    linked = {
+        (DOCS / link["target"].partition("#")[0]).resolve()
+        for link in _LINK.finditer((DOCS / "index.md").read_text(encoding="utf-8"))
+    }
+    missing = [name_of(page) for page in DOCS.rglob("*.md") if page not in linked]
+    assert missing == ["docs/index.md"]
+
+
+@pages(PAGES)
+def test_every_property_that_is_named_exists(page: Path) -> None:
+    described = describe_properties()
+    keys = {each.key.removeprefix("pyfly.session.") for each in described}
+    sections = {key.rpartition(".")[0] for key in keys}
+    text = page.read_text(encoding="utf-8")
+    unknown = {match["rest"] for match in _KEY.finditer(text)} - keys - sections
+    assert not unknown
+    variables = {each.environment_variable for each in described} | _SERVICE_VARIABLES
+    assert not set(_VARIABLE.findall(text)) - variables
+
+
+@pages([page for page in PAGES if any(block.language == "yaml" for block in blocks_of(page))])
+def test_yaml_of_a_page_holds_allowed_properties(page: Path) -> None:
+    for block in blocks_of(page):
+        if block.language == "yaml":
+            # Placeholders are resolved where the blocks run; here their defaults stand for them.
+            tree = yaml.safe_load(re.sub(r"\$\{\w+:([^}]*)\}", r"\1", block.text))
+            assert bind_properties(tree) is not None
+
+
+def test_architecture_names_every_file_of_the_package_and_no_other() -> None:
+    text = (DOCS / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    files = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if path.name != "__init__.py" or path.parent == PACKAGE
+    }
+    # A row of a table begins with the file, which may link to its source.
+    named = set(re.findall(r"^\| \[?`([\w/]+\.py)`", text, re.M))
+    assert files - named == set()
+    assert named - files == set()
+
+
+def test_every_exception_has_its_section() -> None:
+    headings = set(_HEADING.findall((DOCS / "reference" / "errors.md").read_text(encoding="utf-8")))
+    names = {name for name, each in vars(errors).items() if inspect.isclass(each)}
+    assert {f"`{name}`" for name in names} <= headings
+
+
+def test_every_public_member_of_the_session_is_in_its_table() -> None:
+    text = (DOCS / "reference" / "session.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"^\| `(\w+)", text, re.M))
+    members = {name for name in vars(HttpSession) if not name.startswith("_")}
+    assert members - named == set()
