@@ -7,6 +7,7 @@ a filter, the response has been sent.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
@@ -18,6 +19,7 @@ from starlette.websockets import WebSocket
 
 from pyfly_session.web.filters import CHAIN, HeadHook, WebFilter
 
+_logger = logging.getLogger(__name__)
 _APPLIED = "pyfly_session.applied_filters"
 _HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
@@ -59,11 +61,15 @@ class WebFilterChainMiddleware:
             if scope["type"] == "http"
             else WebSocket(scope, receive, passage.send)
         )
-        await passage.proceed(0, request)
+        try:
+            await passage.proceed(0, request)
+        finally:
+            passage.leave()
 
     def _filters(self) -> Sequence[WebFilter]:
         if self._source is not None:
-            given = self._source()
+            # A copy: the function may return the same list, grown.
+            given = tuple(self._source())
             if given != self._given:
                 self._given, self._sorted = given, _in_order(given)
         return self._sorted
@@ -71,7 +77,11 @@ class WebFilterChainMiddleware:
     async def _lifespan_send(self, send: Send, message: Message) -> None:
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             for close in self._on_shutdown:
-                await close()
+                try:
+                    await close()
+                except Exception as error:
+                    _logger.exception("something could not be closed at shutdown")
+                    message = {"type": "lifespan.shutdown.failed", "message": repr(error)}
         await send(message)
 
 
@@ -113,8 +123,10 @@ class _Passage:
 
     __slots__ = (
         "_app",
+        "_closed",
         "_filters",
         "_hooks",
+        "_outer",
         "_receive",
         "_response",
         "_scope",
@@ -137,7 +149,9 @@ class _Passage:
         self._send = send
         self._hooks: list[HeadHook] = []
         self._response = SentResponse()
+        self._closed = False
         self.is_http = scope["type"] == "http"
+        self._outer = scope.get(CHAIN)
         scope[CHAIN] = self
 
     async def proceed(self, position: int, request: Any) -> Any:
@@ -150,8 +164,17 @@ class _Passage:
             applied.add(id(web_filter))
             response = await web_filter.do_filter(request, partial(self.proceed, index + 1))
             return await self._sent(response, web_filter)
-        await self._app(request.scope, getattr(request, "receive", self._receive), self.send)
+        receive = _unread(request) if self.is_http else self._receive
+        await self._app(request.scope, receive, self.send)
         return self._response
+
+    def leave(self) -> None:
+        """Let go of the scope: it holds this object, and this object holds it."""
+        self._hooks.clear()
+        if self._outer is None:
+            self._scope.pop(CHAIN, None)
+        else:
+            self._scope[CHAIN] = self._outer
 
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response."""
@@ -169,6 +192,8 @@ class _Passage:
             for hook in reversed(self._hooks):
                 await hook(message)
             self._response.note(message)
+        elif message["type"] == "websocket.close":
+            self._closed = True
         await self._send(message)
 
     async def _sent(self, response: Any, web_filter: WebFilter) -> SentResponse:
@@ -179,8 +204,32 @@ class _Passage:
                     f"{type(web_filter).__name__}.do_filter returned {response!r}; return what"
                     " call_next returned, or a response of your own"
                 )
-            await self.respond(response)
+            if self._response.status_code is not None:
+                raise RuntimeError(
+                    f"{type(web_filter).__name__}.do_filter returned a response of its own, but"
+                    " another has been sent; answer instead of awaiting call_next, or register a"
+                    " hook with pyfly_session.web.before_head"
+                )
+            if not self._closed:
+                await self.respond(response)
         return self._response
+
+
+def _unread(request: Any) -> Receive:
+    """Return the request's receive; what a filter has read of the body comes again."""
+    receive: Receive = request.receive
+    body: bytes | None = getattr(request, "_body", None)
+    if body is None and getattr(request, "_stream_consumed", False):
+        # Read as a stream and not kept; without an end the application would wait for ever.
+        body = b""
+    if body is None:
+        return receive
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay
 
 
 def _in_order(filters: Sequence[WebFilter]) -> Sequence[WebFilter]:

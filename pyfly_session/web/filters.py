@@ -108,6 +108,7 @@ def before_head(request: Any, hook: HeadHook) -> bool:
 
 
 def _matches(path: str, patterns: Iterable[str]) -> bool:
+    patterns = (patterns,) if isinstance(patterns, str) else patterns
     return any(_compiled(pattern).match(path) for pattern in patterns)
 
 
