@@ -12,7 +12,8 @@ without            what can happen when two requests meet within the same instan
 `CompareAndSwap`   an update between the second reading and the save is lost, a delete
                    there is undone
 `Rename`           as `CompareAndSwap`; a request that still works under the former id
-                   finds no session and its late write is dropped
+                   finds no session and its late write is dropped; a change of id that was
+                   interrupted and is tried again can look like a logout, and ends the session
 =================  =====================================================================
 
 What stays true without any capability: a write merges onto what is stored when it is made,
@@ -130,7 +131,7 @@ class CapableStore:
         # New record first, old one last: if the second step fails the user keeps a session.
         await self._write(new_id, value, ttl)
         current = await self._read(session_id)
-        if current != expected:
+        if current not in (expected, value):
             await self._store.delete(new_id)
             return current
         await self._store.delete(session_id)

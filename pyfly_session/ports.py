@@ -101,13 +101,15 @@ class Rename(Protocol):
     ) -> bytes | Moved | None:
         """Store ``value`` under ``new_id`` and end ``session_id``, if that still is ``expected``.
 
-        ``new_id`` is fresh and known to nobody yet. The former id answers None everywhere
+        A session that already is ``value`` is moved as well. ``new_id`` is fresh and known to
+        nobody yet, unless the caller tries again after an interruption; if the session is
+        there already, the answer is `Moved` to it. The former id answers None everywhere
         from then on, except that `compare_and_swap`, `rename` and `delete_moved` tell
         latecomers `Moved` for `FORWARD_SECONDS`.
 
         Returns:
-            As `CompareAndSwap.compare_and_swap`. Unless it is ``value``, nothing is stored
-            under ``new_id``.
+            As `CompareAndSwap.compare_and_swap`. Unless it is ``value``, nothing was stored
+            under ``new_id`` by this call.
         """
         ...
 

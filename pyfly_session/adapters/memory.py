@@ -121,10 +121,10 @@ class InMemorySessionStore:
             current = self._find(session_id)
             if current is None:
                 return self._forward(session_id)
-            if current != expected:
+            if current not in (expected, value):
                 return current
-            self._put(new_id, value, ttl)
             self._take(session_id)
+            self._put(new_id, value, ttl)
             self._moved[session_id] = (new_id, self._clock() + FORWARD_SECONDS)
             return value
 

@@ -36,14 +36,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # KEYS: session, its moved key. ARGV: SHA-1 of what the caller read, new value or empty for
-# "end it and remember the way", seconds to live, new id. The digest spares sending the old
-# value; nothing is decoded on the server.
+# "end it and remember the way", seconds to live, new id, SHA-1 of the new value. A session
+# that already is the new value counts as replaced, since the caller could not tell. The
+# digests spare sending the old value; nothing is decoded on the server.
 _SWAP = """
 local current = redis.call('GET', KEYS[1])
 if not current then
     return {0, redis.call('GET', KEYS[2])}
 end
-if redis.sha1hex(current) ~= ARGV[1] then
+local digest = redis.sha1hex(current)
+if digest ~= ARGV[1] and digest ~= ARGV[5] then
     return {1, current}
 end
 if ARGV[4] == '' then
@@ -140,9 +142,14 @@ class RedisSessionStore:
         the old one last. If the second step fails the user keeps a session.
         """
         new_key = self._key(new_id)
-        await _guarded("rename", self._client.set, new_key, value, ex=ttl)
+        if not await _guarded("rename", self._client.set, new_key, value, ex=ttl, nx=True):
+            # An attempt that was interrupted stored it; perhaps it came to its end.
+            moved = await _guarded("rename", self._client.get, self._moved_key(session_id))
+            if _moved(moved) == Moved(new_id):
+                return Moved(new_id)
+            await _guarded("rename", self._client.set, new_key, value, ex=ttl)
         found = await self._swap(session_id, expected, value, FORWARD_SECONDS, new_id)
-        if found != value:
+        if found not in (value, Moved(new_id)):
             await _guarded("rename", self._client.delete, new_key)
         return found
 
@@ -171,8 +178,16 @@ class RedisSessionStore:
         self, keys: list[str], expected: bytes, value: bytes, ttl: int, new_id: str
     ) -> bytes | Moved | None:
         # SHA-1 tells two versions of one session apart; nobody gains by making them collide.
-        digest = hashlib.sha1(expected, usedforsecurity=False).hexdigest()
-        arguments: list[str | bytes | int] = [digest, b"" if new_id else value, ttl, new_id]
+        digests = [
+            hashlib.sha1(each, usedforsecurity=False).hexdigest() for each in (expected, value)
+        ]
+        arguments: list[str | bytes | int] = [
+            digests[0],
+            b"" if new_id else value,
+            ttl,
+            new_id,
+            digests[1],
+        ]
         code, *found = await self._swap_script(keys=keys, args=arguments)
         if code == _ABSENT:
             return _moved(found[0] if found else None)
@@ -189,7 +204,7 @@ class RedisSessionStore:
                 current = await pipeline.get(key)
                 if current is None:
                     return _moved(await pipeline.get(moved_key))
-                if _bytes(current) != expected:
+                if _bytes(current) not in (expected, value):
                     return _bytes(current)
                 pipeline.multi()
                 if new_id:
