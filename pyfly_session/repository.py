@@ -148,8 +148,9 @@ class SessionRepository:
         payload = self._capable.codec.join(fragments)
         ttl = self.seconds_to_live(session)
         if not await self._capable.create_if_absent(session._id, payload, ttl):
-            # Only a repeated commit of this very session can meet its own random id.
-            _logger.debug("session %s was stored before", ids.mask(session._id))
+            # An attempt that was interrupted got there; nobody else has this random id.
+            session._stored_id, session._payload = session._id, payload
+            return await self._write(session, delta, rotate=False)
         session.committed(session._id, payload, delta)
         return Outcome.STORED
 
@@ -177,10 +178,10 @@ class SessionRepository:
                 stored_id = found.new_id
                 # The id may be this session's own: an attempt that was interrupted got there.
                 rotate = rotate and stored_id != session._id
-                found = await store.load_and_slide(stored_id, ttl)
-            if found is None:
+            elif found is None:
                 return self._gone(session)
-            expected = found
+            else:
+                expected = found
         raise SessionConflictError(ids.mask(session._id), _MERGE_ATTEMPTS)
 
     def _merged(self, current: bytes, delta: Delta) -> bytes:
@@ -203,6 +204,9 @@ class SessionRepository:
             self._remember_end(target)
             target = await self._capable.delete_moved(target)
             ended += 1
+        if session.rotated:
+            # An attempt that was interrupted may have stored it already.
+            await self._capable.delete(session._id)
         session._stored_id = None
         return Outcome.ENDED
 
