@@ -65,7 +65,7 @@ def test_ids_of_other_makers_are_acceptable(candidate: str) -> None:
         'a"b',
         "a%3Ab",
         "é",
-        "٣",  # noqa: RUF001 - a digit, but not an ASCII one
+        "٣",  # a digit, but not an ASCII one
         "\ud800",
     ],
 )
