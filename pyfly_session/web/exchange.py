@@ -109,7 +109,15 @@ class Exchange:
         self._repository.finish_later(self.commit_unheard())
 
     def set_cookie_on(self, response: Any) -> None:
-        """Write cookie and cache headers onto a response object that was not sent yet."""
+        """Write cookie and cache headers onto a response object that was not sent yet.
+
+        Nothing can be saved after that, so the session refuses what comes later.
+        """
+        late = (
+            "the session was saved when the response left SessionFilter.do_filter; only in a"
+            " WebFilterChainMiddleware can it be changed while a body streams or in the background"
+        )
+        self.session.seal(writes=late, rotation=late)
         cookie = self._cookie
         raw = getattr(response, "raw_headers", None)
         if isinstance(raw, list):
