@@ -1,0 +1,181 @@
+"""A request leaves nothing behind for the garbage collector."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocket
+
+from pyfly_session.web import WebFilterChainMiddleware
+from tests.web.conftest import Site
+from tests.web.driver import COOKIE
+
+KNOWN = "a" * 32
+
+
+@pytest.fixture
+def collector_off() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def read(session: Any) -> None:
+    session.get_attribute("user")
+
+
+async def write(session: Any) -> None:
+    session.set_attribute("user", ["bob"])
+
+
+async def logout(session: Any) -> None:
+    session.invalidate()
+
+
+async def rotate(session: Any) -> None:
+    session.rotate_id()
+
+
+async def fail(session: Any) -> None:
+    session.set_attribute("user", "bob")
+    raise ValueError("mine")
+
+
+async def rotate_and_fail(session: Any) -> None:
+    session.rotate_id()
+    raise ValueError("mine")
+
+
+async def unencodable(session: Any) -> None:
+    session.set_attribute("broken", object())
+
+
+HANDLERS = [read, write, logout, rotate, fail, rotate_and_fail, unencodable]
+
+
+def scope_of(kind: str, *, known: bool) -> dict[str, Any]:
+    headers = [(b"cookie", f"{COOKIE}={KNOWN}".encode())] if known else []
+    return {
+        "type": kind,
+        "method": "GET",
+        "path": "/",
+        "query_string": b"",
+        "headers": headers,
+        "subprotocols": [],
+    }
+
+
+async def receive() -> dict[str, Any]:
+    return {"type": "websocket.connect"}
+
+
+async def send(message: Any) -> None:
+    await asyncio.sleep(0)
+
+
+async def garbage_of(run: Callable[[], Awaitable[None]]) -> int:
+    """Count the objects that only the collector can free after some requests."""
+    await run()
+    gc.collect()
+    for _ in range(5):
+        await run()
+    return gc.collect()
+
+
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("handler", HANDLERS, ids=lambda each: each.__name__)
+async def test_request_leaves_no_cycle(memory_site: Site, handler: Any, known: bool) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        await handler(scope["state"]["session"])
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    app = WebFilterChainMiddleware(page, [memory_site.filter])
+
+    async def run() -> None:
+        await memory_site.seed(KNOWN, user=["alice"])
+        try:
+            await app(scope_of("http", known=known), receive, send)
+        except (ValueError, TypeError):
+            return
+
+    assert await garbage_of(run) == 0
+
+
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("handler", [read, write, logout, fail], ids=lambda each: each.__name__)
+async def test_socket_leaves_no_cycle(memory_site: Site, handler: Any) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        socket = WebSocket(scope, receive, send)
+        await socket.accept()
+        await handler(socket.state.session)
+
+    app = WebFilterChainMiddleware(page, [memory_site.filter])
+
+    async def run() -> None:
+        await memory_site.seed(KNOWN, user=["alice"])
+        try:
+            await app(scope_of("websocket", known=True), receive, send)
+        except ValueError:
+            return
+
+    assert await garbage_of(run) == 0
+
+
+@pytest.mark.usefixtures("collector_off")
+@pytest.mark.parametrize("when", ["load", "commit"])
+async def test_dead_store_leaves_no_cycle(memory_site: Site, when: str) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        memory_site.probe.fail()
+        Request(scope).state.session.set_attribute("user", "bob")
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    app = WebFilterChainMiddleware(page, [memory_site.filter])
+
+    async def run() -> None:
+        memory_site.probe.recover()
+        memory_site.probe.calls.clear()
+        await memory_site.seed(KNOWN, user=["alice"])
+        if when == "load":
+            memory_site.probe.fail()
+        await app(scope_of("http", known=True), receive, send)
+
+    assert await garbage_of(run) == 0
+
+
+@pytest.mark.usefixtures("collector_off")
+async def test_nested_chains_leave_no_cycle(memory_site: Site) -> None:
+    inner = WebFilterChainMiddleware(PlainTextResponse("ok"), [memory_site.filter])
+    app = WebFilterChainMiddleware(inner, [memory_site.filter])
+
+    async def run() -> None:
+        await app(scope_of("http", known=False), receive, send)
+
+    assert await garbage_of(run) == 0
+
+
+@pytest.mark.usefixtures("collector_off")
+async def test_cancelled_request_leaves_no_cycle(memory_site: Site) -> None:
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"]["session"].invalidate()
+        await asyncio.Event().wait()
+
+    app = WebFilterChainMiddleware(page, [memory_site.filter])
+
+    async def run() -> None:
+        await memory_site.seed(KNOWN, user=["alice"])
+        task = asyncio.ensure_future(app(scope_of("http", known=True), receive, send))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+        await memory_site.filter.repository.drain()
+
+    assert await garbage_of(run) == 0
