@@ -393,3 +393,25 @@ async def test_application_that_answers_nothing_creates_no_session(site: Site) -
 
     await ask(WebFilterChainMiddleware(silent, [site.filter]))
     assert not set(site.probe.names) & {"save", "create_if_absent"}
+
+
+@pytest.mark.parametrize("status", [200, 302, 404, 499])
+async def test_answer_below_500_never_leaves_with_lost_data(site: Site, status: int) -> None:
+    async def page(request: Request) -> Response:
+        request.state.session.set_attribute("user", "bob")
+        site.probe.fail()
+        return PlainTextResponse("so be it", status_code=status)
+
+    await site.seed(KNOWN, user="alice")
+    assert_unavailable(await ask(site.app(page=page), "/page", cookie=KNOWN))
+
+
+async def test_slow_reader_whose_session_cannot_be_looked_at_again_gets_503(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        request.state.session.get_attribute("user")
+        site.clock.advance(1)
+        site.probe.fail()
+        return PlainTextResponse("ok")
+
+    await site.seed(KNOWN, user="alice")
+    assert_unavailable(await ask(site.app(page=page), "/page", cookie=KNOWN))
