@@ -13,6 +13,8 @@ from pyfly_session.errors import (
     SessionInvalidatedError,
     SessionReadOnlyError,
     SessionStoreError,
+    SessionStoreUnavailableError,
+    SessionTooLargeError,
     StoreContractError,
     UnsupportedServerError,
 )
@@ -40,6 +42,8 @@ __all__ = [
     "SessionInvalidatedError",
     "SessionReadOnlyError",
     "SessionStoreError",
+    "SessionStoreUnavailableError",
+    "SessionTooLargeError",
     "StoreContractError",
     "UnsupportedServerError",
 ]

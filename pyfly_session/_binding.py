@@ -169,7 +169,8 @@ def unknown_key(
     section, _, name = key.rpartition(".")
     name = kebab(name[:_LONGEST_NAME])
     elsewhere = [one for one in known if one.endswith(f".{name}")]
-    if close := difflib.get_close_matches(name, siblings, 1):
+    close = [name] if name in siblings else difflib.get_close_matches(name, siblings, 1)
+    if close and (close[0] == name or not elsewhere):
         proposal = f"; did you mean {section}.{close[0]}? Allowed"
     elif elsewhere:
         proposal = f"; did you mean {elsewhere[0]}? Allowed"

@@ -38,9 +38,29 @@ def conflicts(properties: SessionProperties, prefix: str) -> Iterator[tuple[str,
     if host_only and cookie.domain is not None:
         problem = f"{name} allows no {prefix}.cookie.domain, got {cookie.domain}"
         yield "cookie-name", name, f"{problem}; to share the cookie use the prefix __Secure-"
-    url = properties.redis.url
-    if unusable := _url_problem(url):
-        yield "redis.url", mask_url(url), unusable
+    yield from _redis_conflicts(properties, prefix)
+
+
+def _redis_conflicts(
+    properties: SessionProperties, prefix: str
+) -> Iterator[tuple[str, object, str]]:
+    redis = properties.redis
+    if unusable := _url_problem(redis.url):
+        yield "redis.url", mask_url(redis.url), unusable
+        return
+    cluster, sentinel = redis.cluster.nodes, redis.sentinel
+    if cluster and sentinel.master:
+        yield "redis.cluster.nodes", cluster, f"excludes {prefix}.redis.sentinel; remove one"
+    if sentinel.master and not sentinel.nodes:
+        yield "redis.sentinel.master", sentinel.master, f"needs {prefix}.redis.sentinel.nodes"
+    if sentinel.nodes and not sentinel.master:
+        yield "redis.sentinel.nodes", sentinel.nodes, f"needs {prefix}.redis.sentinel.master"
+    if (cluster or sentinel.master) and redis.url.startswith("unix:"):
+        problem = "must start with redis:// or rediss:// for Cluster and Sentinel"
+        yield "redis.url", mask_url(redis.url), problem
+    database = urlsplit(redis.url).path.strip("/")
+    if cluster and database not in ("", "0"):
+        yield "redis.url", mask_url(redis.url), f"names database {database}; a Cluster has only 0"
 
 
 def _url_problem(url: str) -> str | None:

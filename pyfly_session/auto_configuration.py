@@ -9,67 +9,36 @@ enabled long before, too.
 from __future__ import annotations
 
 import logging
-import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import msgspec
 from dependency_injector import containers, providers
 from starlette.types import ASGIApp
 
 from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.config import load_config
 from pyfly_session.current_filters import CurrentFilters
 from pyfly_session.errors import ConfigurationError
+from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
-from pyfly_session.properties import MemoryProperties, SessionProperties, bind_properties
+from pyfly_session.properties import (
+    EncryptionProperties,
+    MemoryProperties,
+    RedisProperties,
+    SessionProperties,
+    bind_properties,
+)
 from pyfly_session.redis_clients import RedisClients
+from pyfly_session.repository import SessionRepository
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.session_filter import SessionFilter
 
 _logger = logging.getLogger(__name__)
 App = TypeVar("App")
-_KEPT_BEANS = 4
-
-
-class _Following:
-    """Builds a bean once for each set of inputs: a singleton that notices overrides.
-
-    The latest few are kept, so that the end of an override brings the former bean back.
-    """
-
-    def __init__(self, build: Callable[..., Any]) -> None:
-        self._build = build
-        self._lock = threading.Lock()
-        self._made: tuple[tuple[tuple[Any, ...], Any], ...] = ()
-
-    def get(self, *inputs: Any) -> Any:
-        for known, bean in self._made:
-            if _same(known, inputs):
-                return bean
-        with self._lock:
-            for known, bean in self._made:
-                if _same(known, inputs):
-                    return bean
-            bean = self._build(*inputs)
-            self._made = ((inputs, bean), *self._made[: _KEPT_BEANS - 1])
-            return bean
-
-
-def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
-    """Compare services by identity and values, that is properties, by what they say."""
-    for old, new in zip(before, now, strict=True):
-        if old is not new and not (isinstance(new, msgspec.Struct | str) and old == new):
-            return False
-    return True
-
-
-def _following(build: Callable[..., Any], *inputs: Any) -> providers.Callable[Any]:
-    return providers.Callable(
-        _Following.get, providers.ThreadSafeSingleton(_Following, build), *inputs
-    )
 
 
 def choose_store(properties: SessionProperties) -> tuple[str, str]:
@@ -111,14 +80,37 @@ def _auto_store(properties: SessionProperties, memory: Any, redis: Any, warned: 
     return redis() if kind == "redis" else memory()
 
 
-def _memory_store(properties: MemoryProperties) -> InMemorySessionStore:
-    return InMemorySessionStore(max_sessions=properties.max_sessions)
+def _codec(encryption: EncryptionProperties) -> SessionCodec:
+    if not encryption.keys:
+        return DEFAULT_CODEC
+    try:
+        from pyfly_session.encryption import EncryptedSessionCodec
+    except ImportError as error:
+        raise ConfigurationError(
+            "pyfly.session.encryption.keys needs the package cryptography;"
+            " pip install 'pyfly-session[encryption]'",
+            key="pyfly.session.encryption.keys",
+        ) from error
+    return EncryptedSessionCodec(encryption.keys, accept_plain=encryption.accept_plain)
 
 
-def _redis_store(client: Any, key_prefix: str) -> SessionStore:
+def _memory_store(
+    properties: MemoryProperties, codec: SessionCodec, clock: Callable[[], float]
+) -> InMemorySessionStore:
+    return InMemorySessionStore(max_sessions=properties.max_sessions, codec=codec, clock=clock)
+
+
+def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) -> SessionStore:
+    from pyfly_session.adapters.circuit import Circuit
     from pyfly_session.adapters.redis import RedisSessionStore
 
-    return RedisSessionStore(client, key_prefix=key_prefix)
+    return RedisSessionStore(
+        client,
+        key_prefix=properties.key_prefix,
+        codec=codec,
+        deadline=properties.deadline,
+        circuit=Circuit(failures=properties.circuit_failures, pause=properties.circuit_pause),
+    )
 
 
 class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
@@ -126,9 +118,11 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
 
     properties = providers.Dependency(instance_of=SessionProperties)
     redis_client: providers.Dependency[Any] = providers.Dependency()
+    clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
 
-    memory_store = _following(_memory_store, properties.provided.memory)
-    redis_store = _following(_redis_store, redis_client, properties.provided.redis.key_prefix)
+    session_codec = following(_codec, properties.provided.encryption)
+    memory_store = following(_memory_store, properties.provided.memory, session_codec, clock)
+    redis_store = following(_redis_store, redis_client, properties.provided.redis, session_codec)
     session_store = providers.Callable(
         _auto_store,
         properties,
@@ -138,11 +132,21 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     )
 
 
-def _session_filter(properties: SessionProperties, store: SessionStore) -> SessionFilter:
+def _session_filter(
+    properties: SessionProperties, store: SessionStore, clock: Callable[[], float]
+) -> SessionFilter:
     cookie = properties.cookie
-    return SessionFilter(
+    repository = SessionRepository(
         store,
         ttl=properties.ttl,
+        max_lifetime=properties.max_lifetime,
+        max_size=properties.max_size,
+        hash_ids=properties.hash_ids,
+        clock=clock,
+    )
+    return SessionFilter(
+        store,
+        repository=repository,
         cookie=SessionCookie(
             name=properties.cookie_name,
             secure=cookie.secure,
@@ -152,17 +156,20 @@ def _session_filter(properties: SessionProperties, store: SessionStore) -> Sessi
             partitioned=cookie.partitioned,
         ),
         creation=properties.creation,
-        max_lifetime=properties.max_lifetime,
         exclude_patterns=properties.exclude_patterns,
+        on_store_error=properties.on_store_error,
     )
 
 
 def _filter_if_enabled(
-    properties: SessionProperties, store: Callable[[], SessionStore], latest: _Following
+    properties: SessionProperties,
+    store: Callable[[], SessionStore],
+    clock: Callable[[], float],
+    latest: Following,
 ) -> SessionFilter | None:
     if properties.enabled is not True:
         return None
-    made: SessionFilter = latest.get(properties, store())
+    made: SessionFilter = latest.get(properties, store(), clock)
     return made
 
 
@@ -171,12 +178,14 @@ class SessionFilterAutoConfiguration(containers.DeclarativeContainer):
 
     properties = providers.Dependency(instance_of=SessionProperties)
     session_store: providers.Dependency[Any] = providers.Dependency()
+    clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
 
     session_filter = providers.Callable(
         _filter_if_enabled,
         properties,
         session_store.provider,
-        providers.ThreadSafeSingleton(_Following, _session_filter),
+        clock,
+        providers.ThreadSafeSingleton(Following, _session_filter),
     )
 
 
@@ -191,6 +200,7 @@ class SessionContainer(containers.DeclarativeContainer):
         config: The whole configuration tree, ``pyfly.session.…`` and what the application
             keeps beside it. Load it with ``from_dict``, ``from_yaml`` or `create_container`.
         config_origins: The file or variable of each dotted key, for messages.
+        clock: Unix time in seconds, a function; a test overrides it with a clock of its own.
         properties: The bound and validated `SessionProperties`.
         redis_client: The client of the Redis store; made here unless it is overridden.
         session_store: The user's store, or else the one that the properties choose.
@@ -201,22 +211,26 @@ class SessionContainer(containers.DeclarativeContainer):
     """
 
     epoch = providers.ThreadSafeSingleton(object)
+    clock: providers.Object[Callable[[], float]] = providers.Object(time.time)
     config = providers.Configuration()
     config_origins: providers.Object[Mapping[str, str]] = providers.Object({})
-    properties = _following(_bind, config, config_origins)
+    properties = following(_bind, config, config_origins)
 
     redis_clients = providers.ThreadSafeSingleton(RedisClients)
     redis_client = providers.Callable(RedisClients.get, redis_clients, properties.provided.redis)
 
     store_auto_configuration = providers.Container(
-        SessionStoreAutoConfiguration, properties=properties, redis_client=redis_client
+        SessionStoreAutoConfiguration, properties=properties, redis_client=redis_client, clock=clock
     )
     session_store: providers.Dependency[Any] = providers.Dependency(
         default=store_auto_configuration.session_store
     )
 
     filter_auto_configuration = providers.Container(
-        SessionFilterAutoConfiguration, properties=properties, session_store=session_store
+        SessionFilterAutoConfiguration,
+        properties=properties,
+        session_store=session_store,
+        clock=clock,
     )
     session_filter: providers.Dependency[Any] = providers.Dependency(
         default=filter_auto_configuration.session_filter

@@ -37,6 +37,9 @@ class SessionCodec:
             were allowed for every codec with `allow_session_type`.
     """
 
+    deterministic = True
+    """Whether equal sessions have equal stored forms."""
+
     def __init__(self, types: Iterable[type] = ()) -> None:
         self._registry = TypeRegistry(parent=_SHARED_TYPES)
         for cls in types:
@@ -59,10 +62,10 @@ class SessionCodec:
                 name, "", type(value).__qualname__, "the value is nested too deeply or holds itself"
             ) from None
         try:
-            return _encode(plain)
-        except UnicodeEncodeError:
-            # A lone surrogate: no UTF-8 for it, but JSON can spell it as an escape.
-            return json.dumps(plain, separators=(",", ":")).encode()
+            return _write(plain)
+        except ValueError as refusal:
+            # An integer of more digits than Python is willing to print.
+            raise SessionEncodingError(name, "", type(value).__qualname__, str(refusal)) from None
 
     def decode(self, fragment: bytes | Raw) -> Any:
         """Return the value of one fragment, always a fresh object.
@@ -161,6 +164,14 @@ def allow_session_type(cls: T, *, tag: str | None = None) -> T:
 def report_lost_attribute(name: str, error: SessionDecodingError) -> None:
     """Log that a stored attribute is treated as absent."""
     _logger.warning("session attribute %r is treated as absent: %s", name, error)
+
+
+def _write(plain: Any) -> bytes:
+    try:
+        return _encode(plain)
+    except UnicodeEncodeError:
+        # A lone surrogate: no UTF-8 for it, but JSON can spell it as an escape.
+        return json.dumps(plain, separators=(",", ":")).encode()
 
 
 def _lenient(source: bytes | Raw) -> Any:

@@ -28,6 +28,7 @@ class CurrentFilters:
         self._epoch = container.epoch
         self._store = container.session_store
         self._beans = (
+            container.clock,
             container.properties,
             container.redis_client,
             container.session_filter,

@@ -88,6 +88,26 @@ class SessionEncodingError(SessionError, TypeError):
         self.type_name = type_name
 
 
+class SessionTooLargeError(SessionError, ValueError):
+    """A session would be larger than ``pyfly.session.max-size``; nothing was stored.
+
+    Attributes:
+        size: Size of the encoded session in bytes.
+        limit: The largest size allowed, in bytes.
+        attribute: Name of the largest attribute.
+    """
+
+    def __init__(self, size: int, limit: int, attribute: str, attribute_size: int) -> None:
+        super().__init__(
+            f"the session would take {size} bytes, pyfly.session.max-size allows {limit};"
+            f" its largest attribute is {attribute!r} with {attribute_size} bytes;"
+            " keep large data elsewhere, and its key in the session"
+        )
+        self.size = size
+        self.limit = limit
+        self.attribute = attribute
+
+
 class SessionDecodingError(SessionError, ValueError):
     """Stored bytes are not a session. Handled inside the library; a custom codec user meets it."""
 
@@ -102,6 +122,10 @@ class SessionStoreError(SessionError):
     def __init__(self, message: str, *, operation: str | None = None) -> None:
         super().__init__(message)
         self.operation = operation
+
+
+class SessionStoreUnavailableError(SessionStoreError):
+    """The backend was not reached, or did not answer in time."""
 
 
 class UnsupportedServerError(SessionStoreError):

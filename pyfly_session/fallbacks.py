@@ -75,6 +75,11 @@ class CapableStore:
     def __init__(self, store: SessionStore) -> None:
         self._store = store
         self.codec: SessionCodec = getattr(store, "codec", DEFAULT_CODEC)
+        if not (self.codec.deterministic or isinstance(store, CompareAndSwap)):
+            raise StoreContractError(
+                f"{type(store).__name__} needs the capability CompareAndSwap to use"
+                f" {type(self.codec).__name__}, which never writes the same bytes twice"
+            )
         self.delete = store.delete
         self.exists = store.exists
         self.load_and_slide = (
@@ -90,6 +95,10 @@ class CapableStore:
             self.rename, self.delete_moved = store.rename, store.delete_moved
         else:
             self.rename, self.delete_moved = self._save_and_delete, self._delete_only
+
+    def key_of(self, session_id: str) -> str:
+        """Return what the store knows the id as."""
+        return session_id
 
     async def _read(self, session_id: str) -> bytes | None:
         data = await self._store.get(session_id)

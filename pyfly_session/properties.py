@@ -15,12 +15,23 @@ from pyfly_session._binding import bind, origin_of
 from pyfly_session._fields import Properties, allowed, leaves, type_name
 from pyfly_session._masking import mask_url, show
 from pyfly_session._property_checks import conflicts
+from pyfly_session._property_types import (
+    CookieDomain,
+    CookieName,
+    CookiePath,
+    Lifetime,
+    PathPatterns,
+    Secret,
+    about,
+)
+from pyfly_session._redis_properties import RedisProperties
 from pyfly_session.errors import ConfigurationError
 
 __all__ = [
     "SessionProperties",
     "CookieProperties",
     "RedisProperties",
+    "EncryptionProperties",
     "MemoryProperties",
     "bind_properties",
     "PropertyDescription",
@@ -31,64 +42,17 @@ __all__ = [
 
 PREFIX = "pyfly.session"
 
-# Python's clock, Redis and browsers all count this many seconds (68 years) without overflow.
-_LONGEST_LIFE = 2**31 - 1
-_SECONDS = {"unit": "second"}
-
-Lifetime = Annotated[int, Meta(ge=1, le=_LONGEST_LIFE, extra=_SECONDS)]
-Timeout = Annotated[float, Meta(gt=0, le=3600, extra=_SECONDS)]
-
-CookieName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z",
-        extra={"allowed": "a cookie name: letters, digits and any of !#$%&'*+-.^_`|~"},
-    ),
-]
-CookiePath = Annotated[
-    str,
-    Meta(
-        pattern=r"^/[^;\x00-\x1f\x7f]*\Z",
-        extra={"allowed": "a path that starts with / and holds no semicolon"},
-    ),
-]
-CookieDomain = Annotated[
-    str,
-    Meta(
-        pattern=r"^\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z",
-        extra={"allowed": "a domain name without scheme, port and path"},
-    ),
-]
-PathPatterns = Annotated[
-    tuple[Annotated[str, Meta(pattern=r"^[/*]")], ...],
-    Meta(extra={"allowed": "a list of path patterns, each starting with / or *"}),
-]
-RedisUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^(redis|rediss|unix)://[^\s\x00-\x1f\x7f]+\Z",
-        extra={
-            "allowed": "a URL that starts with redis://, rediss:// or unix://",
-            "secret": "url",
-        },
-    ),
-]
-
-
-def _about(description: str, example: object) -> Meta:
-    return Meta(description=description, examples=[example])
-
 
 class CookieProperties(Properties, frozen=True, kw_only=True):
     """Attributes of the session cookie."""
 
     secure: Annotated[
-        bool, _about("Send the cookie over HTTPS only; set it in production.", True)
+        bool, about("Send the cookie over HTTPS only; set it in production.", True)
     ] = False
-    path: Annotated[CookiePath, _about("Path below which browsers send the cookie.", "/shop")] = "/"
+    path: Annotated[CookiePath, about("Path below which browsers send the cookie.", "/shop")] = "/"
     domain: Annotated[
         CookieDomain | None,
-        _about(
+        about(
             "Domain that shares the cookie with its subdomains;"
             " without it only the host itself receives the cookie.",
             "example.org",
@@ -96,45 +60,32 @@ class CookieProperties(Properties, frozen=True, kw_only=True):
     ] = None
     same_site: Annotated[
         Literal["lax", "strict", "none"],
-        _about(
+        about(
             "Whether requests from other sites carry the cookie; `none` needs `cookie.secure`.",
             "strict",
         ),
     ] = "lax"
     partitioned: Annotated[
-        bool, _about("Keep one cookie per embedding site (CHIPS); needs `cookie.secure`.", True)
+        bool, about("Keep one cookie per embedding site (CHIPS); needs `cookie.secure`.", True)
     ] = False
 
 
-class RedisProperties(Properties, frozen=True, kw_only=True):
-    """Connection and keys of the Redis store."""
+class EncryptionProperties(Properties, frozen=True, kw_only=True):
+    """Encryption of the stored sessions, if there are keys."""
 
-    url: Annotated[
-        RedisUrl,
-        _about(
-            "Connection URL, used when `store` is `redis`;"
-            " special characters in the password are percent-encoded.",
-            "rediss://user:p%40ss@redis.internal:6379/0",
+    keys: Annotated[
+        tuple[Secret, ...],
+        Meta(extra={"secret": True, "allowed": "a list of Fernet keys, 32 bytes as base64"}),
+        about(
+            "Keys that sessions are encrypted with at rest: the first encrypts, any decrypts."
+            " Without keys sessions are plain JSON, which the original reads.",
+            ["${SESSION_KEY}", "${FORMER_SESSION_KEY}"],
         ),
-    ] = "redis://localhost:6379/0"
-    key_prefix: Annotated[
-        str,
-        Meta(min_length=1),
-        _about("Put before the session id to form the Redis key.", "shop:session:"),
-    ] = "pyfly:session:"
-    connect_timeout: Annotated[Timeout, _about("How long to wait for a new connection.", 0.5)] = 2.0
-    timeout: Annotated[Timeout, _about("How long to wait for an answer.", 0.5)] = 2.0
-    max_connections: Annotated[
-        int, Meta(ge=1, le=65535), _about("Upper bound of the connection pool.", 10)
-    ] = 50
-    pool_timeout: Annotated[
-        Timeout, _about("How long to wait for a free connection of the pool.", 0.5)
-    ] = 2.0
-    retries: Annotated[
-        int,
-        Meta(ge=0, le=100),
-        _about("How often a command is tried again after a connection error.", 3),
-    ] = 1
+    ] = ()
+    accept_plain: Annotated[
+        bool,
+        about("Read sessions that were stored before encryption was switched on, too.", True),
+    ] = False
 
 
 class MemoryProperties(Properties, frozen=True, kw_only=True):
@@ -142,7 +93,7 @@ class MemoryProperties(Properties, frozen=True, kw_only=True):
 
     max_sessions: Annotated[
         Annotated[int, Meta(ge=1)] | None,
-        _about(
+        about(
             'Upper bound of the sessions held at once; an empty text (`""`) means no bound.', 10000
         ),
     ] = 100_000
@@ -155,13 +106,11 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     Immutable, so that tasks and threads may share it.
     """
 
-    enabled: Annotated[bool | None, _about("Must be true to activate session support.", True)] = (
-        None
-    )
+    enabled: Annotated[bool | None, about("Must be true to activate session support.", True)] = None
     store: Annotated[
         str,
         Meta(extra={"allowed": "memory or redis, in any case"}),
-        _about(
+        about(
             "Store backend; any other name means `memory` with a warning,"
             " or an error with `fail-fast`.",
             "redis",
@@ -169,7 +118,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     ] = "memory"
     fail_fast: Annotated[
         bool,
-        _about(
+        about(
             "Refuse to start, instead of falling back to the memory store,"
             " when `store` is unknown or its package is missing.",
             True,
@@ -177,7 +126,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     ] = False
     cookie_name: Annotated[
         CookieName,
-        _about(
+        about(
             "Name of the session cookie; the prefixes `__Host-` and `__Secure-`"
             " bring rules of their own, which are checked at start.",
             "__Host-session",
@@ -185,15 +134,15 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     ] = "PYFLY_SESSION"
     ttl: Annotated[
         Lifetime,
-        _about("Idle lifetime: a session ends when no request used it for so long.", 3600),
+        about("Idle lifetime: a session ends when no request used it for so long.", 3600),
     ] = 1800
     max_lifetime: Annotated[
         Lifetime | None,
-        _about("Absolute lifetime: a session ends so long after its creation, used or not.", 43200),
+        about("Absolute lifetime: a session ends so long after its creation, used or not.", 43200),
     ] = None
     creation: Annotated[
         Literal["always", "if-required", "never"],
-        _about(
+        about(
             "When a request without a session gets one: every time,"
             " only if it stores something, or never.",
             "if-required",
@@ -201,12 +150,33 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     ] = "always"
     exclude_patterns: Annotated[
         PathPatterns,
-        _about(
+        about(
             "Glob patterns of paths that the session filter leaves alone.",
             ["/health", "/static/*"],
         ),
     ] = ()
+    on_store_error: Annotated[
+        Literal["fail", "anonymous"],
+        about(
+            "What a request gets whose session cannot be loaded: 503, or a session that is"
+            " empty and not saved.",
+            "anonymous",
+        ),
+    ] = "fail"
+    max_size: Annotated[
+        Annotated[int, Meta(ge=256, le=512 * 1024**2, extra={"unit": "byte"})] | None,
+        about("Largest size of an encoded session; an empty text means no limit.", 65536),
+    ] = 1024**2
+    hash_ids: Annotated[
+        bool,
+        about(
+            "Keep only a hash of each session id in the store, so that whoever reads the store"
+            " cannot use what is there as a cookie.",
+            True,
+        ),
+    ] = False
     cookie: CookieProperties = CookieProperties()
+    encryption: EncryptionProperties = EncryptionProperties()
     redis: RedisProperties = RedisProperties()
     memory: MemoryProperties = MemoryProperties()
 

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
-from pyfly_session.properties import RedisProperties
+from pyfly_session._redis_properties import RedisProperties
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+    from redis.asyncio.cluster import RedisCluster
+
+    Client = Redis | RedisCluster
+    Close = Callable[[], Awaitable[Any]]
 
 _BACKOFF_BASE_SECONDS = 0.01
 _BACKOFF_CAP_SECONDS = 0.2
 
 
-def create_redis_client(properties: RedisProperties) -> Redis:
-    """Return a client with a bounded pool that waits for a free connection, not yet connected.
+def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close]]:
+    """Return a client that is not connected yet, and what closes it.
 
-    The driver's own defaults are left nowhere: without them it waits for a dead server as
-    long as the operating system does, and fails at once when the pool is empty.
+    Standalone, Cluster or Sentinel, as the properties say. The driver's own defaults are left
+    nowhere: without them it waits for a dead server as long as the operating system does, and
+    fails at once when the pool is empty.
     """
-    from redis.asyncio import BlockingConnectionPool, Redis
-    from redis.asyncio.retry import Retry
-    from redis.backoff import ExponentialBackoff
-
-    backoff = ExponentialBackoff(cap=_BACKOFF_CAP_SECONDS, base=_BACKOFF_BASE_SECONDS)
-    pool = BlockingConnectionPool.from_url(
-        properties.url,
-        max_connections=properties.max_connections,
-        timeout=properties.pool_timeout,
-        socket_connect_timeout=properties.connect_timeout,
-        socket_timeout=properties.timeout,
-        retry=Retry(backoff, properties.retries),
-    )
-    client: Redis = Redis.from_pool(pool)
-    return client
+    if properties.cluster.nodes:
+        return _cluster(properties)
+    if properties.sentinel.master:
+        return _sentinel(properties)
+    return _standalone(properties)
 
 
 class RedisClients:
@@ -44,19 +40,103 @@ class RedisClients:
     """
 
     def __init__(self) -> None:
-        self._made: list[Redis] = []
-        self._current: tuple[RedisProperties, Redis] | None = None
+        self._closers: list[Close] = []
+        self._current: tuple[RedisProperties, Client] | None = None
 
-    def get(self, properties: RedisProperties) -> Redis:
+    def get(self, properties: RedisProperties) -> Client:
         """Return the client for these properties."""
         if self._current is None or self._current[0] != properties:
-            client = create_redis_client(properties)
-            self._made.append(client)
+            client, closers = create_redis_client(properties)
+            self._closers += closers
             self._current = (properties, client)
         return self._current[1]
 
     async def close(self) -> None:
         """Close every client made here; the next `get` makes a new one."""
-        made, self._made, self._current = self._made, [], None
-        for client in made:
-            await client.aclose()
+        closers, self._closers, self._current = self._closers, [], None
+        for close in closers:
+            await close()
+
+
+def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
+    from redis.asyncio import BlockingConnectionPool, Redis
+
+    pool = BlockingConnectionPool.from_url(
+        properties.url,
+        max_connections=properties.max_connections,
+        timeout=properties.pool_timeout,
+        **_credentials(properties),
+        **_patience(properties),
+    )
+    client: Redis = Redis.from_pool(pool)
+    return client, [client.aclose]
+
+
+def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
+    from redis.asyncio.cluster import ClusterNode, RedisCluster
+
+    options = _from_url(properties)
+    options.pop("db", None)
+    client = RedisCluster(
+        startup_nodes=[ClusterNode(*each) for each in _addresses(properties.cluster.nodes)],
+        max_connections=properties.max_connections,
+        **options,
+        **_patience(properties),
+    )
+    return client, [client.aclose]
+
+
+def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
+    from redis.asyncio.sentinel import Sentinel
+
+    sentinel = properties.sentinel
+    patience = _patience(properties)
+    watchers = Sentinel(  # type: ignore[no-untyped-call]
+        _addresses(sentinel.nodes),
+        sentinel_kwargs={
+            "username": sentinel.username,
+            "password": sentinel.password,
+            **patience,
+        },
+    )
+    client: Redis = watchers.master_for(
+        str(sentinel.master),
+        max_connections=properties.max_connections,
+        **_from_url(properties),
+        **patience,
+    )
+    return client, [client.aclose, *(each.aclose for each in watchers.sentinels)]
+
+
+def _patience(properties: RedisProperties) -> dict[str, Any]:
+    from redis.asyncio.retry import Retry
+    from redis.backoff import ExponentialBackoff
+
+    backoff = ExponentialBackoff(cap=_BACKOFF_CAP_SECONDS, base=_BACKOFF_BASE_SECONDS)
+    return {
+        "socket_connect_timeout": properties.connect_timeout,
+        "socket_timeout": properties.timeout,
+        "retry": Retry(backoff, properties.retries),
+    }
+
+
+def _credentials(properties: RedisProperties) -> dict[str, Any]:
+    given = {"username": properties.username, "password": properties.password}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _from_url(properties: RedisProperties) -> dict[str, Any]:
+    """Return what the URL says besides the host: credentials, TLS and database."""
+    from redis.asyncio.connection import SSLConnection, parse_url
+
+    options: dict[str, Any] = dict(parse_url(properties.url))
+    options.pop("host", None)
+    options.pop("port", None)
+    if options.pop("connection_class", None) is SSLConnection:
+        options["ssl"] = True
+    return options | _credentials(properties)
+
+
+def _addresses(nodes: tuple[str, ...]) -> list[tuple[str, int]]:
+    pairs = (node.rpartition(":") for node in nodes)
+    return [(host.strip("[]"), int(port)) for host, _, port in pairs]

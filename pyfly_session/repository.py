@@ -13,16 +13,17 @@ import math
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from pyfly_session import ids
 from pyfly_session.attributes import Delta
-from pyfly_session.errors import SessionConflictError, SessionDecodingError
+from pyfly_session.errors import SessionConflictError, SessionDecodingError, SessionTooLargeError
 from pyfly_session.fallbacks import CapableStore, require_store
 from pyfly_session.metadata import CREATED_AT, LAST_ACCESSED
 from pyfly_session.ports import Moved, SessionStore
 from pyfly_session.session import HttpSession
+from pyfly_session.stored_ids import HashedIdStore
 
 _logger = logging.getLogger(__name__)
 _MERGE_ATTEMPTS = 64
@@ -51,6 +52,8 @@ class SessionRepository:
         store: Any session store; what it lacks is made up for by `pyfly_session.fallbacks`.
         ttl: Idle time in whole seconds after which a session ends.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
+        max_size: Largest size of an encoded session in bytes, or None.
+        hash_ids: Give the store a hash of each id instead of the id.
         clock: Unix time in seconds.
     """
 
@@ -60,10 +63,13 @@ class SessionRepository:
         *,
         ttl: int = 1800,
         max_lifetime: int | None = None,
+        max_size: int | None = None,
+        hash_ids: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.store = require_store(store)
-        self._capable = CapableStore(self.store)
+        self._capable = (HashedIdStore if hash_ids else CapableStore)(self.store)
+        self._max_size = max_size
         self._ttl = ttl
         self._max_lifetime = max_lifetime
         self._clock = clock
@@ -124,6 +130,7 @@ class SessionRepository:
 
         Raises:
             SessionEncodingError: A value cannot be stored; nothing was written.
+            SessionTooLargeError: Nor was it, because the whole is too large.
             SessionStoreError: The backend failed, or other writers won every attempt.
         """
         if session._invalidated:
@@ -145,7 +152,7 @@ class SessionRepository:
         created_at = encode(CREATED_AT, session._metadata[CREATED_AT])
         fragments = {CREATED_AT: created_at, LAST_ACCESSED: encode(LAST_ACCESSED, now)}
         fragments.update((name, part) for name, part in delta.items() if part is not None)
-        payload = self._capable.codec.join(fragments)
+        payload = self._join(fragments, before=0)
         ttl = self.seconds_to_live(session)
         if not await self._capable.create_if_absent(session._id, payload, ttl):
             # An attempt that was interrupted got there; nobody else has this random id.
@@ -195,7 +202,17 @@ class SessionRepository:
                 fragments.pop(name, None)
             else:
                 fragments[name] = fragment
-        return self._capable.codec.join(fragments)
+        return self._join(fragments, before=len(current))
+
+    def _join(self, fragments: Mapping[str, Any], *, before: int) -> bytes:
+        """Encode the whole; what was too large before may stay so, but not grow."""
+        payload = self._capable.codec.join(fragments)
+        limit = self._max_size
+        if limit is not None and len(payload) > max(limit, before):
+            sizes = {name: len(bytes(part)) for name, part in fragments.items()}
+            largest = max(sizes, key=sizes.__getitem__)
+            raise SessionTooLargeError(len(payload), limit, largest, sizes[largest])
+        return payload
 
     async def _end(self, session: HttpSession) -> Outcome:
         ended, target = 0, session._stored_id

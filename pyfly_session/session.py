@@ -49,6 +49,7 @@ class HttpSession:
         "_rotating",
         "_rotation_refusal",
         "_stored_id",
+        "_transient",
         "_write_refusal",
     )
 
@@ -81,6 +82,7 @@ class HttpSession:
         self._is_new = False
         self._invalidated = False
         self._accessed = False
+        self._transient = False
         self._write_refusal: str | None = None
         self._rotation_refusal: str | None = None
         self._rotating = False
@@ -164,6 +166,11 @@ class HttpSession:
     def rotated(self) -> bool:
         """True if `rotate_id` was called and the store still has the entry under a former id."""
         return self._rotating and self._stored_id is not None
+
+    @property
+    def transient(self) -> bool:
+        """True if the store failed and nothing of this session is going to be saved."""
+        return self._transient
 
     @property
     def accessed(self) -> bool:
@@ -281,6 +288,10 @@ class HttpSession:
             LAST_ACCESSED: self._last_accessed,
             **{name: self._attributes.read(name) for name in list(self._attributes)},
         }
+
+    def make_transient(self) -> None:
+        """Take note that nothing of this session is going to be saved."""
+        self._transient = True
 
     def seal(self, *, writes: str | None = None, rotation: str | None = None) -> None:
         """Refuse further writes, or a further change of id, with these messages."""

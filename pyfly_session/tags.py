@@ -53,6 +53,8 @@ class TypeRegistry:
         if not (dataclasses.is_dataclass(cls) or issubclass(cls, enum.Enum)):
             raise TypeError(f"only a dataclass or an enum can be a session type, got {cls!r}")
         tag = tag or f"{cls.__module__}:{cls.__qualname__}"
+        if tag in _READERS or tag == "dict":
+            raise ValueError(f"the tag {tag!r} is that of a built-in type; choose another")
         self._by_tag[tag] = cls
         self._tags.setdefault(cls, tag)
 
@@ -129,6 +131,9 @@ class TypeRegistry:
                 for field in dataclasses.fields(value)
             }
             return {**fields, TYPE_KEY: tag}
+        if tag is not None and isinstance(value, enum.Flag):
+            # A combination of members has no name to look it up by.
+            return {TYPE_KEY: tag, "value": value.value}
         if tag is not None:
             return {TYPE_KEY: tag, "name": value.name}
         for base, convert in _BASES.items():
@@ -148,7 +153,7 @@ class TypeRegistry:
             return value
         tag = value.pop(TYPE_KEY, None)
         if tag == "dict":
-            return {key: self.from_plain(item) for key, item in value["value"]}
+            return {_text(key): self.from_plain(item) for key, item in value["value"]}
         plain = {key: self.from_plain(item) for key, item in value.items()}
         if tag is None:
             return plain
@@ -160,7 +165,7 @@ class TypeRegistry:
             _logger.warning("session type %.80r is not allowed and comes back as a dict", tag)
             return plain
         if issubclass(cls, enum.Enum):
-            return cls[plain["name"]]
+            return cls[plain["name"]] if "name" in plain else cls(plain["value"])
         return _build_dataclass(cls, plain)
 
 
@@ -192,6 +197,17 @@ def _tuple_fields(cls: type) -> frozenset[str]:
     )
 
 
+def _text(key: object) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"dictionary keys must be str, got {key!r}")
+    return key
+
+
+def _hashable(item: Any) -> Any:
+    """Turn what was a tuple before it became JSON into one again."""
+    return tuple(map(_hashable, item)) if isinstance(item, list) else item
+
+
 def _tagged(tag: str, value: Any) -> dict[str, Any]:
     return {TYPE_KEY: tag, "value": value}
 
@@ -213,8 +229,8 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "UUID": uuid.UUID,
     "Decimal": Decimal,
     "bytes": lambda value: base64.b64decode(value, validate=True),
-    "set": set,
-    "frozenset": frozenset,
+    "set": lambda value: set(map(_hashable, value)),
+    "frozenset": lambda value: frozenset(map(_hashable, value)),
     "float": float,
 }
 # Subclasses of plain types are stored as what they extend; bool and enums came earlier.

@@ -31,7 +31,7 @@ from pyfly_session.auto_configuration import (
     enable_sessions,
 )
 from pyfly_session.properties import SessionProperties
-from tests.conftest import FourVerbStore
+from tests.conftest import Clock, FourVerbStore
 
 
 def tree(**session: Any) -> dict[str, Any]:
@@ -315,6 +315,17 @@ class TestOverridesInARunningApplication:
         client.get("/")
         container.reset_singletons()
         assert client.get("/").text == "1"
+
+    def test_the_clock_may_be_moved(self) -> None:
+        container = container_of(ttl=60)
+        client = TestClient(enable_sessions(application(), container))
+        clock = Clock()
+        with container.clock.override(providers.Object(clock)):
+            client.get("/")
+            clock.advance(59)
+            assert client.get("/").text == "2"
+            clock.advance(60)
+            assert client.get("/").text == "1"
 
     def test_the_redis_client_may_be_overridden_after_first_use(self, monkeypatch: Any) -> None:
         from fakeredis import FakeAsyncRedis

@@ -158,7 +158,7 @@ def test_store_is_kept_as_written_and_compared_in_lower_case() -> None:
         ({"redis": {"url": "localhost"}}, "redis.url must be a URL that starts with redis://"),
         ({"redis": {"url": "redis://h:1/a"}}, "redis.url must end in the number of a database"),
         ({"redis": {"url": "redis://h:port"}}, "redis.url has no valid host and port, got redis:"),
-        ({"redis": 5}, "redis must be a section with keys below it (url, key-prefix, connect-tim"),
+        ({"redis": 5}, "redis must be a section with keys below it (url, key-prefix, username"),
         ({"cookie": ["x"]}, "cookie must be a section with keys below it (secure, path, domain,"),
         ({"memory": {"max_sessions": 0}}, "memory.max-sessions must be at least 1, got 0"),
     ],

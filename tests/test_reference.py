@@ -29,7 +29,9 @@ def test_every_property_is_described() -> None:
 @pytest.mark.parametrize("each", describe_properties(), ids=lambda each: each.key)
 def test_every_default_and_example_is_allowed(each: PropertyDescription) -> None:
     for value in (each.default, each.example):
-        tree: Any = {"pyfly": {"session": {"cookie": {"secure": True}}}}
+        sentinel = {"master": "mymaster", "nodes": ["sentinel:26379"]}
+        redis = {"sentinel": sentinel} if "sentinel" in each.key and value == each.example else {}
+        tree: Any = {"pyfly": {"session": {"cookie": {"secure": True}, "redis": redis}}}
         section = tree
         *sections, name = each.key.split(".")
         for key in sections:

@@ -8,6 +8,7 @@ into the cluster slot of the session's own key, so that one script reaches both.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,13 +17,17 @@ from typing import Any, ParamSpec, TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError, ResponseError, WatchError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError, WatchError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pyfly_session import ids
+from pyfly_session.adapters.circuit import Circuit
 from pyfly_session.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
     SessionDecodingError,
     SessionStoreError,
+    SessionStoreUnavailableError,
     UnsupportedServerError,
 )
 from pyfly_session.ports import FORWARD_SECONDS, Moved
@@ -58,6 +63,8 @@ return {2}
 """
 _ABSENT, _CONFLICT = 0, 1
 
+_UNREACHED = (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError)
+
 
 class RedisSessionStore:
     """Sessions in Redis or Valkey, standalone, Sentinel or Cluster.
@@ -69,6 +76,9 @@ class RedisSessionStore:
         client: A ``redis.asyncio`` client, with or without ``decode_responses``.
         key_prefix: What the keys of all sessions begin with.
         codec: Encodes the sessions; the shared one unless given.
+        deadline: Seconds that one operation may take in all, waiting for a connection and
+            retries included; None leaves it to the client's own timeouts.
+        circuit: Refuses calls to a server that was not reached several times in a row.
     """
 
     def __init__(
@@ -77,11 +87,15 @@ class RedisSessionStore:
         *,
         key_prefix: str = KEY_PREFIX,
         codec: SessionCodec = DEFAULT_CODEC,
+        deadline: float | None = None,
+        circuit: Circuit | None = None,
     ) -> None:
         self.codec = codec
         self._client: Any = client
         self._prefix = key_prefix
-        self._swap_script: AsyncScript = self._client.register_script(_SWAP)
+        self._deadline = deadline
+        self._circuit = circuit or Circuit()
+        self._swap_script: AsyncScript | None = None
         self._scripting = True
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
@@ -90,7 +104,7 @@ class RedisSessionStore:
         Raises:
             SessionStoreError: The backend failed; ``__cause__`` is the driver's error.
         """
-        payload = await _guarded("get", self._client.get, self._key(session_id))
+        payload = await self._call("get", self._client.get, self._key(session_id))
         if payload is None:
             return None
         try:
@@ -107,25 +121,25 @@ class RedisSessionStore:
             SessionStoreError: The backend failed.
         """
         payload = self.codec.dumps(data)
-        await _guarded("save", self._client.set, self._key(session_id), payload, ex=ttl)
+        await self._call("save", self._client.set, self._key(session_id), payload, ex=ttl)
 
     async def delete(self, session_id: str) -> None:
         """Remove the session, if it is there."""
-        await _guarded("delete", self._client.delete, self._key(session_id))
+        await self._call("delete", self._client.delete, self._key(session_id))
 
     async def exists(self, session_id: str) -> bool:
         """Tell whether the session is stored and alive; its idle time goes on."""
-        return bool(await _guarded("exists", self._client.exists, self._key(session_id)))
+        return bool(await self._call("exists", self._client.exists, self._key(session_id)))
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
-        payload = await _guarded("load", self._client.getex, self._key(session_id), ex=ttl)
+        payload = await self._call("load", self._client.getex, self._key(session_id), ex=ttl)
         return None if payload is None else _bytes(payload)
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
         key = self._key(session_id)
-        return bool(await _guarded("create", self._client.set, key, value, ex=ttl, nx=True))
+        return bool(await self._call("create", self._client.set, key, value, ex=ttl, nx=True))
 
     async def compare_and_swap(
         self, session_id: str, expected: bytes, value: bytes, ttl: int
@@ -142,15 +156,15 @@ class RedisSessionStore:
         the old one last. If the second step fails the user keeps a session.
         """
         new_key = self._key(new_id)
-        if not await _guarded("rename", self._client.set, new_key, value, ex=ttl, nx=True):
+        if not await self._call("rename", self._client.set, new_key, value, ex=ttl, nx=True):
             # An attempt that was interrupted stored it; perhaps it came to its end.
-            moved = await _guarded("rename", self._client.get, self._moved_key(session_id))
+            moved = await self._call("rename", self._client.get, self._moved_key(session_id))
             if _moved(moved) == Moved(new_id):
                 return Moved(new_id)
-            await _guarded("rename", self._client.set, new_key, value, ex=ttl)
+            await self._call("rename", self._client.set, new_key, value, ex=ttl)
         found = await self._swap(session_id, expected, value, FORWARD_SECONDS, new_id)
         if found not in (value, Moved(new_id)):
-            await _guarded("rename", self._client.delete, new_key)
+            await self._call("rename", self._client.delete, new_key)
         return found
 
     async def delete_moved(self, session_id: str) -> str | None:
@@ -158,7 +172,7 @@ class RedisSessionStore:
         pipeline = self._client.pipeline(transaction=False)
         pipeline.delete(self._key(session_id))
         pipeline.get(self._moved_key(session_id))
-        _, moved = await _guarded("delete", pipeline.execute)
+        _, moved = await self._call("delete", pipeline.execute)
         return None if moved is None else _bytes(moved).decode()
 
     async def _swap(
@@ -167,12 +181,12 @@ class RedisSessionStore:
         keys = [self._key(session_id), self._moved_key(session_id)]
         if self._scripting:
             try:
-                return await _guarded("merge", self._scripted, keys, expected, value, ttl, new_id)
+                return await self._call("merge", self._scripted, keys, expected, value, ttl, new_id)
             except SessionStoreError as error:
                 if not _lacks_scripting(error.__cause__):
                     raise
                 self._scripting = False
-        return await _guarded("merge", self._watched, keys, expected, value, ttl, new_id)
+        return await self._call("merge", self._watched, keys, expected, value, ttl, new_id)
 
     async def _scripted(
         self, keys: list[str], expected: bytes, value: bytes, ttl: int, new_id: str
@@ -188,6 +202,8 @@ class RedisSessionStore:
             new_id,
             digests[1],
         ]
+        if self._swap_script is None:
+            self._swap_script = self._client.register_script(_SWAP)
         code, *found = await self._swap_script(keys=keys, args=arguments)
         if code == _ABSENT:
             return _moved(found[0] if found else None)
@@ -218,6 +234,35 @@ class RedisSessionStore:
                     continue
                 return value
 
+    async def _call(
+        self, operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await a driver call and turn its errors into ours, at the adapter's edge."""
+        self._circuit.enter(operation)
+        try:
+            async with asyncio.timeout(self._deadline):
+                answer = await call(*args, **kwargs)
+        except _UNREACHED as error:
+            self._circuit.failed()
+            raise SessionStoreUnavailableError(
+                f"the session store was not reached to {operation}: {_told(error)}",
+                operation=operation,
+            ) from error
+        except RedisError as error:
+            # An answer, if not the hoped-for one: the server is there.
+            self._circuit.succeeded()
+            if operation == "load" and _is_unknown_command(error):
+                raise UnsupportedServerError(
+                    "the session store needs Redis 6.2 or newer, or Valkey;"
+                    f" this server says: {error}",
+                    operation=operation,
+                ) from error
+            raise SessionStoreError(
+                f"the session store failed to {operation}: {_told(error)}", operation=operation
+            ) from error
+        self._circuit.succeeded()
+        return answer
+
     def _key(self, session_id: str) -> str:
         return self._prefix + session_id
 
@@ -225,22 +270,8 @@ class RedisSessionStore:
         return f"{{{self._prefix}{session_id}}}:moved"
 
 
-async def _guarded(
-    operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-) -> T:
-    """Await a driver call and turn its errors into ours, at the adapter's edge."""
-    try:
-        return await call(*args, **kwargs)
-    except (RedisError, OSError) as error:
-        if operation == "load" and _is_unknown_command(error):
-            raise UnsupportedServerError(
-                f"the session store needs Redis 6.2 or newer, or Valkey; this server says: {error}",
-                operation=operation,
-            ) from error
-        raise SessionStoreError(
-            f"the session store failed to {operation}: {type(error).__name__}: {error}",
-            operation=operation,
-        ) from error
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _is_unknown_command(error: BaseException | None) -> bool:

@@ -25,6 +25,7 @@ class Exchange:
         repository: Commits it.
         cookie: Tells the browser its id.
         create: Store a new session although nothing was written to it.
+        tolerant: Go on without the session if a new one cannot be stored.
 
     Attributes:
         failure: The store's error that keeps the response from being sent, or None.
@@ -36,6 +37,7 @@ class Exchange:
         "_create",
         "_outcome",
         "_repository",
+        "_tolerant",
         "failure",
         "head_sent",
         "session",
@@ -48,6 +50,7 @@ class Exchange:
         repository: SessionRepository,
         cookie: SessionCookie,
         create: bool,
+        tolerant: bool,
     ) -> None:
         self.session = session
         self.failure: SessionStoreError | None = None
@@ -55,6 +58,7 @@ class Exchange:
         self._repository = repository
         self._cookie = cookie
         self._create = create
+        self._tolerant = tolerant
         self._outcome: Outcome | None = None
 
     async def before_head(self, head: Message) -> None:
@@ -78,8 +82,19 @@ class Exchange:
 
     async def commit(self) -> None:
         """Commit the session; once it has ended, there is nothing more to do."""
-        if self._outcome not in _OVER:
+        if self.session.transient:
+            self._outcome = Outcome.UNSAVED
+        if self._outcome in _OVER or self.session.transient:
+            return
+        try:
             self._outcome = await self._repository.commit(self.session, create=self._create)
+        except SessionStoreError as error:
+            if not self._tolerant or self.session.stored:
+                raise
+            # Nothing that existed is lost: the visitor stays without a session.
+            _logger.warning("a new session is not saved: %s", error)
+            self.session.make_transient()
+            self._outcome = Outcome.UNSAVED
 
     async def commit_late(self) -> None:
         """Save what changed after the head had left."""

@@ -30,6 +30,7 @@ from pyfly_session.web.mapping import SessionMapping
 _logger = logging.getLogger(__name__)
 
 CreationPolicy = Literal["always", "if-required", "never"]
+StoreErrorPolicy = Literal["fail", "anonymous"]
 _RETRY_AFTER_SECONDS = "5"
 
 
@@ -51,6 +52,10 @@ class SessionFilter(OncePerRequestFilter):
             written to it, or never.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
         exclude_patterns: Glob patterns of paths without a session.
+        on_store_error: What a request gets whose session cannot be loaded: 503, or a session
+            that is empty and not saved (`HttpSession.transient`).
+        repository: What loads and commits the sessions, instead of one made from ``store``,
+            ``ttl`` and ``max_lifetime``.
         clock: Unix time in seconds.
 
     Raises:
@@ -71,6 +76,8 @@ class SessionFilter(OncePerRequestFilter):
         creation: CreationPolicy = "always",
         max_lifetime: int | None = None,
         exclude_patterns: Iterable[str] = (),
+        on_store_error: StoreErrorPolicy = "fail",
+        repository: SessionRepository | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         patterns = exclude_patterns if isinstance(exclude_patterns, str) else list(exclude_patterns)
@@ -79,13 +86,15 @@ class SessionFilter(OncePerRequestFilter):
             "creation": creation,
             "max-lifetime": max_lifetime,
             "exclude-patterns": patterns,
+            "on-store-error": on_store_error,
         }
         bound = bind_properties({"pyfly": {"session": given}})
-        self.repository = SessionRepository(
+        self.repository = repository or SessionRepository(
             store, ttl=bound.ttl, max_lifetime=bound.max_lifetime, clock=clock
         )
         self.cookie = cookie or SessionCookie(name=cookie_name, secure=secure)
         self.creation = bound.creation
+        self._tolerant = bound.on_store_error == "anonymous"
         self.exclude_patterns = bound.exclude_patterns
 
     @property
@@ -95,18 +104,25 @@ class SessionFilter(OncePerRequestFilter):
 
     async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Attach the session, run the rest of the chain, and commit."""
+        chain = chain_of(request)
+        if chain is None and self.should_not_filter(request):
+            return await call_next(request)
         try:
             session = await self._find(request)
         except SessionStoreError as error:
-            return _unavailable(request, error)
+            if not self._tolerant:
+                return _unavailable(request, error)
+            _logger.warning("a request goes on without its session: %s", error)
+            session = self.repository.create()
+            session.make_transient()
         exchange = Exchange(
             session,
             repository=self.repository,
             cookie=self.cookie,
             create=self.creation == "always",
+            tolerant=self._tolerant,
         )
         _attach(request, session)
-        chain = chain_of(request)
         if chain is not None:
             chain.before_head(exchange.before_head)
         try:

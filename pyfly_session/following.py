@@ -1,0 +1,52 @@
+"""A provider that follows what it depends on: built once for each set of inputs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from dependency_injector import providers
+
+_KEPT_BEANS = 4
+
+
+class Following:
+    """Builds a bean once for each set of inputs: a singleton that notices overrides.
+
+    The latest few are kept, so that the end of an override brings the former bean back.
+    """
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        self._build = build
+        self._lock = threading.Lock()
+        self._made: tuple[tuple[tuple[Any, ...], Any], ...] = ()
+
+    def get(self, *inputs: Any) -> Any:
+        """Return the bean for these inputs."""
+        for known, bean in self._made:
+            if _same(known, inputs):
+                return bean
+        with self._lock:
+            for known, bean in self._made:
+                if _same(known, inputs):
+                    return bean
+            bean = self._build(*inputs)
+            self._made = ((inputs, bean), *self._made[: _KEPT_BEANS - 1])
+            return bean
+
+
+def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
+    """Compare services by identity and values, that is properties, by what they say."""
+    for old, new in zip(before, now, strict=True):
+        if old is not new and not (isinstance(new, msgspec.Struct | str) and old == new):
+            return False
+    return True
+
+
+def following(build: Callable[..., Any], *inputs: Any) -> providers.Callable[Any]:
+    """Return a provider of what ``build`` makes of the inputs, which are providers too."""
+    return providers.Callable(
+        Following.get, providers.ThreadSafeSingleton(Following, build), *inputs
+    )
