@@ -52,6 +52,7 @@ class Probe:
         self.new_ids: list[str] = []
         self.down: Exception | None = None
         self.down_for: frozenset[str] = frozenset(METHODS)
+        self._failures_left = -1
         self._hold: Hold | None = None
         if hasattr(inner, "codec"):
             self.codec = inner.codec
@@ -73,10 +74,11 @@ class Probe:
         """How many calls it takes to load a session."""
         return 1 if hasattr(self, "load_and_slide") else 2
 
-    def fail(self, *names: str, error: Exception | None = None) -> None:
-        """Let every call fail, or those with these names."""
+    def fail(self, *names: str, error: Exception | None = None, times: int = -1) -> None:
+        """Let every call fail, or those with these names; for ever, or so many times."""
         self.down = error or SessionStoreError("the server is gone", operation="test")
         self.down_for = frozenset(names or METHODS)
+        self._failures_left = times
 
     def recover(self) -> None:
         self.down = None
@@ -95,7 +97,8 @@ class Probe:
             if hold and hold.where == "before":
                 hold.reached.set()
                 await hold.release.wait()
-            if self.down is not None and name in self.down_for:
+            if self.down is not None and name in self.down_for and self._failures_left:
+                self._failures_left -= 1
                 raise self.down
             result = await method(session_id, *args)
             if hold and hold.where == "after":

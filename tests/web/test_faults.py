@@ -415,3 +415,14 @@ async def test_slow_reader_whose_session_cannot_be_looked_at_again_gets_503(site
 
     await site.seed(KNOWN, user="alice")
     assert_unavailable(await ask(site.app(page=page), "/page", cookie=KNOWN))
+
+
+async def test_change_of_id_that_failed_once_is_not_made_behind_the_error_page(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        request.state.session.rotate_id()
+        site.probe.fail(times=1)
+        return PlainTextResponse("ok")
+
+    await site.seed(KNOWN, user="alice")
+    assert_unavailable(await ask(site.app(page=page), "/page", cookie=KNOWN))
+    assert await site.stored(KNOWN) == {"user": "alice"}

@@ -6,6 +6,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from pyfly_session.web import WebFilterChainMiddleware
 from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
 
@@ -115,11 +116,20 @@ async def test_response_object_that_is_sent_twice_does_not_collect_cookies(site:
 
 
 async def test_head_without_headers_gets_them(site: Site) -> None:
-    from pyfly_session.web import WebFilterChainMiddleware
-
     async def bare(scope: object, receive: object, send: object) -> None:
         await send({"type": "http.response.start", "status": 204})  # type: ignore[operator]
         await send({"type": "http.response.body"})  # type: ignore[operator]
 
     answer = await ask(WebFilterChainMiddleware(bare, [site.filter]))
     assert answer.session_id
+
+
+async def test_header_names_count_in_any_case(site: Site) -> None:
+    async def bare(scope: object, receive: object, send: object) -> None:
+        headers = [(b"Cache-Control", b"private"), (b"VARY", b"Accept")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})  # type: ignore[operator]
+        await send({"type": "http.response.body"})  # type: ignore[operator]
+
+    answer = await ask(WebFilterChainMiddleware(bare, [site.filter]))
+    assert answer.get("cache-control") == "private"
+    assert answer.get("vary") == "Accept, Cookie"

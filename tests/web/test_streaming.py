@@ -229,6 +229,7 @@ async def test_untouched_stream_costs_no_second_commit(site: Site) -> None:
     async def page(request: Request) -> Response:
         async def body() -> AsyncIterator[str]:
             yield "a"
+            site.clock.advance(60)
 
         return StreamingResponse(body())
 
@@ -236,8 +237,26 @@ async def test_untouched_stream_costs_no_second_commit(site: Site) -> None:
     app = site.app(page=page)
     site.probe.calls.clear()
     await ask(app, "/page", cookie=KNOWN)
-    assert not set(site.probe.names) & {"compare_and_swap", "rename", "delete"}
-    assert site.probe.names.count("save") <= 1
+    assert len(site.probe.calls) == site.probe.loads
+
+
+async def test_session_found_gone_is_not_looked_for_again(memory_site: Site) -> None:
+    site = memory_site
+
+    async def page(request: Request) -> Response:
+        session = request.state.session
+        session.set_attribute("early", 1)
+        await site.probe.inner.delete(KNOWN)
+
+        async def body() -> AsyncIterator[str]:
+            yield "a"
+            session.set_attribute("late", 1)
+
+        return StreamingResponse(body())
+
+    await site.seed(KNOWN)
+    assert (await ask(site.app(page=page), "/page", cookie=KNOWN)).cookie() is None
+    assert site.probe.names == ["load_and_slide", "compare_and_swap"]
 
 
 async def test_background_task_does_not_hold_up_the_response(site: Site) -> None:
