@@ -28,7 +28,9 @@ class Exchange:
         tolerant: Go on without the session if a new one cannot be stored.
 
     Attributes:
-        failure: The store's error that keeps the response from being sent, or None.
+        failure: Why the store keeps the response from being sent, or None. Texts, because an
+            error that is kept refers to the frames it passed, and they to this object.
+        unloaded: Why the request goes on without its session, or None.
         head_sent: The head of the response, with the cookie, has left.
     """
 
@@ -41,6 +43,7 @@ class Exchange:
         "failure",
         "head_sent",
         "session",
+        "unloaded",
     )
 
     def __init__(
@@ -53,7 +56,8 @@ class Exchange:
         tolerant: bool,
     ) -> None:
         self.session = session
-        self.failure: SessionStoreError | None = None
+        self.failure: str | None = None
+        self.unloaded: str | None = None
         self.head_sent = False
         self._repository = repository
         self._cookie = cookie
@@ -71,10 +75,12 @@ class Exchange:
             try:
                 await self.commit()
             except SessionStoreError as error:
-                self.failure = error
+                self.failure = str(error)
                 _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
-        if self.failure is not None and not failed_anyway:
-            raise self.failure
+                if not failed_anyway:
+                    raise
+        elif not failed_anyway:
+            raise SessionStoreError(self.failure)
         self.head_sent = True
         self._seal()
         if self.failure is None:
@@ -82,6 +88,9 @@ class Exchange:
 
     async def commit(self) -> None:
         """Commit the session; once it has ended, there is nothing more to do."""
+        if self.unloaded is not None and self.session.invalidated:
+            # Whoever has the id is still logged in, so the logout has failed.
+            raise SessionStoreError(self.unloaded)
         if self.session.transient:
             self._outcome = Outcome.UNSAVED
         if self._outcome in _OVER or self.session.transient:
@@ -100,7 +109,7 @@ class Exchange:
         """Save what changed after the head had left."""
         if self.failure is not None:
             await self.commit_unheard()
-        elif self.session.pending:
+        elif self.session.pending or self.session.invalidated:
             await self.commit()
 
     async def commit_unheard(self) -> None:
@@ -151,7 +160,7 @@ class Exchange:
         sent = "the head of the response has been sent, and the cookie with it"
         self.session.seal(
             writes=None
-            if self.session.stored
+            if self.session.stored or self.session.transient
             else f"{sent}; a new session must be written to before that",
             rotation=f"{sent}; rotate_id() must be called before that",
         )
@@ -175,11 +184,10 @@ class Exchange:
 
 def _vary_on_cookie(headers: list[tuple[bytes, bytes]], names: set[bytes]) -> None:
     """Tell caches that the response depends on the cookie."""
-    if b"vary" in names:
-        for index, (name, value) in enumerate(headers):
-            if name.lower() == b"vary":
-                listed = {each.strip().lower() for each in value.split(b",")}
-                if not listed & {b"cookie", b"*"}:
-                    headers[index] = (name, value + b", Cookie")
-                return
-    headers.append((b"vary", b"Cookie"))
+    if b"vary" not in names:
+        headers.append((b"vary", b"Cookie"))
+        return
+    index = [name.lower() for name, _ in headers].index(b"vary")
+    name, value = headers[index]
+    if not {each.strip().lower() for each in value.split(b",")} & {b"cookie", b"*"}:
+        headers[index] = (name, value + b", Cookie")

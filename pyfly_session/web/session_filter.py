@@ -107,12 +107,14 @@ class SessionFilter(OncePerRequestFilter):
         chain = chain_of(request)
         if chain is None and self.should_not_filter(request):
             return await call_next(request)
+        unloaded: str | None = None
         try:
             session = await self._find(request)
         except SessionStoreError as error:
             if not self._tolerant:
-                return _unavailable(request, error)
+                return _unavailable(request, str(error))
             _logger.warning("a request goes on without its session: %s", error)
+            unloaded = str(error)
             session = self.repository.create()
             session.make_transient()
         exchange = Exchange(
@@ -122,6 +124,7 @@ class SessionFilter(OncePerRequestFilter):
             create=self.creation == "always",
             tolerant=self._tolerant,
         )
+        exchange.unloaded = unloaded
         _attach(request, session)
         if chain is not None:
             chain.before_head(exchange.before_head)
@@ -173,7 +176,7 @@ class SessionFilter(OncePerRequestFilter):
         try:
             await exchange.commit()
         except SessionStoreError as error:
-            return _unavailable(request, error)
+            return _unavailable(request, str(error))
         if chain is None:
             exchange.set_cookie_on(response)
         return response
@@ -200,9 +203,9 @@ def _attach(request: Any, session: HttpSession) -> None:
         scope["session"] = SessionMapping(session)
 
 
-def _unavailable(request: Any, error: SessionStoreError) -> Any:
+def _unavailable(request: Any, reason: str) -> Any:
     """Return what tells the client, honestly, that the store failed."""
-    _logger.error("a request gets the answer 503: %s", error)
+    _logger.error("a request gets the answer 503: %s", reason)
     scope = getattr(request, "scope", None) or {}
     if scope.get("type") == "websocket" and "websocket.http.response" not in (
         scope.get("extensions") or {}
