@@ -245,3 +245,18 @@ async def test_cancelled_at_any_step_no_logout_is_undone(memory_site: Site, mome
     await asyncio.wait({connection.task})
     await site.filter.repository.drain()
     assert (await site.stored(KNOWN) is None) == bool(ran)
+
+
+async def test_session_with_a_longer_idle_time_keeps_it_when_its_reader_is_cancelled(
+    timed_site: Site,
+) -> None:
+    site = timed_site
+    await site.seed(KNOWN, _max_inactive_interval=7200, user="alice")
+    hold = site.probe.hold(site.probe.loads + 1)
+    connection = Connection(site.app(**HANDLERS), "/write", cookie=KNOWN).start()
+    await hold.reached.wait()
+    await connection.cancel()
+    hold.release.set()
+    await site.filter.repository.drain()
+    site.clock.advance(7199)
+    assert await site.stored(KNOWN) == {"user": "alice"}

@@ -97,6 +97,16 @@ class TestBaseHTTPMiddleware:
             assert answer.get("retry-after") == "5"
             assert answer.cookie() is None
 
+    async def test_excluded_path_works_with_the_store_down(self, site: Site) -> None:
+        async def health(request: Request) -> Response:
+            return PlainTextResponse("fine")
+
+        site.configure(exclude_patterns=["/health"])
+        site.probe.fail()
+        answer = await ask(under_base(site, health=health), "/health", cookie=KNOWN)
+        assert (answer.status, answer.text, answer.cookie()) == (200, "fine", None)
+        assert site.probe.calls == []
+
     async def test_failing_commit_gives_503(self, site: Site) -> None:
         async def page(request: Request) -> Response:
             request.state.session.set_attribute("user", "bob")
@@ -204,6 +214,36 @@ class TestBaseHTTPMiddleware:
         await browser.get("/logout")
         assert browser.cookie is None
         assert log
+
+    async def test_inside_of_our_chain_sends_no_id_that_was_rotated_away(
+        self, native_site: Site
+    ) -> None:
+        """The commit before the response and the one at its head both find the id moved."""
+        site = native_site
+        loaded, go_on = asyncio.Event(), asyncio.Event()
+
+        async def slow(request: Request) -> Response:
+            loaded.set()
+            await go_on.wait()
+            request.state.session.set_attribute("slow", 1)
+            return PlainTextResponse("ok")
+
+        class Outer:
+            def should_not_filter(self, request: Any) -> bool:
+                return False
+
+            async def do_filter(self, request: Any, call_next: Any) -> Any:
+                return await call_next(request)
+
+        await site.seed(KNOWN)
+        app = WebFilterChainMiddleware(under_base(site, slow=slow), [Outer()])
+        connection = Connection(app, "/slow", cookie=KNOWN).start()
+        await loaded.wait()
+        elsewhere = site.another_node().app(rotate=rotate)
+        newer = (await ask(elsewhere, "/rotate", cookie=KNOWN)).session_id
+        go_on.set()
+        assert (await connection.end()).cookie() is None
+        assert await site.stored(newer) == {"slow": 1}
 
 
 class PlainResponse:
