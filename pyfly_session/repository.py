@@ -183,8 +183,9 @@ class SessionRepository:
                 return Outcome.STORED if stored_id == session._id else Outcome.MOVED
             if isinstance(found, Moved):
                 stored_id = found.new_id
-                # The id may be this session's own: an attempt that was interrupted got there.
-                rotate = rotate and stored_id != session._id
+                if store.key_of(stored_id) == store.key_of(session._id):
+                    # An attempt of this session that was interrupted got there.
+                    stored_id, rotate = session._id, False
             elif found is None:
                 return self._gone(session)
             else:
@@ -240,14 +241,14 @@ class SessionRepository:
         A slow request that only read must not send the cookie of a session that was ended
         or given another id meanwhile: the browser would lose the newer one.
         """
-        if session._id in self._ended:
+        if self._capable.key_of(session._id) in self._ended:
             return False
         if self._clock() - session._last_accessed <= _RECHECK_SECONDS:
             return True
         return await self._capable.exists(session._id)
 
     def _remember_end(self, session_id: str) -> None:
-        self._ended[session_id] = None
+        self._ended[self._capable.key_of(session_id)] = None
         if len(self._ended) > _REMEMBERED_ENDS:
             self._ended.popitem(last=False)
 
@@ -268,9 +269,10 @@ class SessionRepository:
             _logger.debug("a store operation ended with an error", exc_info=task.exception())
 
     async def drain(self) -> None:
-        """Wait for the work of cancelled requests, for example before the client is closed."""
-        while self._finishing:
-            await asyncio.gather(*self._finishing, return_exceptions=True)
+        """Wait for this loop's work of cancelled requests, before its client is closed."""
+        loop = asyncio.get_running_loop()
+        while tasks := [task for task in list(self._finishing) if task.get_loop() is loop]:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _back_off(attempt: int) -> None:
