@@ -104,11 +104,11 @@ class RedisSessionStore:
         Raises:
             SessionStoreError: The backend failed; ``__cause__`` is the driver's error.
         """
-        payload = await self._call("get", self._client.get, self._key(session_id))
+        payload = await self._fetch("get", self._client.get, self._key(session_id))
         if payload is None:
             return None
         try:
-            return self.codec.loads(_bytes(payload))
+            return self.codec.loads(payload)
         except SessionDecodingError as error:
             _logger.warning("session %s is unreadable: %s", ids.mask(session_id), error)
             return None
@@ -133,8 +133,7 @@ class RedisSessionStore:
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
-        payload = await self._call("load", self._client.getex, self._key(session_id), ex=ttl)
-        return None if payload is None else _bytes(payload)
+        return await self._fetch("load", self._client.getex, self._key(session_id), ex=ttl)
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
@@ -234,6 +233,16 @@ class RedisSessionStore:
                     continue
                 return value
 
+    async def _fetch(self, operation: str, call: Any, *args: Any, **kwargs: Any) -> bytes | None:
+        try:
+            payload = await self._call(operation, call, *args, **kwargs)
+        except SessionStoreError as error:
+            if isinstance(error.__cause__, UnicodeDecodeError):
+                # Bytes that a client with decode_responses cannot decode are no session.
+                return b""
+            raise
+        return None if payload is None else _bytes(payload)
+
     async def _call(
         self, operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
@@ -248,7 +257,7 @@ class RedisSessionStore:
                 f"the session store was not reached to {operation}: {_told(error)}",
                 operation=operation,
             ) from error
-        except RedisError as error:
+        except (RedisError, UnicodeDecodeError) as error:
             # An answer, if not the hoped-for one: the server is there.
             self._circuit.succeeded()
             if operation == "load" and _is_unknown_command(error):
@@ -267,7 +276,9 @@ class RedisSessionStore:
         return self._prefix + session_id
 
     def _moved_key(self, session_id: str) -> str:
-        return f"{{{self._prefix}{session_id}}}:moved"
+        key = self._key(session_id)
+        # A prefix with a hash tag of its own decides the slot.
+        return f"{key}:moved" if "{" in key else f"{{{key}}}:moved"
 
 
 def _told(error: BaseException) -> str:

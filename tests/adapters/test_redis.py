@@ -1,0 +1,568 @@
+"""`RedisSessionStore` against a real server: what is on the wire, what it costs, what fails."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import math
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import redis.asyncio as aioredis
+from fakeredis import FakeAsyncRedis
+from redis.crc import key_slot
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from pyfly_session import (
+    SessionCodec,
+    SessionRepository,
+    SessionStoreError,
+    UnsupportedServerError,
+)
+from pyfly_session.adapters.redis import KEY_PREFIX, RedisSessionStore
+from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.ports import Moved
+from pyfly_session.repository import Outcome
+from pyfly_session.session import HttpSession
+
+O = "0" * 32  # noqa: E741 - the old id
+N = "1" * 32
+KEY = KEY_PREFIX + O
+NEW_KEY = KEY_PREFIX + N
+MOVED_KEY = "{" + KEY + "}:moved"
+VALUE = DEFAULT_CODEC.dumps({"_created_at": 1.0})
+Operation = Callable[[RedisSessionStore], Awaitable[object]]
+
+OPERATIONS: dict[str, Operation] = {
+    "get": lambda store: store.get(O),
+    "save": lambda store: store.save(O, {}, 60),
+    "delete": lambda store: store.delete(O),
+    "exists": lambda store: store.exists(O),
+    "load": lambda store: store.load_and_slide(O, 60),
+    "create": lambda store: store.create_if_absent(O, VALUE, 60),
+    "merge": lambda store: store.compare_and_swap(O, VALUE, VALUE, 60),
+    "rename": lambda store: store.rename(O, N, VALUE, VALUE, 60),
+    "delete_moved": lambda store: store.delete_moved(O),
+}
+
+
+@dataclasses.dataclass
+class SecurityContext:
+    """As the original's, under the tag that the original writes."""
+
+    user_id: str | None = None
+    roles: list[str] = dataclasses.field(default_factory=list)
+    permissions: list[str] = dataclasses.field(default_factory=list)
+    attributes: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@pytest.fixture
+def store(valkey: Any) -> RedisSessionStore:
+    return RedisSessionStore(client=valkey)
+
+
+@pytest.fixture
+async def text_client(valkey: Any, valkey_url: str) -> AsyncIterator[aioredis.Redis]:
+    """Return a client that decodes responses, of the same empty server."""
+    client: Any = aioredis.from_url(valkey_url, decode_responses=True)
+    yield client
+    await client.aclose()
+
+
+class Commands:
+    """The commands that the server was sent, by name and number."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def forget(self) -> None:
+        await self._client.config_resetstat()
+
+    async def seen(self) -> dict[str, int]:
+        stats = await self._client.info("commandstats")
+        calls = {name.removeprefix("cmdstat_"): entry["calls"] for name, entry in stats.items()}
+        return {name: n for name, n in calls.items() if not name.startswith(("config", "info"))}
+
+
+@pytest.fixture
+def commands(valkey: Any) -> Commands:
+    return Commands(valkey)
+
+
+# On the wire
+
+
+async def test_a_session_is_one_string_key_with_one_json_object(
+    store: RedisSessionStore, valkey: Any
+) -> None:
+    await store.save(O, {"_created_at": 1.5, "user": "alice", "cart": [1, {"a": None}]}, 60)
+
+    assert await valkey.keys() == [KEY.encode()]
+    assert await valkey.type(KEY) == b"string"
+    stored = await valkey.get(KEY)
+    assert json.loads(stored) == {"_created_at": 1.5, "user": "alice", "cart": [1, {"a": None}]}
+
+
+async def test_a_committed_session_is_readable_json_as_well(
+    store: RedisSessionStore, valkey: Any
+) -> None:
+    repository = SessionRepository(store, ttl=90, clock=lambda: 100.0)
+    session = repository.create()
+    session.set_attribute("user", "alice")
+    await repository.commit(session)
+
+    key = KEY_PREFIX + session.id
+    assert await valkey.keys() == [key.encode()]
+    assert json.loads(await valkey.get(key)) == {
+        "_created_at": 100.0,
+        "_last_accessed": 100.0,
+        "user": "alice",
+    }
+    assert 85 < await valkey.ttl(key) <= 90
+
+
+async def test_what_the_original_wrote_is_read(store: RedisSessionStore, valkey: Any) -> None:
+    """It formats with spaces, escapes, has words for NaN, and tags dataclasses inline."""
+    codec = SessionCodec()
+    codec.allow(SecurityContext, tag="pyfly.security.context:SecurityContext")
+    written = json.dumps(
+        {
+            "_created_at": 1700000000.25,
+            "_last_accessed": 1700000001.5,
+            "SECURITY_CONTEXT": {
+                "__pyfly_type__": "pyfly.security.context:SecurityContext",
+                "user_id": "alïce",
+                "roles": ["ADMIN"],
+                "permissions": [],
+                "attributes": {"score": float("nan"), "limit": float("inf"), "bad": "\ud800"},
+            },
+            "plain": {"n": 1.0},
+        }
+    )
+    await valkey.set(KEY, written, ex=60)
+    repository = SessionRepository(RedisSessionStore(client=valkey, codec=codec))
+
+    session = await repository.load(O)
+
+    assert session is not None
+    assert session.created_at == 1700000000.25
+    context = session.get_attribute("SECURITY_CONTEXT")
+    assert type(context) is SecurityContext
+    assert (context.user_id, context.roles) == ("alïce", ["ADMIN"])
+    assert math.isnan(context.attributes["score"])
+    assert await repository.commit(session) is Outcome.UNTOUCHED
+    assert await valkey.get(KEY) == written.encode()
+
+    session.set_attribute("more", 1)
+    assert await repository.commit(session) is Outcome.STORED
+    kept = json.loads(await valkey.get(KEY))
+    assert kept["SECURITY_CONTEXT"]["user_id"] == "alïce"
+    assert kept["SECURITY_CONTEXT"]["__pyfly_type__"] == "pyfly.security.context:SecurityContext"
+    assert kept["more"] == 1
+
+
+async def test_a_type_that_only_a_newer_node_knows_survives_a_write_of_this_one(
+    store: RedisSessionStore, valkey: Any
+) -> None:
+    newer = '{"__pyfly_type__": "shop:Cart", "items": [1, 2.50]}'
+    await valkey.set(KEY, '{"_created_at": 1.0, "cart": ' + newer + ', "n": 1}', ex=60)
+    repository = SessionRepository(store)
+    session = await repository.load(O)
+    assert session is not None
+    assert session.get_attribute("cart") == {"items": [1, 2.5]}
+    session.set_attribute("n", 2)
+    await repository.commit(session)
+
+    assert newer.encode() in await valkey.get(KEY)
+
+
+async def test_a_dataclass_is_stored_inline_under_its_tag(
+    store: RedisSessionStore, valkey: Any
+) -> None:
+    store.codec = codec = SessionCodec()
+    codec.allow(SecurityContext, tag="pyfly.security.context:SecurityContext")
+    await store.save(O, {"SECURITY_CONTEXT": SecurityContext("alice", ["ADMIN"])}, 60)
+
+    assert json.loads(await valkey.get(KEY)) == {
+        "SECURITY_CONTEXT": {
+            "__pyfly_type__": "pyfly.security.context:SecurityContext",
+            "user_id": "alice",
+            "roles": ["ADMIN"],
+            "permissions": [],
+            "attributes": {},
+        }
+    }
+
+
+async def test_the_prefix_of_the_keys_can_be_chosen(valkey: Any) -> None:
+    store = RedisSessionStore(client=valkey, key_prefix="shop:")
+    await store.create_if_absent(O, VALUE, 60)
+    await store.rename(O, N, VALUE, VALUE, 60)
+
+    assert sorted(await valkey.keys()) == [
+        b"shop:" + N.encode(),
+        b"{shop:" + O.encode() + b"}:moved",
+    ]
+
+
+@pytest.mark.parametrize("prefix", [KEY_PREFIX, "{shop}:session:", "a{b}c:"])
+async def test_a_session_and_its_way_live_in_one_cluster_slot(prefix: str) -> None:
+    """One script reaches both, and Redis Cluster allows that within one slot only."""
+    client: Any = FakeAsyncRedis()
+    store = RedisSessionStore(client=client, key_prefix=prefix)
+    await store.create_if_absent(O, VALUE, 60)
+    await store.rename(O, N, VALUE, VALUE, 60)
+    [moved] = [key for key in await client.keys() if key.endswith(b":moved")]
+    await client.aclose()
+
+    assert key_slot(moved) == key_slot((prefix + O).encode())
+
+
+# A client that decodes responses
+
+
+async def test_every_operation_works_with_a_client_that_decodes_responses(
+    text_client: Any,
+) -> None:
+    store = RedisSessionStore(client=text_client)
+    value, other = DEFAULT_CODEC.dumps({"name": "alïce"}), DEFAULT_CODEC.dumps({"name": "b"})
+
+    assert await store.create_if_absent(O, value, 60)
+    assert await store.load_and_slide(O, 60) == value
+    assert await store.get(O) == {"name": "alïce"}
+    assert await store.compare_and_swap(O, other, other, 60) == value
+    assert await store.compare_and_swap(O, value, other, 60) == other
+    assert await store.rename(O, N, other, value, 60) == value
+    assert await store.compare_and_swap(O, other, other, 60) == Moved(N)
+    assert await store.rename(O, N, other, other, 60) == Moved(N)
+    assert await store.delete_moved(O) == N
+    assert await store.load_and_slide(N, 60) == value
+
+
+@pytest.mark.parametrize("decoding", [False, True])
+async def test_stored_bytes_that_are_no_text_are_an_absent_session(
+    text_client: Any, valkey: Any, decoding: bool, caplog: Any
+) -> None:
+    await valkey.set(KEY, b"\x80abc")
+    store = RedisSessionStore(client=text_client if decoding else valkey)
+
+    assert await store.get(O) is None
+    assert await SessionRepository(store).load(O) is None
+    assert "unreadable" in caplog.text
+    assert O not in caplog.text
+
+
+async def test_bytes_that_are_no_text_are_a_store_error_for_a_decoding_client_that_writes(
+    text_client: Any, valkey: Any
+) -> None:
+    await valkey.set(KEY, b"\x80abc")
+    store = RedisSessionStore(client=text_client)
+
+    with pytest.raises(SessionStoreError) as caught:
+        await store.compare_and_swap(O, VALUE, VALUE, 60)
+    assert isinstance(caught.value.__cause__, UnicodeDecodeError)
+    assert await valkey.get(KEY) == b"\x80abc"
+
+
+# Cost
+
+
+async def test_a_request_that_only_reads_is_one_command(
+    store: RedisSessionStore, commands: Commands
+) -> None:
+    await store.create_if_absent(O, VALUE, 60)
+    repository = SessionRepository(store)
+    await commands.forget()
+
+    session = await repository.load(O)
+    assert session is not None
+    session.get_attribute("user")
+    await repository.commit(session)
+    await repository.commit(session)
+
+    assert await commands.seen() == {"getex": 1}
+
+
+async def test_a_request_that_writes_is_one_command_more(
+    store: RedisSessionStore, commands: Commands
+) -> None:
+    await store.create_if_absent(O, VALUE, 60)
+    await store.compare_and_swap(O, VALUE, VALUE, 60)  # The server knows the script now.
+    repository = SessionRepository(store)
+    await commands.forget()
+
+    session = await repository.load(O)
+    assert session is not None
+    session.set_attribute("user", "alice")
+    await repository.commit(session)
+    await repository.commit(session)
+
+    # GET and SET are what the script does on the server.
+    assert await commands.seen() == {"getex": 1, "evalsha": 1, "get": 1, "set": 1}
+
+
+async def test_a_new_session_is_one_command(store: RedisSessionStore, commands: Commands) -> None:
+    repository = SessionRepository(store)
+    await commands.forget()
+
+    session = repository.create()
+    session.set_attribute("user", "alice")
+    await repository.commit(session)
+    await repository.commit(session)
+
+    assert await commands.seen() == {"set": 1}
+
+
+async def test_a_change_of_id_is_two_commands(store: RedisSessionStore, commands: Commands) -> None:
+    await store.create_if_absent(O, VALUE, 60)
+    await store.compare_and_swap(O, VALUE, VALUE, 60)
+    repository = SessionRepository(store)
+    session = await repository.load(O)
+    assert session is not None
+    session.rotate_id()
+    await commands.forget()
+
+    await repository.commit(session)
+
+    assert await commands.seen() == {"set": 2, "evalsha": 1, "get": 1, "del": 1}
+
+
+async def test_a_session_with_an_idle_time_of_its_own_costs_one_command_more(
+    store: RedisSessionStore, commands: Commands, valkey: Any
+) -> None:
+    await valkey.set(KEY, '{"_created_at": 1.0, "_max_inactive_interval": 30}', ex=60)
+    await commands.forget()
+
+    await SessionRepository(store, ttl=1800).load(O)
+
+    assert await commands.seen() == {"getex": 2}
+    assert 25 < await valkey.ttl(KEY) <= 30
+
+
+# Failures
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+async def test_a_refused_port_is_a_store_error_with_its_cause(name: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # Bound but not listening: connecting is refused.
+        client: Any = aioredis.from_url(f"redis://127.0.0.1:{taken.getsockname()[1]}/0")
+        with pytest.raises(SessionStoreError) as caught:
+            await OPERATIONS[name](RedisSessionStore(client=client))
+        await client.aclose()
+
+    assert isinstance(caught.value.__cause__, RedisConnectionError | OSError)
+    assert caught.value.operation == name.removesuffix("_moved")
+    assert O not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", sorted(OPERATIONS.keys() - {"save", "delete", "exists"}))
+async def test_an_error_of_the_server_is_a_store_error_with_its_cause(
+    store: RedisSessionStore, valkey: Any, name: str
+) -> None:
+    for key in (KEY, NEW_KEY, MOVED_KEY):
+        await valkey.rpush(key, "somebody else's list")
+
+    if name == "create":
+        assert await store.create_if_absent(O, VALUE, 60) is False
+        return
+    with pytest.raises(SessionStoreError, match="WRONGTYPE") as caught:
+        await OPERATIONS[name](store)
+    assert isinstance(caught.value.__cause__, aioredis.ResponseError)
+
+
+async def test_a_ttl_the_server_refuses_is_a_store_error(store: RedisSessionStore) -> None:
+    for ttl in (0, -1, 10**30, 1.5, True):
+        with pytest.raises(SessionStoreError):
+            await store.save(O, {}, ttl)  # type: ignore[arg-type]
+    assert not await store.exists(O)
+
+
+async def test_a_server_that_forgot_its_scripts_learns_them_again(
+    store: RedisSessionStore, valkey: Any, commands: Commands
+) -> None:
+    await store.create_if_absent(O, VALUE, 60)
+    other = DEFAULT_CODEC.dumps({"a": 1})
+    assert await store.compare_and_swap(O, VALUE, other, 60) == other
+
+    await valkey.script_flush()
+    assert await store.compare_and_swap(O, other, VALUE, 60) == VALUE
+
+    await commands.forget()
+    assert await store.compare_and_swap(O, VALUE, other, 60) == other
+    assert (await commands.seen()).get("script|load") is None
+
+
+async def test_a_server_without_getex_is_named_as_too_old(valkey: Any) -> None:
+    execute = valkey.execute_command
+
+    async def as_redis_6_0(*args: Any, **options: Any) -> Any:
+        # The server itself words the refusal.
+        return await execute(*("GETEX_IS_UNKNOWN" if arg == "GETEX" else arg for arg in args))
+
+    valkey.execute_command = as_redis_6_0
+    store = RedisSessionStore(client=valkey)
+
+    with pytest.raises(UnsupportedServerError, match=r"6\.2") as caught:
+        await store.load_and_slide(O, 60)
+    assert isinstance(caught.value, SessionStoreError)
+    assert isinstance(caught.value.__cause__, aioredis.ResponseError)
+
+    await store.save(O, {"a": 1}, 60)
+    assert await store.get(O) == {"a": 1}
+
+
+async def test_a_command_that_is_forbidden_is_not_taken_for_an_old_server(
+    valkey: Any, valkey_url: str
+) -> None:
+    await valkey.acl_setuser(
+        "limited", enabled=True, nopass=True, commands=["+@all", "-getex"], keys=["*"]
+    )
+    client: Any = aioredis.from_url(valkey_url, username="limited", password="x")
+    try:
+        with pytest.raises(SessionStoreError, match="NoPermission") as caught:
+            await RedisSessionStore(client=client).load_and_slide(O, 60)
+        assert not isinstance(caught.value, UnsupportedServerError)
+    finally:
+        await client.aclose()
+        await valkey.acl_deluser("limited")
+
+
+async def test_an_error_that_is_not_the_servers_passes(valkey: Any) -> None:
+    """A bug in the application's own client must not look like an outage."""
+
+    async def broken(*_: Any, **__: Any) -> Any:
+        raise ZeroDivisionError
+
+    valkey.execute_command = broken
+    with pytest.raises(ZeroDivisionError):
+        await RedisSessionStore(client=valkey).exists(O)
+
+
+# A server without scripting
+
+
+async def test_without_scripting_a_write_in_between_is_noticed(valkey: Any) -> None:
+    """WATCH fails the transaction; the value is read again and returned."""
+    other = DEFAULT_CODEC.dumps({"a": 1})
+    client: Any = FakeAsyncRedis()
+    store = RedisSessionStore(client=client)
+    await store.create_if_absent(O, VALUE, 60)
+    intruded: list[Any] = []
+    make_pipeline = client.pipeline
+
+    def pipeline(**options: Any) -> Any:
+        made = make_pipeline(**options)
+        execute = made.execute
+
+        async def intrude() -> Any:
+            if not intruded:
+                intruded.append(await client.set(KEY, other))
+            return await execute()
+
+        made.execute = intrude
+        return made
+
+    client.pipeline = pipeline
+    assert await store.compare_and_swap(O, VALUE, DEFAULT_CODEC.dumps({"b": 2}), 60) == other
+    assert intruded
+    assert await client.get(KEY) == other
+    await client.aclose()
+
+
+# Interrupted at every command
+
+
+class Interrupted:
+    """Cancels the caller at the nth command of a client, before or after the server did it."""
+
+    def __init__(self, client: Any, at: int, when: str) -> None:
+        self.commands: list[str] = []
+        self.happened = False
+        execute = client.execute_command
+
+        async def execute_command(*args: Any, **options: Any) -> Any:
+            self.commands.append(str(args[0]))
+            due = len(self.commands) == at and not self.happened
+            if due and when == "before":
+                self.happened = True
+                raise asyncio.CancelledError
+            result = await execute(*args, **options)
+            if due:
+                self.happened = True
+                raise asyncio.CancelledError
+            return result
+
+        client.execute_command = execute_command
+
+
+async def interrupted_rotation(
+    valkey: Any, valkey_url: str, at: int, when: str
+) -> tuple[SessionRepository, HttpSession, bool]:
+    """Rotate a session whose commit is interrupted, and return what is left."""
+    await valkey.flushdb()
+    await valkey.set(KEY, VALUE, ex=60)
+    store = RedisSessionStore(client=valkey)
+    repository = SessionRepository(store)
+    session = await repository.load(O)
+    assert session is not None
+    session.rotate_id()
+    session.set_attribute("role", "admin")
+    client: Any = aioredis.from_url(valkey_url)
+    interruption = Interrupted(client, at, when)
+    try:
+        interrupted = SessionRepository(RedisSessionStore(client=client))
+        with pytest.raises(asyncio.CancelledError):
+            await interrupted.commit(session)
+    finally:
+        await client.aclose()
+    return repository, session, interruption.happened
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", [1, 2])
+async def test_a_rotation_interrupted_at_any_command_can_be_repeated(
+    valkey: Any, valkey_url: str, at: int, when: str
+) -> None:
+    repository, session, happened = await interrupted_rotation(valkey, valkey_url, at, when)
+    assert happened
+
+    assert await repository.commit(session) is Outcome.STORED
+
+    stored = json.loads(await valkey.get(KEY_PREFIX + session.id))
+    assert stored["role"] == "admin"
+    assert not await valkey.exists(KEY)
+    assert await valkey.get(MOVED_KEY) == session.id.encode()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", [1, 2])
+async def test_a_logout_after_a_rotation_interrupted_at_any_command_leaves_nothing(
+    valkey: Any, valkey_url: str, at: int, when: str
+) -> None:
+    repository, session, _ = await interrupted_rotation(valkey, valkey_url, at, when)
+    session.invalidate()
+
+    assert await repository.commit(session) is Outcome.ENDED
+
+    assert await valkey.keys("pyfly:session:*") == []
+
+
+async def test_an_interrupted_rotation_that_another_write_overtook_takes_it_along(
+    valkey: Any, valkey_url: str
+) -> None:
+    """The copy that the first attempt left under the new id is out of date."""
+    repository, session, _ = await interrupted_rotation(valkey, valkey_url, 1, "after")
+    other = await repository.load(O)
+    assert other is not None
+    other.set_attribute("note", "meanwhile")
+    assert await repository.commit(other) is Outcome.STORED
+
+    assert await repository.commit(session) is Outcome.STORED
+
+    stored = json.loads(await valkey.get(KEY_PREFIX + session.id))
+    assert (stored["role"], stored["note"]) == ("admin", "meanwhile")
+    assert not await valkey.exists(KEY)
