@@ -629,13 +629,14 @@ def test_a_sealed_session_refuses_with_the_given_words() -> None:
     session = stored(user="alice")
     session.seal(writes="too late to write", rotation="too late to rotate")
 
-    for write in (
+    writes: list[Callable[[], object]] = [
         lambda: session.set_attribute("user", "bob"),
         lambda: session.remove_attribute("user"),
         session.clear,
         session.rotate_id,
         lambda: session.set_max_inactive_interval(None),
-    ):
+    ]
+    for write in writes:
         with pytest.raises(SessionReadOnlyError, match="too late to write"):
             write()
     assert session.get_attribute("user") == "alice"

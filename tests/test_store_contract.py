@@ -290,18 +290,23 @@ class TestTime:
         self, server_store: Any, valkey: aioredis.Redis
     ) -> None:
         value = encoded()
-        for write in (
-            lambda: server_store.save(O, {}, 60),
-            lambda: server_store.create_if_absent(O, value, 60),
-            lambda: server_store.load_and_slide(O, 60),
-            lambda: server_store.compare_and_swap(O, value, encoded(a=1), 60),
-        ):
-            if await write() is None:
-                await valkey.delete(KEY)
-            else:
-                assert 55_000 < await valkey.pttl(KEY) <= 60_000
-                await valkey.pexpire(KEY, 9_000)
-        assert await valkey.exists(KEY)
+
+        async def has_its_full_time() -> bool:
+            full = 55_000 < await valkey.pttl(KEY) <= 60_000
+            await valkey.pexpire(KEY, 9_000)
+            return full
+
+        await server_store.save(O, {}, 60)
+        assert await has_its_full_time()
+        await server_store.delete(O)
+        await server_store.create_if_absent(O, value, 60)
+        assert await has_its_full_time()
+        await server_store.load_and_slide(O, 60)
+        assert await has_its_full_time()
+        await server_store.compare_and_swap(O, value, encoded(a=1), 60)
+        assert await has_its_full_time()
+        await server_store.compare_and_swap(O, value, encoded(a=2), 60)
+        assert not await has_its_full_time()
 
     async def test_looking_at_the_server_does_not_prolong_the_session(
         self, server_store: Any, valkey: aioredis.Redis
