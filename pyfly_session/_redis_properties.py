@@ -79,6 +79,10 @@ class RedisProperties(Properties, frozen=True, kw_only=True):
         Meta(ge=0, le=100),
         about("How often a command is tried again after a connection error.", 3),
     ] = 1
+    pipelining: Annotated[
+        bool,
+        about("Send the commands of requests that run at the same time together.", False),
+    ] = True
     deadline: Annotated[
         Timeout,
         about(

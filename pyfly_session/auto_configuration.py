@@ -110,6 +110,7 @@ def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) 
         codec=codec,
         deadline=properties.deadline,
         circuit=Circuit(failures=properties.circuit_failures, pause=properties.circuit_pause),
+        pipelining=properties.pipelining,
     )
 
 

@@ -62,7 +62,7 @@ def room_of(path: Path) -> str:
 
 def imported_rooms(path: Path) -> set[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -103,12 +103,12 @@ def test_importing_the_package_imports_neither_redis_nor_the_container() -> None
         "print([name for name in ('redis', 'dependency_injector') if name in sys.modules])"
     )
     done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
     )
     assert done.stdout.strip() == "[]"
 
 
 def test_no_module_has_outgrown_its_purpose() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in MODULES}
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in MODULES}
     too_long = {str(path): length for path, length in lengths.items() if length > 350}
     assert not too_long

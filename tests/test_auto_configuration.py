@@ -130,7 +130,7 @@ class TestChoiceByProperty:
         assert (made.creation, made.exclude_patterns) == ("if-required", ("/health",))
 
     def test_a_wrong_property_names_the_file(self, tmp_path: Path) -> None:
-        (tmp_path / "pyfly.yaml").write_text("pyfly:\n  session:\n    ttl: 0\n")
+        (tmp_path / "pyfly.yaml").write_text("pyfly:\n  session:\n    ttl: 0\n", "utf-8")
         with pytest.raises(ConfigurationError, match=r"pyfly\.session\.ttl.*pyfly\.yaml"):
             create_container(tmp_path)
 
@@ -140,9 +140,11 @@ class TestChoiceByProperty:
         with pytest.raises(ConfigurationError, match="at least 1 second"):
             container.session_filter()
 
+    # dependency-injector reads the file without naming an encoding.
+    @pytest.mark.filterwarnings("ignore::EncodingWarning")
     def test_yaml_loaded_by_the_container_itself_works(self, tmp_path: Path) -> None:
         path = tmp_path / "app.yaml"
-        path.write_text("pyfly:\n  session:\n    enabled: yes\n    ttl: 61\n")
+        path.write_text("pyfly:\n  session:\n    enabled: yes\n    ttl: 61\n", "utf-8")
         container = SessionContainer()
         container.config.from_yaml(str(path))
         assert container.session_filter() is not None
@@ -385,14 +387,17 @@ class TestEnableSessions:
     def test_the_configuration_directory_is_read(self, tmp_path: Path, monkeypatch: Any) -> None:
         (tmp_path / "config").mkdir()
         (tmp_path / "config" / "pyfly.yaml").write_text(
-            "pyfly:\n  session:\n    enabled: true\n    cookie-name: FROM_YAML\n"
+            "pyfly:\n  session:\n    enabled: true\n    cookie-name: FROM_YAML\n",
+            "utf-8",
         )
         monkeypatch.chdir(tmp_path)
         client = TestClient(enable_sessions(application()))
         assert client.get("/").headers["set-cookie"].startswith("FROM_YAML=")
 
     def test_a_container_without_configuration_gets_it_loaded(self, tmp_path: Path) -> None:
-        (tmp_path / "pyfly.yaml").write_text("pyfly: {session: {enabled: true, ttl: 77}}\n")
+        (tmp_path / "pyfly.yaml").write_text(
+            "pyfly: {session: {enabled: true, ttl: 77}}\n", "utf-8"
+        )
         container = SessionContainer()
         enable_sessions(application(), container, config=tmp_path)
         assert container.properties().ttl == 77

@@ -167,7 +167,7 @@ def test_prod_says_where_the_sessions_are_and_that_the_cookie_is_open(
 def test_demo_serves_the_page_until_it_is_interrupted() -> None:
     command = [sys.executable, "-c", "from pyfly_session.cli import main; main()"]
     with subprocess.Popen(  # noqa: S603 - our own command line
-        [*command, "demo", "--port", "0"], stdout=subprocess.PIPE, text=True
+        [*command, "demo", "--port", "0"], stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
         try:
             assert process.stdout is not None

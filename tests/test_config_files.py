@@ -195,8 +195,8 @@ def test_placeholder_in_a_list_is_named_by_its_position() -> None:
 
 
 def test_placeholder_that_a_profile_overrides_needs_no_variable(tmp_path: Path) -> None:
-    (tmp_path / "pyfly.yaml").write_text("# ${X}\npyfly.session.redis.url: ${REDIS_URL}\n")
-    (tmp_path / "pyfly-a.yaml").write_text("pyfly.session.redis.url: redis://a\n")
+    (tmp_path / "pyfly.yaml").write_text("# ${X}\npyfly.session.redis.url: ${REDIS_URL}\n", "utf-8")
+    (tmp_path / "pyfly-a.yaml").write_text("pyfly.session.redis.url: redis://a\n", "utf-8")
     config = load_config(tmp_path, "a", environ={})
     assert config["pyfly"]["session"]["redis"]["url"] == "redis://a"
     with pytest.raises(ConfigurationError) as caught:

@@ -8,7 +8,6 @@ into the cluster slot of the session's own key, so that one script reaches both.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,12 +15,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.commands.core import AsyncScript
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError, ResponseError, WatchError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import NoScriptError, RedisError, ResponseError, WatchError
 
 from pyfly_session import ids
+from pyfly_session.adapters.batching import UNREACHED, CommandBatcher
 from pyfly_session.adapters.circuit import Circuit
 from pyfly_session.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
@@ -61,9 +58,10 @@ else
 end
 return {2}
 """
+_SWAP_SHA = hashlib.sha1(_SWAP.encode(), usedforsecurity=False).hexdigest()
 _ABSENT, _CONFLICT = 0, 1
 
-_UNREACHED = (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError)
+_FAILURES = (RedisError, UnicodeDecodeError, *UNREACHED)
 
 
 class RedisSessionStore:
@@ -79,6 +77,7 @@ class RedisSessionStore:
         deadline: Seconds that one operation may take in all, waiting for a connection and
             retries included; None leaves it to the client's own timeouts.
         circuit: Refuses calls to a server that was not reached several times in a row.
+        pipelining: Send commands of requests that run at the same time together.
     """
 
     def __init__(
@@ -89,13 +88,14 @@ class RedisSessionStore:
         codec: SessionCodec = DEFAULT_CODEC,
         deadline: float | None = None,
         circuit: Circuit | None = None,
+        pipelining: bool = True,
     ) -> None:
         self.codec = codec
         self._client: Any = client
         self._prefix = key_prefix
-        self._deadline = deadline
-        self._circuit = circuit or Circuit()
-        self._swap_script: AsyncScript | None = None
+        self._commands = CommandBatcher(
+            client, deadline=deadline, circuit=circuit or Circuit(), enabled=pipelining
+        )
         self._scripting = True
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
@@ -133,12 +133,13 @@ class RedisSessionStore:
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
-        return await self._fetch("load", self._client.getex, self._key(session_id), ex=ttl)
+        payload: bytes | None = await self._send("load", "GETEX", self._key(session_id), "EX", ttl)
+        return payload
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
         key = self._key(session_id)
-        return bool(await self._call("create", self._client.set, key, value, ex=ttl, nx=True))
+        return bool(await self._send("create", "SET", key, value, "EX", ttl, "NX"))
 
     async def compare_and_swap(
         self, session_id: str, expected: bytes, value: bytes, ttl: int
@@ -180,7 +181,7 @@ class RedisSessionStore:
         keys = [self._key(session_id), self._moved_key(session_id)]
         if self._scripting:
             try:
-                return await self._call("merge", self._scripted, keys, expected, value, ttl, new_id)
+                return await self._scripted(keys, expected, value, ttl, new_id)
             except SessionStoreError as error:
                 if not _lacks_scripting(error.__cause__):
                     raise
@@ -201,9 +202,7 @@ class RedisSessionStore:
             new_id,
             digests[1],
         ]
-        if self._swap_script is None:
-            self._swap_script = self._client.register_script(_SWAP)
-        code, *found = await self._swap_script(keys=keys, args=arguments)
+        code, *found = await self._evaluate(*keys, *arguments)
         if code == _ABSENT:
             return _moved(found[0] if found else None)
         return _bytes(found[0]) if code == _CONFLICT else value
@@ -243,34 +242,30 @@ class RedisSessionStore:
             raise
         return None if payload is None else _bytes(payload)
 
+    async def _evaluate(self, *keys_and_arguments: str | bytes | int) -> Any:
+        """Run the script by its digest; a server that does not know it yet gets its text."""
+        try:
+            return await self._send("merge", "EVALSHA", _SWAP_SHA, 2, *keys_and_arguments)
+        except SessionStoreError as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        return await self._send("merge", "EVAL", _SWAP, 2, *keys_and_arguments)
+
+    async def _send(self, operation: str, *command: str | bytes | int) -> Any:
+        """Send a command, together with others that are waiting."""
+        try:
+            return await self._commands.execute(operation, *command)
+        except _FAILURES as error:
+            raise _translated(operation, error) from error
+
     async def _call(
         self, operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Await a driver call and turn its errors into ours, at the adapter's edge."""
-        self._circuit.enter(operation)
+        """Await a method of the client, on its own."""
         try:
-            async with asyncio.timeout(self._deadline):
-                answer = await call(*args, **kwargs)
-        except _UNREACHED as error:
-            self._circuit.failed()
-            raise SessionStoreUnavailableError(
-                f"the session store was not reached to {operation}: {_told(error)}",
-                operation=operation,
-            ) from error
-        except (RedisError, UnicodeDecodeError) as error:
-            # An answer, if not the hoped-for one: the server is there.
-            self._circuit.succeeded()
-            if operation == "load" and _is_unknown_command(error):
-                raise UnsupportedServerError(
-                    "the session store needs Redis 6.2 or newer, or Valkey;"
-                    f" this server says: {error}",
-                    operation=operation,
-                ) from error
-            raise SessionStoreError(
-                f"the session store failed to {operation}: {_told(error)}", operation=operation
-            ) from error
-        self._circuit.succeeded()
-        return answer
+            return await self._commands.alone(operation, call, *args, **kwargs)
+        except _FAILURES as error:
+            raise _translated(operation, error) from error
 
     def _key(self, session_id: str) -> str:
         return self._prefix + session_id
@@ -279,6 +274,23 @@ class RedisSessionStore:
         key = self._key(session_id)
         # A prefix with a hash tag of its own decides the slot.
         return f"{key}:moved" if "{" in key else f"{{{key}}}:moved"
+
+
+def _translated(operation: str, error: Exception) -> SessionStoreError:
+    """Return our error for the driver's, at the adapter's edge."""
+    if isinstance(error, UNREACHED):
+        return SessionStoreUnavailableError(
+            f"the session store was not reached to {operation}: {_told(error)}",
+            operation=operation,
+        )
+    if operation == "load" and _is_unknown_command(error):
+        return UnsupportedServerError(
+            f"the session store needs Redis 6.2 or newer, or Valkey; this server says: {error}",
+            operation=operation,
+        )
+    return SessionStoreError(
+        f"the session store failed to {operation}: {_told(error)}", operation=operation
+    )
 
 
 def _told(error: BaseException) -> str:

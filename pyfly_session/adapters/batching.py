@@ -1,0 +1,172 @@
+"""Commands of one event-loop tick sent together, through the driver's own pipelines.
+
+One by one, a driver spends most of a command's time on itself: a connection taken and given
+back, a write, a read, a wake-up. Requests that run at the same time want their sessions in
+the same tick of the loop, so their commands can share all of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+from redis.client import NEVER_DECODE
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from pyfly_session.adapters.circuit import Circuit
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+UNREACHED = (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError)
+"""What a driver raises if the server was not reached, or did not answer in time."""
+
+# Sessions are bytes, also to a client that decodes what it reads.
+_OPTIONS = {NEVER_DECODE: True}
+_MAX_BATCH = 128
+_MAX_PARALLEL = 4
+
+
+class CommandBatcher:
+    """Sends commands to a server, several at once where several are waiting.
+
+    A lone command goes straight to the client. While one is under way, those that come are
+    collected until the end of the tick and sent in one pipeline; batches run side by side, so
+    a slow one does not hold up the next. A command that fails, fails alone; one whose caller
+    is cancelled is still sent with the others. Works in any number of event loops, as far as
+    the client does.
+
+    Args:
+        client: A ``redis.asyncio`` client, of a server or of a cluster.
+        deadline: Seconds from asking until an answer, in all; None for no limit.
+        circuit: Refuses commands while the server is not reached.
+        enabled: False sends every command on its own.
+    """
+
+    def __init__(
+        self, client: Any, *, deadline: float | None, circuit: Circuit, enabled: bool = True
+    ) -> None:
+        self._client = client
+        self._deadline = deadline
+        self._circuit = circuit
+        self._enabled = enabled
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+
+    async def execute(self, operation: str, *command: Any) -> Any:
+        """Send one command and return its answer.
+
+        Raises:
+            SessionStoreUnavailableError: The circuit is open.
+            RedisError: The server's answer is an error, or it was not reached.
+            TimeoutError: It did not answer before the deadline.
+        """
+        self._circuit.enter(operation)
+        loop = asyncio.get_running_loop()
+        queue = self._queues.get(loop)
+        if queue is None:
+            queue = self._queues[loop] = _Queue()
+        if queue.under_way and self._enabled:
+            return await self._join(loop, queue, command)
+        queue.under_way += 1
+        try:
+            return await self._guarded(
+                self._client.execute_command(*command, **_OPTIONS), loop.time()
+            )
+        finally:
+            queue.under_way -= 1
+            self._flush_soon(loop, queue)
+
+    async def alone(
+        self, operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Await one call of the client, outside of any batch."""
+        self._circuit.enter(operation)
+        now = asyncio.get_running_loop().time()
+        return await self._guarded(call(*args, **kwargs), now)
+
+    async def _join(
+        self, loop: asyncio.AbstractEventLoop, queue: _Queue, command: tuple[Any, ...]
+    ) -> Any:
+        answer: asyncio.Future[Any] = loop.create_future()
+        queue.waiting.append((command, answer, loop.time()))
+        self._flush_soon(loop, queue)
+        return await answer
+
+    def _flush_soon(self, loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
+        if queue.waiting and not queue.scheduled and queue.under_way < _MAX_PARALLEL:
+            queue.scheduled = True
+            loop.call_soon(self._flush, loop, queue)
+
+    def _flush(self, loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
+        queue.scheduled = False
+        waiting = queue.waiting
+        while waiting and queue.under_way < _MAX_PARALLEL:
+            batch = [waiting.popleft() for _ in range(min(len(waiting), _MAX_BATCH))]
+            queue.under_way += 1
+            task = loop.create_task(self._send(loop, queue, batch))
+            queue.tasks.add(task)
+            task.add_done_callback(queue.tasks.discard)
+
+    async def _send(
+        self, loop: asyncio.AbstractEventLoop, queue: _Queue, batch: list[_Waiting]
+    ) -> None:
+        try:
+            pipeline = self._client.pipeline(transaction=False)
+            for command, _, _ in batch:
+                pipeline.execute_command(*command, **_OPTIONS)
+            answers = await self._guarded(pipeline.execute(raise_on_error=False), batch[0][2])
+        except BaseException as error:
+            for _, answer, _ in batch:
+                if not answer.done():
+                    # An error of its own for each: tracebacks grow where they are raised.
+                    answer.set_exception(copy.copy(error))
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, answer, _), value in zip(batch, answers, strict=True):
+                if answer.done():
+                    continue
+                if isinstance(value, Exception):
+                    answer.set_exception(value)
+                else:
+                    answer.set_result(value)
+        finally:
+            queue.under_way -= 1
+            self._flush_soon(loop, queue)
+
+    async def _guarded(self, work: Awaitable[T], since: float) -> T:
+        """Await an answer of the server within the deadline; the circuit learns of it."""
+        limit = None if self._deadline is None else since + self._deadline
+        try:
+            async with asyncio.timeout_at(limit):
+                answer = await work
+        except UNREACHED:
+            self._circuit.failed()
+            raise
+        except Exception:
+            # An answer, if not the hoped-for one: the server is there.
+            self._circuit.succeeded()
+            raise
+        self._circuit.succeeded()
+        return answer
+
+
+_Waiting = tuple[tuple[Any, ...], asyncio.Future[Any], float]
+
+
+class _Queue:
+    """The commands of one event loop that wait for the end of its tick."""
+
+    __slots__ = ("__weakref__", "scheduled", "tasks", "under_way", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.under_way = 0
+        self.scheduled = False
+        self.tasks: set[asyncio.Task[None]] = set()
