@@ -43,11 +43,13 @@ def bind(
     if values is None:
         return section()
     if not isinstance(values, Mapping):
+        # What stands in the place of the section may have been meant for one of its keys.
+        secret = any(field.facts.get("secret") is True for field in layout(section).values())
         raise ConfigurationError(
             f"{path} must be a section with keys below it"
-            f" ({', '.join(layout(section))}), got {show(values)}",
+            f" ({', '.join(layout(section))}), got {show(values, secret=secret)}",
             key=path,
-            value=masked(values) if isinstance(values, str | int | float) else None,
+            value=masked(values, secret=secret) if isinstance(values, str | int | float) else None,
             origin=origin_of(origins, path),
         )
     fields = layout(section)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 _URL = "url"
 _MASK = "***"
 _LONGEST = 80
-_SECRET_PARAMETER = re.compile(r"[?&][^=&]*(?:password|passwd|secret|token)[^=&]*=", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"password|passwd|secret|token", re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(rf"[?&][^=&]*(?:{_SECRET_NAME.pattern})[^=&]*=", re.IGNORECASE)
 
 
 def mask_url(url: str) -> str:
@@ -32,6 +33,11 @@ def mask_url(url: str) -> str:
         user, colon, _ = credentials.partition(":")
         rest = f"{user}:{_MASK}@{host}" if colon else f"{_MASK}@{host}"
     return prefix + rest + suffix
+
+
+def names_secret(name: str) -> bool:
+    """Tell whether a key of the application's own is named like that of a secret."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def masked(value: object, *, secret: bool | str | None = None) -> object:

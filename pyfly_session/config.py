@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from pyfly_session._environment import overlay_environment
-from pyfly_session._masking import mask_url, show
+from pyfly_session._fields import leaves
+from pyfly_session._masking import mask_url, masked, names_secret, show
 from pyfly_session._placeholders import resolve_tree
 from pyfly_session._yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import bind_properties
+from pyfly_session.properties import PREFIX, SessionProperties, bind_properties
 
 __all__ = ["Config", "load_config"]
 
@@ -19,6 +20,9 @@ _DIRECTORY = "config"
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
 _ACTIVE = "pyfly.profiles.active"
 _ACTIVE_VARIABLE = "PYFLY_PROFILES_ACTIVE"
+_SECRETS = {
+    key for key, field in leaves(SessionProperties, PREFIX) if field.facts.get("secret") is True
+}
 
 
 class Config(dict[str, Any]):
@@ -192,9 +196,14 @@ def _at(tree: object, key: str) -> Any:
     return tree
 
 
-def _mask(value: Any) -> Any:
+def _mask(value: Any, key: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: _mask(child) for key, child in value.items()}
+        return {
+            name: _mask(child, f"{key}.{name}" if key else str(name))
+            for name, child in value.items()
+        }
+    if key in _SECRETS or names_secret(key.rpartition(".")[2]):
+        return masked(value, secret=True)
     if isinstance(value, list):
         return [_mask(child) for child in value]
     return mask_url(value) if isinstance(value, str) else value

@@ -36,7 +36,10 @@ class EncryptedSessionCodec(SessionCodec):
         self, keys: Iterable[str | bytes], types: Iterable[type] = (), *, accept_plain: bool = False
     ) -> None:
         super().__init__(types)
-        self._cipher = MultiFernet([_cipher(key, index) for index, key in enumerate(keys)])
+        ciphers = [_cipher(key, index) for index, key in enumerate(keys)]
+        if not ciphers:
+            raise ConfigurationError(f"{_KEY} must hold at least one key", key=_KEY)
+        self._cipher = MultiFernet(ciphers)
         self._accept_plain = accept_plain
 
     def split(self, payload: bytes) -> dict[str, Raw]:
