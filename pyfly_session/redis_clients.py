@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from pyfly_session._masking import mask_url
 from pyfly_session._redis_properties import RedisProperties
+from pyfly_session.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -24,12 +26,30 @@ def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close
     Standalone, Cluster or Sentinel, as the properties say. The driver's own defaults are left
     nowhere: without them it waits for a dead server as long as the operating system does, and
     fails at once when the pool is empty.
+
+    Raises:
+        ConfigurationError: The URL has an option that the driver refuses.
     """
+    from redis.exceptions import RedisError
+
+    make = _standalone
     if properties.cluster.nodes:
-        return _cluster(properties)
-    if properties.sentinel.master:
-        return _sentinel(properties)
-    return _standalone(properties)
+        make = _cluster
+    elif properties.sentinel.master:
+        make = _sentinel
+    try:
+        client, closers = make(properties)
+        pool = getattr(client, "connection_pool", None)
+        if pool is not None:
+            # Not connected, and thrown away: else an odd option shows with the first request.
+            pool.make_connection()
+    except (ValueError, TypeError, RedisError) as error:
+        key = "pyfly.session.redis.url"
+        url = mask_url(properties.url)
+        raise ConfigurationError(
+            f"{key} has an option that the driver refuses, got {url}: {error}", key=key, value=url
+        ) from error
+    return client, closers
 
 
 class RedisClients:
