@@ -34,11 +34,13 @@ def take_metadata(fragments: dict[str, Raw], codec: SessionCodec) -> dict[str, A
         SessionDecodingError: Some of it is not what it can be.
     """
     metadata = {}
-    for name in RESERVED_NAMES & fragments.keys():
-        value = codec.decode(fragments.pop(name))
-        if not _IS_VALID[name](value):
-            raise SessionDecodingError(f"the stored metadata {name} is unusable")
-        metadata[name] = value
+    # Faster than a set operation: a session has two of these.
+    for name, is_valid in _IS_VALID:
+        if name in fragments:
+            value = codec.decode(fragments.pop(name))
+            if not is_valid(value):
+                raise SessionDecodingError(f"the stored metadata {name} is unusable")
+            metadata[name] = value
     return metadata
 
 
@@ -51,11 +53,10 @@ def _is_timestamp(value: object) -> bool:
     return type(value) in (int, float) and -1e12 < value < 1e12  # type: ignore[operator]
 
 
-_IS_VALID: dict[str, Callable[[Any], bool]] = {
-    CREATED_AT: _is_timestamp,
-    LAST_ACCESSED: _is_timestamp,
-    AUTHENTICATED_AT: _is_timestamp,
-    MAX_INACTIVE_INTERVAL: is_interval,
-    PRINCIPAL: lambda value: isinstance(value, str),
-    TYPE_KEY: lambda _: True,
-}
+_IS_VALID: tuple[tuple[str, Callable[[Any], bool]], ...] = (
+    (CREATED_AT, _is_timestamp),
+    (LAST_ACCESSED, _is_timestamp),
+    (AUTHENTICATED_AT, _is_timestamp),
+    (MAX_INACTIVE_INTERVAL, is_interval),
+    (PRINCIPAL, lambda value: isinstance(value, str)),
+)

@@ -72,6 +72,7 @@ class InMemorySessionStore:
         """
         payload = self.codec.dumps(data)
         with self._lock:
+            self._sweep(self._clock())
             self._put(session_id, payload, ttl)
 
     async def delete(self, session_id: str) -> None:
@@ -87,10 +88,22 @@ class InMemorySessionStore:
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         """Return the encoded session and let it live ``ttl`` seconds from now."""
         with self._lock:
-            payload = self._find(session_id)
-            if payload is not None:
-                self._put(session_id, payload, ttl)
-            return payload
+            now = self._clock()
+            self._sweep(now)
+            for key, shelf in self._shelves.items():
+                entry = shelf.get(session_id)
+                if entry is None:
+                    continue
+                payload, deadline = entry
+                if deadline <= now:
+                    return None
+                if key == _shelf_of(ttl):
+                    shelf[session_id] = (payload, now + ttl)
+                    shelf.move_to_end(session_id)
+                else:
+                    self._put(session_id, payload, ttl)
+                return payload
+            return None
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
@@ -147,11 +160,12 @@ class InMemorySessionStore:
             )
 
     def _find(self, session_id: str) -> bytes | None:
-        self._sweep()
+        now = self._clock()
+        self._sweep(now)
         for shelf in self._shelves.values():
             entry = shelf.get(session_id)
             if entry is not None:
-                return entry[0] if entry[1] > self._clock() else None
+                return entry[0] if entry[1] > now else None
         return None
 
     def _take(self, session_id: str) -> None:
@@ -161,28 +175,31 @@ class InMemorySessionStore:
 
     def _put(self, session_id: str, payload: bytes, ttl: int) -> None:
         self._take(session_id)
-        self._sweep()
         self._make_room()
-        shelf = self._shelves.setdefault(_shelf_of(ttl), OrderedDict())
+        key = _shelf_of(ttl)
+        shelf = self._shelves.get(key)
+        if shelf is None:
+            shelf = self._shelves[key] = OrderedDict()
         shelf[session_id] = (payload, self._clock() + ttl)
 
     def _forward(self, session_id: str) -> Moved | None:
         moved = self._moved.get(session_id)
         return Moved(moved[0]) if moved and moved[1] > self._clock() else None
 
-    def _sweep(self) -> None:
+    def _sweep(self, now: float) -> None:
         """Drop what has expired, front first; looks at no entry that stays but each first."""
-        now = self._clock()
         budget = _SWEEP_AT_ONCE
-        for key, shelf in list(self._shelves.items()):
-            while shelf and budget:
-                session_id, (_, deadline) = next(iter(shelf.items()))
-                if deadline > now:
-                    break
-                del shelf[session_id]
+        emptied = None
+        for key, shelf in self._shelves.items():
+            first = next(iter(shelf.values()), None)
+            while first is not None and first[1] <= now and budget:
+                shelf.popitem(last=False)
                 budget -= 1
-            if not shelf:
-                del self._shelves[key]
+                first = next(iter(shelf.values()), None)
+            if first is None:
+                emptied = key
+        if emptied is not None:
+            del self._shelves[emptied]
         while self._moved and next(iter(self._moved.values()))[1] <= now:
             self._moved.popitem(last=False)
 

@@ -20,7 +20,6 @@ from starlette.websockets import WebSocket
 from pyfly_session.web.filters import CHAIN, HeadHook, WebFilter
 
 _logger = logging.getLogger(__name__)
-_APPLIED = "pyfly_session.applied_filters"
 _HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 
 FilterSource = Sequence[WebFilter] | Callable[[], Sequence[WebFilter]]
@@ -127,6 +126,7 @@ class _Passage:
         "_filters",
         "_hooks",
         "_outer",
+        "_ran",
         "_receive",
         "_response",
         "_scope",
@@ -148,25 +148,30 @@ class _Passage:
         self._receive = receive
         self._send = send
         self._hooks: list[HeadHook] = []
+        self._ran: list[WebFilter] = []
         self._response = SentResponse()
         self._closed = False
         self.is_http = scope["type"] == "http"
-        self._outer = scope.get(CHAIN)
+        self._outer: _Passage | None = scope.get(CHAIN)
         scope[CHAIN] = self
 
     async def proceed(self, position: int, request: Any) -> Any:
         """Run the filters from this position on, then the application."""
-        applied = self._scope.setdefault(_APPLIED, set())
         for index in range(position, len(self._filters)):
             web_filter = self._filters[index]
-            if id(web_filter) in applied or web_filter.should_not_filter(request):
+            if self.has_run(web_filter) or web_filter.should_not_filter(request):
                 continue
-            applied.add(id(web_filter))
+            self._ran.append(web_filter)
             response = await web_filter.do_filter(request, partial(self.proceed, index + 1))
             return await self._sent(response, web_filter)
         receive = _unread(request) if self.is_http else self._receive
         await self._app(request.scope, receive, self.send)
         return self._response
+
+    def has_run(self, web_filter: WebFilter) -> bool:
+        """Tell whether the filter has run for this request, in this chain or an outer one."""
+        outer = self._outer
+        return web_filter in self._ran or (outer is not None and outer.has_run(web_filter))
 
     def leave(self) -> None:
         """Let go of the scope: it holds this object, and this object holds it."""

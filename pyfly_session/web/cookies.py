@@ -6,7 +6,7 @@ Source: RFC 6265bis, sections 4.1 (syntax, name prefixes) and 5.7 (what a deleti
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pyfly_session import ids
@@ -39,6 +39,9 @@ class SessionCookie:
     domain: str | None = None
     same_site: Literal["lax", "strict", "none"] = "lax"
     partitioned: bool = False
+    # Made once, for they go through every request.
+    _wanted: bytes = field(init=False, repr=False, compare=False)
+    _tail: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # The same rules as for the properties, told in their names.
@@ -54,13 +57,15 @@ class SessionCookie:
         # A text such as "false" has become what it says.
         for name in ("secure", "path", "domain", "same_site", "partitioned"):
             object.__setattr__(self, name, getattr(bound, name))
+        object.__setattr__(self, "_wanted", self.name.encode("latin-1"))
+        object.__setattr__(self, "_tail", self._format_attributes())
 
     def candidates(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
         """Return the acceptable ids among the request's cookies of this name, in their order.
 
         What could not be an id never gets to a store.
         """
-        wanted = self.name.encode("latin-1")
+        wanted = self._wanted
         found: list[str] = []
         for header, value in headers:
             if header == b"cookie" and wanted in value:
@@ -105,8 +110,7 @@ class SessionCookie:
         # Starlette before Python 3.14 refuses the argument even where it is False.
         return arguments | ({"partitioned": True} if self.partitioned else {})
 
-    @property
-    def _tail(self) -> str:
+    def _format_attributes(self) -> str:
         parts = [f"; Path={self.path}", f"; SameSite={self.same_site}"]
         if self.domain:
             parts.append(f"; Domain={self.domain}")

@@ -14,6 +14,9 @@ from pyfly_session.web.cookies import SessionCookie
 
 _logger = logging.getLogger(__name__)
 _LIVE = frozenset({Outcome.UNTOUCHED, Outcome.STORED})
+_SENT = "the head of the response has been sent, and the cookie with it"
+_NO_NEW_SESSION = f"{_SENT}; a new session must be written to before that"
+_NO_NEW_ID = f"{_SENT}; rotate_id() must be called before that"
 _OVER = frozenset({Outcome.GONE, Outcome.ENDED})
 
 
@@ -157,12 +160,9 @@ class Exchange:
             response.delete_cookie(key=cookie.name, **cookie.attributes)
 
     def _seal(self) -> None:
-        sent = "the head of the response has been sent, and the cookie with it"
         self.session.seal(
-            writes=None
-            if self.session.stored or self.session.transient
-            else f"{sent}; a new session must be written to before that",
-            rotation=f"{sent}; rotate_id() must be called before that",
+            writes=None if self.session.stored or self.session.transient else _NO_NEW_SESSION,
+            rotation=_NO_NEW_ID,
         )
 
     def _write_headers(self, headers: list[tuple[bytes, bytes]]) -> None:

@@ -197,10 +197,13 @@ class SessionFilter(OncePerRequestFilter):
 
 
 def _attach(request: Any, session: HttpSession) -> None:
-    request.state.session = session
     scope = getattr(request, "scope", None)
     if isinstance(scope, dict):
+        # What request.state is a view of, without making the view.
+        scope.setdefault("state", {})["session"] = session
         scope["session"] = SessionMapping(session)
+    else:
+        request.state.session = session
 
 
 def _unavailable(request: Any, reason: str) -> Any:
