@@ -20,7 +20,7 @@ from pyfly_session import ids
 from pyfly_session.attributes import Delta
 from pyfly_session.errors import SessionConflictError, SessionDecodingError, SessionTooLargeError
 from pyfly_session.fallbacks import CapableStore, require_store
-from pyfly_session.metadata import CREATED_AT, LAST_ACCESSED
+from pyfly_session.metadata import CREATED_AT, LAST_ACCESSED, is_interval
 from pyfly_session.ports import Moved, SessionStore
 from pyfly_session.session import HttpSession
 from pyfly_session.stored_ids import HashedIdStore
@@ -55,6 +55,10 @@ class SessionRepository:
         max_size: Largest size of an encoded session in bytes, or None.
         hash_ids: Give the store a hash of each id instead of the id.
         clock: Unix time in seconds.
+
+    Raises:
+        StoreContractError: The store does not keep the contract.
+        ValueError: A time is not a whole number of seconds, at least 1.
     """
 
     def __init__(
@@ -67,6 +71,11 @@ class SessionRepository:
         hash_ids: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        for name, seconds in (("ttl", ttl), ("max_lifetime", max_lifetime)):
+            if not (is_interval(seconds) or (seconds is None and name != "ttl")):
+                raise ValueError(
+                    f"{name} must be a whole number of seconds, at least 1, got {seconds!r}"
+                )
         self.store = require_store(store)
         self._capable = (HashedIdStore if hash_ids else CapableStore)(self.store)
         self._max_size = max_size
@@ -152,7 +161,7 @@ class SessionRepository:
         created_at = encode(CREATED_AT, session._metadata[CREATED_AT])
         fragments = {CREATED_AT: created_at, LAST_ACCESSED: encode(LAST_ACCESSED, now)}
         fragments.update((name, part) for name, part in delta.items() if part is not None)
-        payload = self._join(fragments, before=0)
+        payload = self._join(fragments)
         ttl = self.seconds_to_live(session)
         if not await self._capable.create_if_absent(session._id, payload, ttl):
             # An attempt that was interrupted got there; nobody else has this random id.
@@ -190,30 +199,52 @@ class SessionRepository:
                 return self._gone(session)
             else:
                 expected = found
+                self._adopt_idle_time(session, found)
+                ttl = self.seconds_to_live(session)
         raise SessionConflictError(ids.mask(session._id), _MERGE_ATTEMPTS)
 
-    def _merged(self, current: bytes, delta: Delta) -> bytes:
+    def _adopt_idle_time(self, session: HttpSession, found: bytes) -> None:
+        """Take over the idle time that another request gave the session meanwhile."""
+        if MAX_INACTIVE_INTERVAL in session._metadata_changed:
+            return
+        codec = self._capable.codec
         try:
-            fragments: dict[str, Any] = self._capable.codec.split(current)
+            metadata = take_metadata(codec.split(found), codec)
         except SessionDecodingError:
-            # Somebody overwrote the session with something that is none; nothing to keep.
-            fragments = {}
+            return
+        session._metadata.pop(MAX_INACTIVE_INTERVAL, None)
+        if MAX_INACTIVE_INTERVAL in metadata:
+            session._metadata[MAX_INACTIVE_INTERVAL] = metadata[MAX_INACTIVE_INTERVAL]
+
+    def _merged(self, current: bytes, delta: Delta) -> bytes:
+        fragments = self._fragments(current)
         for name, fragment in delta.items():
             if fragment is None:
                 fragments.pop(name, None)
             else:
                 fragments[name] = fragment
-        return self._join(fragments, before=len(current))
+        return self._join(fragments, current)
 
-    def _join(self, fragments: Mapping[str, Any], *, before: int) -> bytes:
+    def _fragments(self, current: bytes) -> dict[str, Any]:
+        try:
+            return dict(self._capable.codec.split(current))
+        except SessionDecodingError:
+            # Somebody overwrote the session with something that is none; nothing to keep.
+            return {}
+
+    def _join(self, fragments: Mapping[str, Any], current: bytes = b"") -> bytes:
         """Encode the whole; what was too large before may stay so, but not grow."""
-        payload = self._capable.codec.join(fragments)
-        limit = self._max_size
-        if limit is not None and len(payload) > max(limit, before):
-            sizes = {name: len(bytes(part)) for name, part in fragments.items()}
-            largest = max(sizes, key=sizes.__getitem__)
-            raise SessionTooLargeError(len(payload), limit, largest, sizes[largest])
-        return payload
+        join, limit = self._capable.codec.join, self._max_size
+        payload = join(fragments)
+        if limit is None or len(payload) <= limit:
+            return payload
+        # The time of the write has as many digits as it happens to have.
+        former = {**self._fragments(current), LAST_ACCESSED: fragments[LAST_ACCESSED]}
+        if current and len(payload) <= len(join(former)):
+            return payload
+        sizes = {name: len(bytes(part)) for name, part in fragments.items()}
+        largest = max(sizes, key=sizes.__getitem__)
+        raise SessionTooLargeError(len(payload), limit, largest, sizes[largest])
 
     async def _end(self, session: HttpSession) -> Outcome:
         ended, target = 0, session._stored_id

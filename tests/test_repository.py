@@ -1,0 +1,713 @@
+"""`SessionRepository`: what a commit does in each state, what it costs, and what it survives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from pyfly_session import (
+    HttpSession,
+    SessionConflictError,
+    SessionEncodingError,
+    SessionRepository,
+    SessionStoreError,
+    StoreContractError,
+)
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.repository import Outcome
+from tests.conftest import Clock, FourVerbStore
+from tests.interposed import InterposedStore, interpose
+
+
+@pytest.fixture
+def inner(clock: Clock) -> InMemorySessionStore:
+    return InMemorySessionStore(clock=clock)
+
+
+@pytest.fixture
+def store(inner: InMemorySessionStore) -> InterposedStore:
+    """Return a store that counts, with all capabilities."""
+    return InterposedStore(inner)
+
+
+@pytest.fixture
+def repository(store: InterposedStore, clock: Clock) -> SessionRepository:
+    return SessionRepository(store, clock=clock)
+
+
+@pytest.fixture
+def elsewhere(inner: InMemorySessionStore, clock: Clock) -> SessionRepository:
+    """Return the repository of another process over the same backend; it is not counted."""
+    return SessionRepository(inner, clock=clock)
+
+
+async def start(repository: SessionRepository, **attributes: Any) -> str:
+    session = repository.create()
+    for name, value in attributes.items():
+        session.set_attribute(name, value)
+    await repository.commit(session)
+    return session.id
+
+
+async def request(repository: SessionRepository, session_id: str) -> HttpSession:
+    session = await repository.load(session_id)
+    assert session is not None
+    return session
+
+
+# What a commit does
+
+
+async def test_a_new_session_is_stored_with_its_metadata(
+    repository: SessionRepository, store: InterposedStore, clock: Clock
+) -> None:
+    session = repository.create()
+    session.set_attribute("user", "alice")
+    clock.advance(2)
+
+    assert await repository.commit(session) is Outcome.STORED
+
+    assert store.calls == ["create_if_absent"]
+    assert session.stored
+    assert await store.get(session.id) == {
+        "_created_at": clock() - 2,
+        "_last_accessed": clock(),
+        "user": "alice",
+    }
+
+
+async def test_an_empty_new_session_is_stored_only_if_asked_for(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session = repository.create()
+
+    assert await repository.commit(session, create=False) is Outcome.UNSAVED
+    assert store.calls == []
+    assert await repository.commit(session) is Outcome.STORED
+
+
+async def test_a_new_session_that_was_written_to_is_always_stored(
+    repository: SessionRepository,
+) -> None:
+    session = repository.create()
+    session.set_attribute("x", None)
+
+    assert await repository.commit(session, create=False) is Outcome.STORED
+
+
+async def test_a_request_that_only_reads_costs_one_call(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session_id = await start(repository, cart=[1])
+    store.calls.clear()
+
+    session = await request(repository, session_id)
+    session.get_attribute("cart")
+    assert await repository.commit(session) is Outcome.UNTOUCHED
+    assert await repository.commit(session) is Outcome.UNTOUCHED
+
+    assert store.calls == ["load_and_slide"]
+
+
+async def test_a_request_that_writes_costs_one_call_more(
+    repository: SessionRepository, store: InterposedStore, clock: Clock
+) -> None:
+    session_id = await start(repository, cart=[1])
+    store.calls.clear()
+
+    session = await request(repository, session_id)
+    clock.advance(0.01)
+    session.get_attribute("cart").append(2)
+    assert await repository.commit(session) is Outcome.STORED
+    assert await repository.commit(session) is Outcome.UNTOUCHED
+
+    assert store.calls == ["load_and_slide", "compare_and_swap"]
+    data = await store.get(session_id)
+    assert data is not None
+    assert data["cart"] == [1, 2]
+    assert data["_last_accessed"] == clock()
+
+
+async def test_a_second_write_in_the_same_request_needs_no_second_reading(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session = await request(repository, await start(repository))
+    for number in range(3):
+        store.calls.clear()
+        session.set_attribute("n", number)
+        assert await repository.commit(session) is Outcome.STORED
+        assert store.calls == ["compare_and_swap"]
+
+
+async def test_an_unknown_id_is_absent_and_never_adopted(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    assert await repository.load("chosen-by-the-client") is None
+    assert repository.create().id != "chosen-by-the-client"
+    assert store.calls == ["load_and_slide"]
+
+
+async def test_an_invalidated_session_is_ended_and_stays_ended(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session_id = await start(repository, user="alice")
+    session = await request(repository, session_id)
+    session.invalidate()
+    store.calls.clear()
+
+    assert await repository.commit(session) is Outcome.ENDED
+    assert await repository.commit(session) is Outcome.ENDED
+
+    assert store.calls == ["delete_moved"]
+    assert not session.stored
+    assert not session.pending
+    assert await repository.load(session_id) is None
+
+
+async def test_invalidating_a_session_that_was_never_stored_calls_nothing(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session = repository.create()
+    session.invalidate()
+
+    assert await repository.commit(session) is Outcome.ENDED
+    assert store.calls == []
+
+
+async def test_a_session_that_is_gone_is_told_of_with_a_masked_id(
+    repository: SessionRepository, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    await repository.store.delete(session_id)
+    session.set_attribute("x", 1)
+
+    assert await repository.commit(session) is Outcome.GONE
+    assert "ended while a request was using it" in caplog.text
+    assert session_id not in caplog.text
+
+
+async def test_an_expired_session_is_not_brought_back_by_a_slow_writer(
+    repository: SessionRepository, clock: Clock
+) -> None:
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_attribute("x", 1)
+    clock.advance(1800)
+
+    assert await repository.commit(session) is Outcome.GONE
+    assert await repository.load(session_id) is None
+
+
+async def test_only_a_slow_reader_asks_again_whether_its_session_lives(
+    repository: SessionRepository, store: InterposedStore, clock: Clock
+) -> None:
+    session = await request(repository, await start(repository))
+    store.calls.clear()
+    clock.advance(0.04)
+    assert await repository.commit(session) is Outcome.UNTOUCHED
+    assert store.calls == []
+
+    clock.advance(0.02)
+    assert await repository.commit(session) is Outcome.UNTOUCHED
+    assert store.calls == ["exists"]
+
+
+async def test_the_memory_of_ended_ids_is_bounded(
+    repository: SessionRepository, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyfly_session.repository._REMEMBERED_ENDS", 2)
+    readers = [await request(repository, await start(repository)) for _ in range(3)]
+    for reader in readers:
+        logout = await request(repository, reader.id)
+        logout.invalidate()
+        await repository.commit(logout)
+
+    outcomes = [await repository.commit(reader) for reader in readers]
+    assert outcomes == [Outcome.UNTOUCHED, Outcome.GONE, Outcome.GONE]
+
+
+async def test_a_value_that_cannot_be_stored_is_reported_before_anything_is_written(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session_id = await start(repository, kept=1)
+    session = await request(repository, session_id)
+    session.set_attribute("fine", 1)
+    session.set_attribute("bad", object())
+    session.rotate_id()
+    store.calls.clear()
+
+    with pytest.raises(SessionEncodingError, match="'bad'"):
+        await repository.commit(session)
+    assert store.calls == []
+    assert await store.exists(session_id)
+
+    session.remove_attribute("bad")
+    assert await repository.commit(session) is Outcome.STORED
+
+
+async def test_a_store_that_fails_leaves_the_changes_to_be_committed_later(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    async def fail() -> None:
+        raise SessionStoreError("down", operation="merge")
+
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_attribute("x", 1)
+    store.before("compare_and_swap", fail)
+
+    with pytest.raises(SessionStoreError, match="down"):
+        await repository.commit(session)
+    assert session.pending
+
+    assert await repository.commit(session) is Outcome.STORED
+    data = await store.get(session_id)
+    assert data is not None
+    assert data["x"] == 1
+
+
+async def test_an_attribute_set_during_the_commit_is_saved_by_the_next(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_attribute("first", 1)
+
+    async def write_more() -> None:
+        session.set_attribute("first", 2)
+        session.set_attribute("second", 2)
+
+    store.before("compare_and_swap", write_more)
+    await repository.commit(session)
+    assert session.pending
+    await repository.commit(session)
+
+    data = await store.get(session_id)
+    assert data is not None
+    assert (data["first"], data["second"]) == (2, 2)
+
+
+def test_a_repository_wants_a_store() -> None:
+    with pytest.raises(StoreContractError):
+        SessionRepository(InMemorySessionStore)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seconds", [0, -1, True, 1.5, 60.0, "60", 2**31, float("inf")])
+def test_a_repository_wants_whole_seconds(inner: InMemorySessionStore, seconds: Any) -> None:
+    with pytest.raises(ValueError, match="ttl must be a whole number of seconds"):
+        SessionRepository(inner, ttl=seconds)
+    with pytest.raises(ValueError, match="max_lifetime must be"):
+        SessionRepository(inner, max_lifetime=seconds)
+    with pytest.raises(ValueError, match="got None"):
+        SessionRepository(inner, ttl=None)  # type: ignore[arg-type]
+
+
+# Time
+
+
+async def test_a_session_lives_until_its_idle_time_is_over_and_no_longer(
+    repository: SessionRepository, clock: Clock
+) -> None:
+    session_id = await start(repository)
+    clock.advance(1800 - 2**-10)
+    assert await repository.load(session_id) is not None
+    clock.advance(1800)
+    assert await repository.load(session_id) is None
+
+
+async def test_the_absolute_lifetime_ends_a_session_that_is_in_use(
+    inner: InMemorySessionStore, clock: Clock
+) -> None:
+    repository = SessionRepository(inner, ttl=60, max_lifetime=100, clock=clock)
+    session_id = await start(repository)
+    for _ in range(4):
+        clock.advance(24.75)
+        session = await request(repository, session_id)
+    assert repository.seconds_to_live(session) == 1
+
+    clock.advance(1 - 2**-10)
+    assert await repository.load(session_id) is not None
+    clock.advance(2**-10)
+    assert await repository.load(session_id) is None
+    assert not await inner.exists(session_id)
+
+
+@pytest.mark.parametrize(
+    ("age", "idle", "left"),
+    [(0, 60, 60), (40, 60, 60), (40.5, 60, 60), (41, 60, 59), (99.9, 60, 1)],
+)
+async def test_the_earlier_of_idle_time_and_absolute_lifetime_holds(
+    inner: InMemorySessionStore, clock: Clock, age: float, idle: int, left: int
+) -> None:
+    repository = SessionRepository(inner, ttl=idle, max_lifetime=100, clock=clock)
+    session = repository.create()
+    clock.advance(age)
+
+    assert repository.seconds_to_live(session) == left
+
+
+async def test_the_absolute_lifetime_starts_once_although_the_creation_time_is_missing(
+    inner: InMemorySessionStore, clock: Clock
+) -> None:
+    repository = SessionRepository(inner, ttl=60, max_lifetime=100, clock=clock)
+    await inner.save("a", {"user": "alice"}, 60)
+    for _ in range(3):
+        session = await request(repository, "a")
+        await repository.commit(session)
+        clock.advance(40)
+
+    assert await repository.load("a") is None
+
+
+async def test_a_rotation_does_not_prolong_the_absolute_lifetime(
+    inner: InMemorySessionStore, clock: Clock
+) -> None:
+    repository = SessionRepository(inner, ttl=60, max_lifetime=100, clock=clock)
+    session_id = await start(repository)
+    created_at = clock()
+    clock.advance(50)
+    session = await request(repository, session_id)
+    session.rotate_id()
+    await repository.commit(session)
+
+    assert (await request(repository, session.id)).created_at == created_at
+    clock.advance(50)
+    assert await repository.load(session.id) is None
+
+
+@pytest.mark.parametrize("interval", [30, 3600])
+async def test_an_idle_time_of_its_own_holds_for_every_request(
+    repository: SessionRepository, inner: InMemorySessionStore, clock: Clock, interval: int
+) -> None:
+    session = repository.create()
+    session.set_max_inactive_interval(interval)
+    await repository.commit(session)
+    for _ in range(3):
+        clock.advance(interval - 1)
+        loaded = await request(repository, session.id)
+        assert loaded.max_inactive_interval == interval
+        assert repository.seconds_to_live(loaded) == interval
+
+    clock.advance(interval - 2**-10)
+    assert await inner.exists(session.id)
+    clock.advance(2**-10)
+    assert not await inner.exists(session.id)
+
+
+async def test_giving_back_the_own_idle_time_brings_the_common_one(
+    repository: SessionRepository, clock: Clock
+) -> None:
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_max_inactive_interval(30)
+    await repository.commit(session)
+    session = await request(repository, session_id)
+    session.set_max_inactive_interval(None)
+    await repository.commit(session)
+
+    clock.advance(1799)
+    assert await repository.load(session_id) is not None
+
+
+# What is stored but is no session
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"\x80abc",
+        b"[]",
+        b"null",
+        b"",
+        b'{"_created_at":"x"}',
+        b'{"_created_at":true}',
+        b'{"_created_at":1e999}',
+        b'{"_created_at":{"__pyfly_type__":["x"]}}',
+        b'{"_max_inactive_interval":0}',
+        b'{"_max_inactive_interval":99999999999999999999}',
+    ],
+    ids=repr,
+)
+async def test_an_unreadable_session_is_absent_and_logged(
+    repository: SessionRepository,
+    inner: InMemorySessionStore,
+    caplog: pytest.LogCaptureFixture,
+    payload: bytes,
+) -> None:
+    await inner.create_if_absent("secret-id", payload, 60)
+
+    assert await repository.load("secret-id") is None
+    assert "unreadable" in caplog.text
+    assert "secret-id" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "payload", [b'{"__pyfly_type__":["x"]}', b'{"__pyfly_type__":"os:system","value":1}', b"{}"]
+)
+async def test_a_tag_on_the_session_itself_harms_nobody(
+    repository: SessionRepository, inner: InMemorySessionStore, payload: bytes
+) -> None:
+    await inner.create_if_absent("a", payload, 60)
+    session = await request(repository, "a")
+
+    assert type(session) is HttpSession
+    session.set_attribute("x", 1)
+    assert await repository.commit(session) is Outcome.STORED
+    data = await inner.get("a")
+    assert data is not None
+    assert "__pyfly_type__" not in data
+
+
+async def test_a_session_that_was_overwritten_with_rubbish_is_written_anew(
+    repository: SessionRepository, inner: InMemorySessionStore
+) -> None:
+    session_id = await start(repository, old=1)
+    session = await request(repository, session_id)
+    await inner.delete(session_id)
+    await inner.create_if_absent(session_id, b"rubbish", 60)
+    session.set_attribute("x", 1)
+
+    assert await repository.commit(session) is Outcome.STORED
+    data = await inner.get(session_id)
+    assert data is not None
+    assert data["x"] == 1
+
+
+# Conflicts
+
+
+async def test_a_session_that_others_change_on_every_attempt_is_given_up(
+    repository: SessionRepository,
+    store: InterposedStore,
+    inner: InMemorySessionStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+
+    def no_pause(_: float, longest: float) -> float:
+        pauses.append(longest)
+        return 0.0
+
+    monkeypatch.setattr("pyfly_session.repository.random.uniform", no_pause)
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_attribute("x", 1)
+    others = iter(range(1000))
+
+    async def intrude() -> None:
+        await inner.save(session_id, {"n": next(others)}, 60)
+
+    store.before("compare_and_swap", intrude, always=True)
+    store.calls.clear()
+
+    with pytest.raises(SessionConflictError) as caught:
+        await repository.commit(session)
+
+    attempts = caught.value.attempts
+    assert 4 < attempts <= 100
+    assert store.calls == ["compare_and_swap"] * attempts
+    assert len(pauses) == attempts - 4
+    assert max(pauses) < 0.1
+    assert isinstance(caught.value, SessionStoreError)
+    assert session_id not in str(caught.value)
+    data = await inner.get(session_id)
+    assert data is not None
+    assert "x" not in data
+    assert session.pending
+
+
+async def test_a_rotation_that_meets_a_conflict_every_time_leaves_nothing_under_the_new_id(
+    native_store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyfly_session.repository._MERGE_ATTEMPTS", 3)
+    store = interpose(native_store)
+    repository = SessionRepository(store, clock=clock)
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.rotate_id()
+    others = iter(range(10))
+
+    async def intrude() -> None:
+        await native_store.save(session_id, {"n": next(others)}, 60)
+
+    store.before("rename", intrude, always=True)
+    with pytest.raises(SessionConflictError):
+        await repository.commit(session)
+
+    assert await native_store.exists(session_id)
+    assert not await native_store.exists(session.id)
+
+
+async def test_a_conflict_that_ends_is_overcome(
+    repository: SessionRepository, store: InterposedStore, elsewhere: SessionRepository
+) -> None:
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_attribute("x", 1)
+    left = list(range(8))
+
+    async def intrude() -> None:
+        if left:
+            other = await request(elsewhere, session_id)
+            other.set_attribute(f"n{left.pop()}", 1)
+            await elsewhere.commit(other)
+
+    store.before("compare_and_swap", intrude, always=True)
+
+    assert await repository.commit(session) is Outcome.STORED
+    data = await store.get(session_id)
+    assert data is not None
+    assert {*data} == {"_created_at", "_last_accessed", "x", *(f"n{n}" for n in range(8))}
+
+
+# Work that outlives its request
+
+
+async def test_work_that_was_begun_is_finished_although_the_request_is_cancelled(
+    repository: SessionRepository, store: InterposedStore
+) -> None:
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_attribute("x", 1)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        reached.set()
+        await go_on.wait()
+
+    store.before("compare_and_swap", hold)
+    task = asyncio.create_task(repository.finish(repository.commit(session)))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert session.pending
+
+    go_on.set()
+    await repository.drain()
+
+    assert not session.pending
+    data = await store.get(session_id)
+    assert data is not None
+    assert data["x"] == 1
+
+
+async def test_finish_returns_what_the_work_returns_or_raises(
+    repository: SessionRepository,
+) -> None:
+    async def fail() -> None:
+        raise SessionStoreError("down")
+
+    session = repository.create()
+    assert await repository.finish(repository.commit(session)) is Outcome.STORED
+    with pytest.raises(SessionStoreError, match="down"):
+        await repository.finish(fail())
+
+
+async def test_work_without_a_request_that_fails_is_logged_and_waited_for(
+    repository: SessionRepository, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise SessionStoreError("down")
+
+    task = repository.finish_later(fail())
+    await repository.drain()
+
+    assert task.done()
+    assert "a store operation ended with an error" in caplog.text
+
+
+async def test_work_that_is_itself_cancelled_is_no_error(repository: SessionRepository) -> None:
+    task = repository.finish_later(asyncio.Event().wait())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    await repository.drain()
+    assert task.cancelled()
+
+
+async def test_drain_waits_for_work_that_work_has_started(repository: SessionRepository) -> None:
+    done = []
+
+    async def first() -> None:
+        repository.finish_later(second())
+
+    async def second() -> None:
+        await asyncio.sleep(0)
+        done.append(True)
+
+    repository.finish_later(first())
+    await repository.drain()
+
+    assert done
+
+
+async def test_drain_leaves_the_work_of_other_event_loops_alone(
+    repository: SessionRepository,
+) -> None:
+    started, stop = threading.Event(), threading.Event()
+
+    async def elsewhere() -> None:
+        over = asyncio.Event()
+        task = repository.finish_later(over.wait())
+        started.set()
+        await asyncio.to_thread(stop.wait, 10)
+        over.set()
+        await task
+
+    thread = threading.Thread(target=asyncio.run, args=(elsewhere(),))
+    thread.start()
+    await asyncio.to_thread(started.wait, 10)
+    try:
+        await asyncio.wait_for(repository.drain(), timeout=10)
+    finally:
+        stop.set()
+        thread.join()
+
+
+# A dictionary in place of a loaded session
+
+
+async def test_a_new_session_made_of_a_dictionary_is_stored_as_it_is(
+    repository: SessionRepository, inner: InMemorySessionStore
+) -> None:
+    session = HttpSession("made-by-hand", {"_created_at": 5.0, "user": "alice"}, is_new=True)
+
+    assert await repository.commit(session) is Outcome.STORED
+    data = await inner.get("made-by-hand")
+    assert data is not None
+    assert (data["_created_at"], data["user"]) == (5.0, "alice")
+
+
+async def test_two_repositories_of_different_idle_times_share_a_store(clock: Clock) -> None:
+    store = FourVerbStore(clock)
+    short, long = (SessionRepository(store, ttl=ttl, clock=clock) for ttl in (10, 100))
+    session_id = await start(short)
+    assert await long.load(session_id) is not None
+
+    clock.advance(99)
+    assert await short.load(session_id) is not None
+    clock.advance(10)
+    assert await long.load(session_id) is None
+
+
+async def test_what_is_stored_is_one_json_object(
+    repository: SessionRepository, inner: InMemorySessionStore
+) -> None:
+    session_id = await start(repository, user="alice")
+
+    payload = await inner.load_and_slide(session_id, 60)
+    assert payload is not None
+    assert json.loads(payload).keys() == {"_created_at", "_last_accessed", "user"}
+    assert DEFAULT_CODEC.loads(payload) == json.loads(payload)
