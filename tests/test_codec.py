@@ -556,6 +556,12 @@ def test_bytes_that_are_no_json_object_are_no_session(payload: bytes) -> None:
         CODEC.loads(payload)
 
 
+@pytest.mark.parametrize("fragment", [b"[" * 100_000 + b"]" * 100_000, b"[1", b"nul", b"\x80"])
+def test_a_fragment_that_is_no_json_is_refused(fragment: bytes) -> None:
+    with pytest.raises(SessionDecodingError):
+        CODEC.decode(fragment)
+
+
 @pytest.mark.parametrize("depth", range(880, 1020, 7))
 @pytest.mark.parametrize(
     "leaf", [b"1", b"NaN", b'"\\ud800"', b'{"__pyfly_type__":"set","value":[]}']

@@ -142,6 +142,7 @@ async def test_a_session_behind_a_neighbour_that_lives_longer_still_ends_in_time
 
     clock.advance(8)
 
+    assert await store.load_and_slide("eight", 60) is None
     assert await store.get("eight") is None
     assert not await store.exists("eight")
     assert await store.exists("nine")
