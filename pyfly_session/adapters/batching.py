@@ -8,9 +8,10 @@ the same tick of the loop, so their commands can share all of that.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -89,6 +90,20 @@ class CommandBatcher:
         self._circuit.enter(operation)
         now = asyncio.get_running_loop().time()
         return await self._guarded(call(*args, **kwargs), now)
+
+    @contextlib.asynccontextmanager
+    async def bounded(self) -> AsyncIterator[None]:
+        """Hold several commands that make one operation to one deadline.
+
+        Raises:
+            TimeoutError: The deadline is over.
+        """
+        try:
+            async with asyncio.timeout(self._deadline):
+                yield
+        except TimeoutError:
+            self._circuit.failed()
+            raise
 
     async def _join(
         self, loop: asyncio.AbstractEventLoop, queue: _Queue, command: tuple[Any, ...]

@@ -8,6 +8,7 @@ into the cluster slot of the session's own key, so that one script reaches both.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import NoScriptError, RedisError, ResponseError, WatchError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError, WatchError
 
 from pyfly_session import ids
 from pyfly_session.adapters.batching import UNREACHED, CommandBatcher
@@ -59,7 +60,6 @@ end
 return {2}
 """
 _SWAP_SHA = hashlib.sha1(_SWAP.encode(), usedforsecurity=False).hexdigest()
-_ABSENT, _CONFLICT = 0, 1
 
 _FAILURES = (RedisError, UnicodeDecodeError, *UNREACHED)
 
@@ -155,6 +155,15 @@ class RedisSessionStore:
         The two keys may live on different nodes, so this is two steps: the new record first,
         the old one last. If the second step fails the user keeps a session.
         """
+        try:
+            async with self._commands.bounded():
+                return await self._rename(session_id, new_id, expected, value, ttl)
+        except TimeoutError as error:
+            raise _translated("rename", error) from error
+
+    async def _rename(
+        self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
         new_key = self._key(new_id)
         if not await self._call("rename", self._client.set, new_key, value, ex=ttl, nx=True):
             # An attempt that was interrupted stored it; perhaps it came to its end.
@@ -202,10 +211,20 @@ class RedisSessionStore:
             new_id,
             digests[1],
         ]
-        code, *found = await self._evaluate(*keys, *arguments)
-        if code == _ABSENT:
-            return _moved(found[0] if found else None)
-        return _bytes(found[0]) if code == _CONFLICT else value
+        answer = await self._evaluate(*keys, *arguments)
+        match answer:
+            case [0, *found]:
+                return _moved(found[0] if found else None)
+            case [1, current]:
+                return _bytes(current)
+            case [2]:
+                return value
+        # Not what the script returns: whatever it was, the session was not seen to be saved.
+        raise SessionStoreError(
+            f"the session store failed to merge: it answered a {type(answer).__name__} to the"
+            " script that replaces a session",
+            operation="merge",
+        )
 
     async def _watched(
         self, keys: list[str], expected: bytes, value: bytes, ttl: int, new_id: str
@@ -256,6 +275,8 @@ class RedisSessionStore:
         try:
             return await self._commands.execute(operation, *command)
         except _FAILURES as error:
+            if isinstance(error, ReadOnlyError):
+                await self._hang_up()
             raise _translated(operation, error) from error
 
     async def _call(
@@ -265,7 +286,16 @@ class RedisSessionStore:
         try:
             return await self._commands.alone(operation, call, *args, **kwargs)
         except _FAILURES as error:
+            if isinstance(error, ReadOnlyError):
+                await self._hang_up()
             raise _translated(operation, error) from error
+
+    async def _hang_up(self) -> None:
+        """Close idle connections: after a failover they may lead to the former master still."""
+        pool = getattr(self._client, "connection_pool", None)
+        if pool is not None:
+            with contextlib.suppress(*_FAILURES):
+                await pool.disconnect(inuse_connections=False)
 
     def _key(self, session_id: str) -> str:
         return self._prefix + session_id
