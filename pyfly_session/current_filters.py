@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import get_running_loop
 from collections.abc import Sequence
+from operator import is_not
 from typing import Any
 
 from dependency_injector import providers
@@ -15,7 +17,8 @@ class CurrentFilters:
 
     Resolving a dozen providers costs some 10 µs. What can change is told by a few of them:
     the configuration, which is another object after every change; the session store, where
-    the application brings its own; and the epoch, a new object after ``reset_singletons()``.
+    the application brings its own; the epoch, a new object after ``reset_singletons()``; and
+    the event loop, for a Redis client belongs to one.
     With any other override in place the container is asked every time.
 
     Args:
@@ -37,7 +40,7 @@ class CurrentFilters:
         ours = isinstance(container.session_filter, providers.Dependency)
         self._cacheable = ours and isinstance(container.web_filters, providers.List)
         self._asks_store = not isinstance(container.session_store, providers.Dependency)
-        self._seen: tuple[object, object, object] = (None, None, None)
+        self._seen: tuple[object, ...] = (None, None, None, None)
         self._known: Sequence[WebFilter] = ()
 
     def __call__(self) -> Sequence[WebFilter]:
@@ -49,16 +52,15 @@ class CurrentFilters:
                 return self._ask()
         store = self._store
         asks = self._asks_store or store.last_overriding is not None
-        seen = (self._config(), self._epoch(), store() if asks else None)
-        before = self._seen
-        if seen[0] is not before[0] or seen[1] is not before[1] or seen[2] is not before[2]:
+        seen = (self._config(), self._epoch(), store() if asks else None, get_running_loop())
+        if any(map(is_not, seen, self._seen)):
             self._known = self._ask()
             self._seen = seen
         return self._known
 
     def forget(self) -> None:
         """Ask the container at the next call, whatever it looks like."""
-        self._seen = (None, None, None)
+        self._seen = (None, None, None, None)
 
     def _ask(self) -> Sequence[WebFilter]:
         return [each for each in self._filters() if each is not None]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pyfly_session._masking import mask_url
 from pyfly_session._redis_properties import RedisProperties
@@ -55,27 +58,54 @@ def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close
 class RedisClients:
     """The clients that one container made. Lives as long as the container.
 
-    One at a time: a new one is made when the properties change or after `close`, so that an
-    application that is started again gets a client for its new event loop.
+    A client belongs to one event loop, so there is one for each, and one for whoever asks
+    outside of a loop. A new one is made when the properties change, or after `close`.
     """
 
     def __init__(self) -> None:
-        self._closers: list[Close] = []
-        self._current: tuple[RedisProperties, Client] | None = None
+        self._made: WeakKeyDictionary[object, _Made] = WeakKeyDictionary()
 
     def get(self, properties: RedisProperties) -> Client:
-        """Return the client for these properties."""
-        if self._current is None or self._current[0] != properties:
+        """Return the running loop's client for these properties."""
+        loop = _running_loop()
+        made = self._made.get(loop)
+        if made is None or made.properties != properties:
             client, closers = create_redis_client(properties)
-            self._closers += closers
-            self._current = (properties, client)
-        return self._current[1]
+            if made is not None:
+                closers += made.closers
+            made = self._made[loop] = _Made(properties, client, closers)
+        return made.client
 
     async def close(self) -> None:
-        """Close every client made here; the next `get` makes a new one."""
-        closers, self._closers, self._current = self._closers, [], None
-        for close in closers:
-            await close()
+        """Close the running loop's clients; the next `get` makes a new one.
+
+        Another loop's connections cannot be closed from here; they go with that loop.
+        """
+        for loop in (_running_loop(), _NO_LOOP):
+            made = self._made.pop(loop, None)
+            for close in made.closers if made else ():
+                await close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    properties: RedisProperties
+    client: Client
+    closers: list[Close]
+
+
+class _NoLoop:
+    """Stands for the absence of an event loop."""
+
+
+_NO_LOOP = _NoLoop()
+
+
+def _running_loop() -> object:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return _NO_LOOP
 
 
 def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:

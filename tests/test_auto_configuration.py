@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 from collections.abc import Iterator, Mapping
@@ -452,6 +453,23 @@ class TestLifespan:
                 made = container.redis_client()
                 assert client.get("/").text == expected
             assert container.redis_client() is not made
+
+    def test_each_event_loop_gets_a_client_of_its_own(self, valkey_url: str) -> None:
+        container = container_of(store="redis", redis={"url": valkey_url})
+        app = enable_sessions(application(), container)
+        with TestClient(app) as one, TestClient(app) as other:
+            assert [one.get("/").text for _ in range(2)] == ["1", "2"]
+            assert [other.get("/").text for _ in range(2)] == ["1", "2"]
+            assert one.get("/").text == "3"
+
+    # Each request has an event loop of its own there, which dies with its connection open.
+    @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestWarning")
+    def test_a_test_client_without_lifespan_reaches_redis_every_time(self, valkey_url: str) -> None:
+        container = container_of(store="redis", redis={"url": valkey_url})
+        client = TestClient(enable_sessions(application(), container))
+        assert [client.get("/").text for _ in range(3)] == ["1", "2", "3"]
+        del client, container
+        gc.collect()
 
     async def test_a_client_of_the_users_is_left_open(self, valkey: Any) -> None:
         container = container_of(store="redis")
