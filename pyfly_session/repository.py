@@ -20,7 +20,13 @@ from pyfly_session import ids
 from pyfly_session.attributes import Delta
 from pyfly_session.errors import SessionConflictError, SessionDecodingError, SessionTooLargeError
 from pyfly_session.fallbacks import CapableStore, require_store
-from pyfly_session.metadata import CREATED_AT, LAST_ACCESSED, is_interval
+from pyfly_session.metadata import (
+    CREATED_AT,
+    LAST_ACCESSED,
+    MAX_INACTIVE_INTERVAL,
+    is_interval,
+    take_metadata,
+)
 from pyfly_session.ports import Moved, SessionStore
 from pyfly_session.session import HttpSession
 from pyfly_session.stored_ids import HashedIdStore
