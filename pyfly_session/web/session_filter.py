@@ -131,12 +131,12 @@ class SessionFilter(OncePerRequestFilter):
         try:
             try:
                 response = await call_next(request)
-                return await self._conclude(request, exchange, response, chain)
             except Exception as error:
                 if exchange.failure is not None and not exchange.head_sent:
                     return _unavailable(request, exchange.failure)
                 await self._honour(exchange, chain, error)
                 raise
+            return await self._conclude(request, exchange, response, chain)
         except asyncio.CancelledError:
             exchange.abandon()
             raise
