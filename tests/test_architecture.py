@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "_reference": {"properties"},
     "adapters": {*CORE, "redis"},
     "web": {*CORE, "repository", "properties", "starlette"},
+    "testing": {*CORE, "fallbacks", "repository", "pytest", "anyio"},
 }
 # Those that wire everything, and that nobody below imports.
 TOP = {
@@ -97,11 +98,15 @@ def test_only_the_wiring_names_a_concrete_adapter() -> None:
     assert users <= TOP | {"adapters", "testing"}
 
 
-def test_importing_the_package_imports_neither_redis_nor_the_container() -> None:
-    code = (
-        "import sys, pyfly_session;"
-        "print([name for name in ('redis', 'dependency_injector') if name in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [
+        ("pyfly_session", ["redis", "dependency_injector", "pytest"]),
+        ("pyfly_session.testing", ["redis", "dependency_injector"]),
+    ],
+)
+def test_importing_the_package_spares_what_it_does_not_need(module: str, spared: list[str]) -> None:
+    code = f"import sys, {module}; print([name for name in {spared} if name in sys.modules])"
     done = subprocess.run(  # noqa: S603 - our own interpreter
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
     )
