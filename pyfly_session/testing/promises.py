@@ -15,7 +15,16 @@ Test = TypeVar("Test", bound=Callable[..., Awaitable[None]])
 
 
 class BrokenPromiseError(AssertionError):
-    """A store did otherwise than its contract says; the text tells how."""
+    """A store did otherwise than its contract says.
+
+    Args:
+        detail: What it did.
+        methods: The methods to mend, where they are known better than the test's `promised_by`.
+    """
+
+    def __init__(self, detail: str, *methods: str) -> None:
+        super().__init__(detail)
+        self.methods = methods
 
 
 def expect(found: object, expected: object, what: str) -> None:
@@ -56,22 +65,27 @@ def promised_by(
                     pytest.skip(f"{type(store).__name__} has no capability {capability.__name__}")
             try:
                 await test(*args, store=store, **kwargs)
-            except SessionConflictError as error:
-                # It says how often other writers won, which misleads where there was none.
-                detail = f"a commit found another value at each of {error.attempts} attempts"
-                raise _failure(promise, detail, methods, store) from error
-            except BrokenPromiseError as broken:
-                raise _failure(promise, str(broken), methods, store) from None
-            except Exception as error:
-                detail = f"it raised {type(error).__name__}: {error}"
-                raise _failure(promise, detail, methods, store) from error
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+                # With its traceback, which ends in the test's line or in the store.
+                raise _failure(promise, methods, store, error).with_traceback(
+                    error.__traceback__
+                ) from None
 
         return run  # type: ignore[return-value]
 
     return decorate
 
 
-def _failure(promise: str, detail: str, methods: tuple[str, ...], store: object) -> BaseException:
+def _failure(
+    promise: str, methods: tuple[str, ...], store: object, error: Exception
+) -> BaseException:
+    if isinstance(error, BrokenPromiseError):
+        detail, methods = str(error), error.methods or methods
+    elif isinstance(error, SessionConflictError):
+        # Its own text blames other writers; here there was none.
+        detail = f"at each of {error.attempts} attempts the store held what nobody wrote"
+    else:
+        detail = f"it raised {type(error).__name__}: {error}"
     name = type(store).__name__
     mend = ", ".join(f"{name}.{method}" for method in methods if hasattr(store, method))
     return pytest.fail.Exception(
