@@ -8,7 +8,10 @@ import secrets
 
 # Wide enough for ids of the original (uuid4().hex) and of stores that sign theirs; anything
 # else, a colon above all, could name a foreign key in the backend.
-_ACCEPTABLE = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+ACCEPTABLE = r"[A-Za-z0-9._~-]{1,128}"
+"""A regular expression for what may be looked up in a store at all."""
+
+_is_acceptable = re.compile(ACCEPTABLE).fullmatch
 
 
 def new_id() -> str:
@@ -21,7 +24,7 @@ def new_id() -> str:
 
 def is_acceptable(candidate: str) -> bool:
     """Tell whether a client-supplied value may be looked up in a store at all."""
-    return _ACCEPTABLE.fullmatch(candidate) is not None
+    return _is_acceptable(candidate) is not None
 
 
 def mask(session_id: str) -> str:

@@ -163,7 +163,9 @@ class _Passage:
                 continue
             self._ran.append(web_filter)
             response = await web_filter.do_filter(request, partial(self.proceed, index + 1))
-            return await self._sent(response, web_filter)
+            if response is not self._response:
+                await self._send_own(response, web_filter)
+            return self._response
         receive = _unread(request) if self.is_http else self._receive
         await self._app(request.scope, receive, self.send)
         return self._response
@@ -201,34 +203,30 @@ class _Passage:
             self._closed = True
         await self._send(message)
 
-    async def _sent(self, response: Any, web_filter: WebFilter) -> SentResponse:
-        """Send what a filter answered by itself; pass on what has been sent already."""
-        if response is not self._response:
-            if not callable(response):
-                raise TypeError(
-                    f"{type(web_filter).__name__}.do_filter returned {response!r}; return what"
-                    " call_next returned, or a response of your own"
-                )
-            if self._response.status_code is not None:
-                raise RuntimeError(
-                    f"{type(web_filter).__name__}.do_filter returned a response of its own, but"
-                    " another has been sent; answer instead of awaiting call_next, or register a"
-                    " hook with pyfly_session.web.before_head"
-                )
-            if not self._closed:
-                await self.respond(response)
-        return self._response
+    async def _send_own(self, response: Any, web_filter: WebFilter) -> None:
+        """Send what a filter answered by itself."""
+        if not callable(response):
+            raise TypeError(
+                f"{type(web_filter).__name__}.do_filter returned {response!r}; return what"
+                " call_next returned, or a response of your own"
+            )
+        if self._response.status_code is not None:
+            raise RuntimeError(
+                f"{type(web_filter).__name__}.do_filter returned a response of its own, but"
+                " another has been sent; answer instead of awaiting call_next, or register a"
+                " hook with pyfly_session.web.before_head"
+            )
+        if not self._closed:
+            await self.respond(response)
 
 
 def _unread(request: Any) -> Receive:
     """Return the request's receive; what a filter has read of the body comes again."""
     receive: Receive = request.receive
-    body: bytes | None = getattr(request, "_body", None)
-    if body is None and getattr(request, "_stream_consumed", False):
-        # Read as a stream and not kept; without an end the application would wait for ever.
-        body = b""
-    if body is None:
+    if not getattr(request, "_stream_consumed", False):
         return receive
+    # Read as a stream and not kept; without an end the application would wait for ever.
+    body: bytes = getattr(request, "_body", b"")
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Message:

@@ -5,6 +5,7 @@ Source: RFC 6265bis, sections 4.1 (syntax, name prefixes) and 5.7 (what a deleti
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -40,7 +41,7 @@ class SessionCookie:
     same_site: Literal["lax", "strict", "none"] = "lax"
     partitioned: bool = False
     # Made once, for they go through every request.
-    _wanted: bytes = field(init=False, repr=False, compare=False)
+    _wanted: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
     _tail: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -57,7 +58,9 @@ class SessionCookie:
         # A text such as "false" has become what it says.
         for name in ("secure", "path", "domain", "same_site", "partitioned"):
             object.__setattr__(self, name, getattr(bound, name))
-        object.__setattr__(self, "_wanted", self.name.encode("latin-1"))
+        token = re.escape(self.name.encode("latin-1"))
+        wanted = rb'(?:^|;)\s*%s\s*=[\s"]*(%s)[\s"]*(?=;|$)' % (token, ids.ACCEPTABLE.encode())
+        object.__setattr__(self, "_wanted", re.compile(wanted))
         object.__setattr__(self, "_tail", self._format_attributes())
 
     def candidates(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
@@ -65,14 +68,11 @@ class SessionCookie:
 
         What could not be an id never gets to a store.
         """
-        wanted = self._wanted
         found: list[str] = []
         for header, value in headers:
-            if header == b"cookie" and wanted in value:
-                for pair in value.split(b";"):
-                    name, _, content = pair.partition(b"=")
-                    if name.strip() == wanted:
-                        self._consider(content.strip().strip(b'"').decode("latin-1"), found)
+            if header == b"cookie":
+                for content in self._wanted.findall(value):
+                    self._consider(content.decode("ascii"), found)
         return found
 
     def candidates_of(self, cookies: Mapping[str, Any]) -> list[str]:
