@@ -11,16 +11,18 @@ import asyncio
 import contextlib
 import copy
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
+from redis.asyncio.cluster import RedisCluster
 from redis.client import NEVER_DECODE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pyfly_session.adapters.circuit import Circuit
+from pyfly_session.adapters.cluster import ClusterCommands
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class CommandBatcher:
         self, client: Any, *, deadline: float | None, circuit: Circuit, enabled: bool = True
     ) -> None:
         self._client = client
+        self._cluster = ClusterCommands(client) if isinstance(client, RedisCluster) else None
         self._deadline = deadline
         self._circuit = circuit
         self._enabled = enabled
@@ -76,9 +79,12 @@ class CommandBatcher:
             return await self._join(loop, queue, command)
         queue.under_way += 1
         try:
-            return await self._guarded(
-                self._client.execute_command(*command, **_OPTIONS), loop.time()
+            work = (
+                self._client.execute_command(*command, **_OPTIONS)
+                if self._cluster is None
+                else self._cluster.one(command, **_OPTIONS)
             )
+            return await self._guarded(work, loop.time())
         finally:
             queue.under_way -= 1
             self._flush_soon(loop, queue)
@@ -90,6 +96,15 @@ class CommandBatcher:
         self._circuit.enter(operation)
         now = asyncio.get_running_loop().time()
         return await self._guarded(call(*args, **kwargs), now)
+
+    async def together(self, operation: str, *commands: tuple[Any, ...]) -> list[Any]:
+        """Send some commands about one session, in their order, and return their answers."""
+        self._circuit.enter(operation)
+        answers = await self._guarded(self._pipe(commands), asyncio.get_running_loop().time())
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
 
     @contextlib.asynccontextmanager
     async def bounded(self) -> AsyncIterator[None]:
@@ -132,10 +147,8 @@ class CommandBatcher:
         self, loop: asyncio.AbstractEventLoop, queue: _Queue, batch: list[_Waiting]
     ) -> None:
         try:
-            pipeline = self._client.pipeline(transaction=False)
-            for command, _, _ in batch:
-                pipeline.execute_command(*command, **_OPTIONS)
-            answers = await self._guarded(pipeline.execute(raise_on_error=False), batch[0][2])
+            commands = [command for command, _, _ in batch]
+            answers = await self._guarded(self._pipe(commands), batch[0][2])
         except BaseException as error:
             for _, answer, _ in batch:
                 if not answer.done():
@@ -154,6 +167,16 @@ class CommandBatcher:
         finally:
             queue.under_way -= 1
             self._flush_soon(loop, queue)
+
+    def _pipe(self, commands: Iterable[tuple[Any, ...]]) -> Awaitable[list[Any]]:
+        """Send commands in one go; an exception takes the place of an answer."""
+        if self._cluster is not None:
+            return self._cluster.send(commands, **_OPTIONS)
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command, **_OPTIONS)
+        answers: Awaitable[list[Any]] = pipeline.execute(raise_on_error=False)
+        return answers
 
     async def _guarded(self, work: Awaitable[T], since: float) -> T:
         """Await an answer of the server within the deadline; the circuit learns of it."""

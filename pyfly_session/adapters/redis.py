@@ -38,14 +38,15 @@ _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# KEYS: session, its moved key. ARGV: SHA-1 of what the caller read, new value or empty for
-# "end it and remember the way", seconds to live, new id, SHA-1 of the new value. A session
-# that already is the new value counts as replaced, since the caller could not tell. The
-# digests spare sending the old value; nothing is decoded on the server.
+# KEYS: session; to end it, its moved key too. ARGV: SHA-1 of what the caller read, new value or
+# empty for "end it and remember the way", seconds to live, new id, SHA-1 of the new value. A
+# session that already is the new value counts as replaced, since the caller could not tell. The
+# digests spare sending the old value; nothing is decoded on the server. A merge names one key
+# only: a cluster refuses two (TRYAGAIN) while their slot moves to another node.
 _SWAP = """
 local current = redis.call('GET', KEYS[1])
 if not current then
-    return {0, redis.call('GET', KEYS[2])}
+    return {0, KEYS[2] and redis.call('GET', KEYS[2])}
 end
 local digest = redis.sha1hex(current)
 if digest ~= ARGV[1] and digest ~= ARGV[5] then
@@ -104,7 +105,7 @@ class RedisSessionStore:
         Raises:
             SessionStoreError: The backend failed; ``__cause__`` is the driver's error.
         """
-        payload = await self._fetch("get", self._client.get, self._key(session_id))
+        payload = await self._send("get", "GET", self._key(session_id))
         if payload is None:
             return None
         try:
@@ -121,15 +122,15 @@ class RedisSessionStore:
             SessionStoreError: The backend failed.
         """
         payload = self.codec.dumps(data)
-        await self._call("save", self._client.set, self._key(session_id), payload, ex=ttl)
+        await self._send("save", "SET", self._key(session_id), payload, "EX", ttl)
 
     async def delete(self, session_id: str) -> None:
         """Remove the session, if it is there."""
-        await self._call("delete", self._client.delete, self._key(session_id))
+        await self._send("delete", "DEL", self._key(session_id))
 
     async def exists(self, session_id: str) -> bool:
         """Tell whether the session is stored and alive; its idle time goes on."""
-        return bool(await self._call("exists", self._client.exists, self._key(session_id)))
+        return bool(await self._send("exists", "EXISTS", self._key(session_id)))
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
@@ -165,23 +166,24 @@ class RedisSessionStore:
         self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
     ) -> bytes | Moved | None:
         new_key = self._key(new_id)
-        if not await self._call("rename", self._client.set, new_key, value, ex=ttl, nx=True):
+        if not await self._send("rename", "SET", new_key, value, "EX", ttl, "NX"):
             # An attempt that was interrupted stored it; perhaps it came to its end.
-            moved = await self._call("rename", self._client.get, self._moved_key(session_id))
-            if _moved(moved) == Moved(new_id):
+            if await self._way("rename", session_id) == Moved(new_id):
                 return Moved(new_id)
-            await self._call("rename", self._client.set, new_key, value, ex=ttl)
+            await self._send("rename", "SET", new_key, value, "EX", ttl)
         found = await self._swap(session_id, expected, value, FORWARD_SECONDS, new_id)
         if found not in (value, Moved(new_id)):
-            await self._call("rename", self._client.delete, new_key)
+            await self._send("rename", "DEL", new_key)
         return found
 
     async def delete_moved(self, session_id: str) -> str | None:
         """Remove the session, and return the id it was moved to, if it was."""
-        pipeline = self._client.pipeline(transaction=False)
-        pipeline.delete(self._key(session_id))
-        pipeline.get(self._moved_key(session_id))
-        _, moved = await self._call("delete", pipeline.execute)
+        # In this order: a change of id in between leaves its note for the second command.
+        commands = ("DEL", self._key(session_id)), ("GET", self._moved_key(session_id))
+        try:
+            _, moved = await self._commands.together("delete", *commands)
+        except _FAILURES as error:
+            raise await self._failure("delete", error) from error
         return None if moved is None else _bytes(moved).decode()
 
     async def _swap(
@@ -190,7 +192,10 @@ class RedisSessionStore:
         keys = [self._key(session_id), self._moved_key(session_id)]
         if self._scripting:
             try:
-                return await self._scripted(keys, expected, value, ttl, new_id)
+                if new_id:
+                    return await self._scripted(keys, expected, value, ttl, new_id)
+                found = await self._scripted(keys[:1], expected, value, ttl, "")
+                return await self._way("merge", session_id) if found is None else found
             except SessionStoreError as error:
                 if not _lacks_scripting(error.__cause__):
                     raise
@@ -211,7 +216,7 @@ class RedisSessionStore:
             new_id,
             digests[1],
         ]
-        answer = await self._evaluate(*keys, *arguments)
+        answer = await self._evaluate(len(keys), *keys, *arguments)
         match answer:
             case [0, *found]:
                 return _moved(found[0] if found else None)
@@ -251,33 +256,25 @@ class RedisSessionStore:
                     continue
                 return value
 
-    async def _fetch(self, operation: str, call: Any, *args: Any, **kwargs: Any) -> bytes | None:
-        try:
-            payload = await self._call(operation, call, *args, **kwargs)
-        except SessionStoreError as error:
-            if isinstance(error.__cause__, UnicodeDecodeError):
-                # Bytes that a client with decode_responses cannot decode are no session.
-                return b""
-            raise
-        return None if payload is None else _bytes(payload)
+    async def _way(self, operation: str, session_id: str) -> Moved | None:
+        """Return where a change of id has led, if there was one."""
+        return _moved(await self._send(operation, "GET", self._moved_key(session_id)))
 
     async def _evaluate(self, *keys_and_arguments: str | bytes | int) -> Any:
         """Run the script by its digest; a server that does not know it yet gets its text."""
         try:
-            return await self._send("merge", "EVALSHA", _SWAP_SHA, 2, *keys_and_arguments)
+            return await self._send("merge", "EVALSHA", _SWAP_SHA, *keys_and_arguments)
         except SessionStoreError as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
-        return await self._send("merge", "EVAL", _SWAP, 2, *keys_and_arguments)
+        return await self._send("merge", "EVAL", _SWAP, *keys_and_arguments)
 
     async def _send(self, operation: str, *command: str | bytes | int) -> Any:
         """Send a command, together with others that are waiting."""
         try:
             return await self._commands.execute(operation, *command)
         except _FAILURES as error:
-            if isinstance(error, ReadOnlyError):
-                await self._hang_up()
-            raise _translated(operation, error) from error
+            raise await self._failure(operation, error) from error
 
     async def _call(
         self, operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -286,9 +283,12 @@ class RedisSessionStore:
         try:
             return await self._commands.alone(operation, call, *args, **kwargs)
         except _FAILURES as error:
-            if isinstance(error, ReadOnlyError):
-                await self._hang_up()
-            raise _translated(operation, error) from error
+            raise await self._failure(operation, error) from error
+
+    async def _failure(self, operation: str, error: Exception) -> SessionStoreError:
+        if isinstance(error, ReadOnlyError):
+            await self._hang_up()
+        return _translated(operation, error)
 
     async def _hang_up(self) -> None:
         """Close idle connections: after a failover they may lead to the former master still."""

@@ -131,7 +131,7 @@ class FlakyClient:
         self.error: Exception | None = None
         self.calls = 0
 
-    async def exists(self, *keys: str) -> int:
+    async def execute_command(self, *command: object, **options: object) -> int:
         self.calls += 1
         if self.error is not None:
             raise self.error
@@ -189,7 +189,7 @@ async def test_a_server_that_does_not_answer_within_the_deadline_counts_as_not_r
     clock: Clock,
 ) -> None:
     class Silent(FlakyClient):
-        async def exists(self, *keys: str) -> int:
+        async def execute_command(self, *command: object, **options: object) -> int:
             await asyncio.Event().wait()
             return 1
 
