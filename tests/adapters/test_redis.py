@@ -565,3 +565,23 @@ async def test_an_interrupted_rotation_that_another_write_overtook_takes_it_alon
     stored = json.loads(await valkey.get(KEY_PREFIX + session.id))
     assert (stored["role"], stored["note"]) == ("admin", "meanwhile")
     assert not await valkey.exists(KEY)
+
+
+async def test_a_first_attempt_that_reaches_the_server_late_does_not_cost_the_session(
+    store: RedisSessionStore, valkey: Any
+) -> None:
+    """Its script runs while the second attempt is under way already."""
+    await valkey.set(KEY, VALUE, ex=60)
+    await valkey.set(NEW_KEY, VALUE, ex=60)
+    execute = valkey.execute_command
+
+    async def late(*args: Any, **options: Any) -> Any:
+        if args[0] == "EVALSHA":
+            await execute("DEL", KEY)
+            await execute("SET", MOVED_KEY, N)
+        return await execute(*args, **options)
+
+    valkey.execute_command = late
+
+    assert await store.rename(O, N, VALUE, VALUE, 60) == Moved(N)
+    assert await store.load_and_slide(N, 60) == VALUE
