@@ -1,0 +1,1 @@
+"""Stores that each break one promise of the contract, to see whether the contract notices."""
