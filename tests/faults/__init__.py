@@ -1,0 +1,1 @@
+"""Faults of the network and of the server, provoked for real and seen from the browser."""

@@ -1,0 +1,144 @@
+"""The circuit, seen from the socket: who is tried, how often, and how it closes again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import OpenShop
+from tests.faults.proxy import Proxy
+from tests.faults.servers import Server
+from tests.faults.shop import PATIENCE, Shop, assert_unavailable
+from tests.faults.waiting import eventually
+
+KNOWN = "a" * 32
+LONG = 60
+
+
+def with_circuit(failures: int = 3, pause: float = LONG, **more: Any) -> dict[str, Any]:
+    return {"circuit-failures": failures, "circuit-pause": pause, "retries": 0, **more}
+
+
+async def fail(shop: Shop, times: int) -> None:
+    for _ in range(times):
+        assert_unavailable(await shop.get("/read", KNOWN))
+
+
+async def is_served(shop: Shop) -> bool:
+    return (await shop.get("/read", KNOWN)).status == 200
+
+
+@pytest.fixture
+async def deaf(closing: AsyncExitStack) -> Proxy:
+    """Return a socket that accepts and never answers."""
+    made = await Proxy().start()
+    closing.push_async_callback(made.close)
+    made.silent = True
+    return made
+
+
+async def test_open_circuit_does_not_touch_the_socket(deaf: Proxy, open_shop: OpenShop) -> None:
+    shop = open_shop(deaf.url, redis=with_circuit(timeout=PATIENCE / 4))
+    await fail(shop, 3)
+    assert deaf.accepted == 3
+    begin = time.monotonic()
+    await fail(shop, 50)
+    assert deaf.accepted == 3
+    assert time.monotonic() - begin < 50 * PATIENCE / 4
+
+
+async def test_fewer_failures_leave_the_circuit_closed(deaf: Proxy, open_shop: OpenShop) -> None:
+    shop = open_shop(deaf.url, redis=with_circuit(failures=4, timeout=PATIENCE / 4))
+    await fail(shop, 3)
+    assert deaf.accepted == 3
+    await fail(shop, 1)
+    assert deaf.accepted == 4
+
+
+async def test_circuit_can_be_switched_off(deaf: Proxy, open_shop: OpenShop) -> None:
+    shop = open_shop(deaf.url, redis=with_circuit(failures=0, timeout=PATIENCE / 10))
+    await fail(shop, 8)
+    assert deaf.accepted == 8
+
+
+async def test_one_probe_follows_each_pause(deaf: Proxy, open_shop: OpenShop) -> None:
+    # Longer than the probe waits, so that no second one is due meanwhile.
+    pause = PATIENCE
+    shop = open_shop(deaf.url, redis=with_circuit(pause=pause, timeout=PATIENCE / 4))
+    await fail(shop, 3)
+    for probes in (1, 2):
+        await asyncio.sleep(pause * 1.25)
+        for answer in await asyncio.gather(*(shop.get("/read", KNOWN) for _ in range(10))):
+            assert_unavailable(answer)
+        assert deaf.accepted == 3 + probes
+
+
+async def test_successful_probe_closes_the_circuit(
+    server: Server, proxy: Proxy, open_shop: OpenShop
+) -> None:
+    shop = open_shop(proxy.url, redis=with_circuit(pause=PATIENCE))
+    await server.seed(KNOWN, user="alice")
+    proxy.fault(times=1000)
+    await fail(shop, 10)
+    proxy.heal()
+    await eventually(lambda: is_served(shop))
+    answers = await asyncio.gather(*(shop.get("/write", KNOWN) for _ in range(10)))
+    assert [each.status for each in answers] == [200] * 10
+
+
+async def test_errors_that_the_server_answers_leave_the_circuit_closed(
+    server: Server, open_shop: OpenShop
+) -> None:
+    shop = open_shop(server.url, redis=with_circuit())
+    await server.seed(KNOWN, user="alice")
+    await server.admin.config_set("maxmemory", 1)
+    for _ in range(5):
+        assert_unavailable(await shop.get("/write", KNOWN))
+    assert (await shop.get("/read", KNOWN)).status == 200
+
+
+async def test_success_in_between_starts_the_count_anew(
+    server: Server, proxy: Proxy, open_shop: OpenShop
+) -> None:
+    shop = open_shop(proxy.url, redis=with_circuit())
+    await server.seed(KNOWN, user="alice")
+    for _ in range(4):
+        proxy.fault(times=2)
+        await fail(shop, 2)
+        assert (await shop.get("/read", KNOWN)).status == 200
+
+
+async def test_cancelled_requests_do_not_open_the_circuit(
+    server: Server, proxy: Proxy, open_shop: OpenShop
+) -> None:
+    shop = open_shop(proxy.url, redis=with_circuit())
+    await server.seed(KNOWN, user="alice")
+    for _ in range(5):
+        arrived = asyncio.Event()
+        proxy.fault("GETEX", reply=b"", notice=arrived.set)
+        task = asyncio.ensure_future(shop.get("/read", KNOWN))
+        await arrived.wait()
+        task.cancel()
+        await asyncio.wait({task})
+    assert (await shop.get("/read", KNOWN)).status == 200
+
+
+async def test_cancelled_probe_does_not_keep_the_circuit_open(
+    server: Server, proxy: Proxy, open_shop: OpenShop
+) -> None:
+    shop = open_shop(proxy.url, redis=with_circuit(pause=PATIENCE / 2))
+    await server.seed(KNOWN, user="alice")
+    proxy.fault(times=3)
+    await fail(shop, 3)
+    await asyncio.sleep(PATIENCE)
+    arrived = asyncio.Event()
+    proxy.fault("GETEX", reply=b"", notice=arrived.set)
+    probe = asyncio.ensure_future(shop.get("/read", KNOWN))
+    await arrived.wait()
+    probe.cancel()
+    await asyncio.wait({probe})
+    await eventually(lambda: is_served(shop))

@@ -1,0 +1,152 @@
+"""A connection that dies before or after the server did the command: nothing lost or doubled."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from tests.faults.conftest import OpenShop
+from tests.faults.proxy import Proxy, Where
+from tests.faults.servers import Server
+from tests.faults.shop import Shop, assert_unavailable
+
+KNOWN = "a" * 32
+WHERE = ["before", "after"]
+
+# Path, the command whose answer is lost, and what the session holds afterwards.
+WRITES = [
+    pytest.param("/write", "EVALSHA", {"user": "alice", "cart": ["rope"]}, id="merge"),
+    pytest.param("/login", "SET", {"user": "bob"}, id="new id"),
+    pytest.param("/login", "EVALSHA", {"user": "bob"}, id="former id"),
+    pytest.param("/logout", "DEL", None, id="logout"),
+]
+
+
+async def warmed_up(server: Server, shop: Shop) -> None:
+    """Let the server learn the script, and have the session stored."""
+    await server.seed("f" * 32)
+    assert (await shop.get("/write", "f" * 32)).status == 200
+    await server.clear()
+    await server.seed(KNOWN, user="alice")
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_load_is_tried_again(
+    server: Server, proxy: Proxy, open_shop: OpenShop, where: Where
+) -> None:
+    shop = open_shop(proxy.url, redis={"retries": 1})
+    await warmed_up(server, shop)
+    proxy.fault("GETEX", where=where)
+    assert (await shop.get("/read", KNOWN)).text == '["alice",false]'
+    assert await server.admin.ttl(f"pyfly:session:{KNOWN}") > 1790
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(("path", "command", "expected"), WRITES)
+async def test_write_that_is_tried_again_happens_once(
+    server: Server,
+    proxy: Proxy,
+    open_shop: OpenShop,
+    where: Where,
+    path: str,
+    command: str,
+    expected: dict[str, object] | None,
+) -> None:
+    shop = open_shop(proxy.url, redis={"retries": 1})
+    await warmed_up(server, shop)
+    proxy.fault(command, where=where)
+    answer = await shop.get(path, KNOWN)
+    assert answer.status == 200
+    assert proxy.passed(command) >= 2
+    if expected is None:
+        cookie = answer.cookie()
+        assert cookie is not None
+        assert cookie.is_deletion
+        assert await server.session_ids() == set()
+    else:
+        assert await server.stored(answer.session_id) == expected
+        assert await server.session_ids() == {answer.session_id}
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_session_that_is_created_twice_is_one_session(
+    server: Server, proxy: Proxy, open_shop: OpenShop, where: Where
+) -> None:
+    shop = open_shop(proxy.url, redis={"retries": 1})
+    proxy.fault("SET", where=where)
+    answer = await shop.get("/write")
+    assert answer.status == 200
+    assert await server.session_ids() == {answer.session_id}
+    assert await server.stored(answer.session_id) == {"cart": ["rope"]}
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(("path", "command", "expected"), WRITES)
+async def test_without_retries_the_answer_is_503_and_the_client_may_repeat(
+    server: Server,
+    proxy: Proxy,
+    open_shop: OpenShop,
+    where: Where,
+    path: str,
+    command: str,
+    expected: dict[str, object] | None,
+) -> None:
+    shop = open_shop(proxy.url, redis={"retries": 0})
+    await warmed_up(server, shop)
+    proxy.fault(command, where=where)
+    assert_unavailable(await shop.get(path, KNOWN))
+    alive = await server.stored(KNOWN)
+    done = where == "after" and (path, command) != ("/login", "SET")
+    if not done:
+        assert alive == {"user": "alice"}
+    elif path != "/write":
+        assert alive is None
+    answer = await shop.get(path, KNOWN)
+    assert answer.status == 200
+    if path == "/write":
+        assert await server.stored(KNOWN) == expected
+    elif path == "/logout":
+        assert await server.session_ids() == set()
+    else:
+        assert await server.stored(answer.session_id) == expected
+
+
+@pytest.mark.parametrize("where", WHERE)
+async def test_new_session_whose_answer_is_lost_gives_503_and_no_cookie(
+    server: Server, proxy: Proxy, open_shop: OpenShop, where: Where
+) -> None:
+    """What may be stored has an id that nobody knows, and goes when its time is over."""
+    shop = open_shop(proxy.url, redis={"retries": 0})
+    proxy.fault("SET", where=where)
+    assert_unavailable(await shop.get("/write"))
+    left = await server.session_ids()
+    assert len(left) == (1 if where == "after" else 0)
+    for each in left:
+        assert await server.admin.ttl(f"pyfly:session:{each}") > 0
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+async def test_connection_that_dies_under_many_requests_loses_none_of_the_answered_writes(
+    server: Server, proxy: Proxy, open_shop: OpenShop, retries: int
+) -> None:
+    async def count(request: Request) -> Response:
+        request.state.session.set_attribute(request.query_params["n"], 1)
+        return PlainTextResponse("counted")
+
+    shop = open_shop(proxy.url, redis={"retries": retries}, count=count)
+    await warmed_up(server, shop)
+    for moment in range(6):
+        proxy.fault(times=1 + moment % 3, where="before" if moment % 2 else "after")
+        paths = [f"/count?n={moment}-{number}" for number in range(10)]
+        answers = await asyncio.gather(*(shop.get(path, KNOWN) for path in paths))
+        proxy.heal()
+        stored = await server.stored(KNOWN)
+        assert stored is not None
+        for path, answer in zip(paths, answers, strict=True):
+            if answer.status == 200:
+                assert path.rpartition("=")[2] in stored
+            else:
+                assert_unavailable(answer)
