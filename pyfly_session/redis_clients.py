@@ -137,22 +137,32 @@ def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
 
 
 def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
-    from redis.asyncio.sentinel import Sentinel
+    from redis.asyncio import BlockingConnectionPool
+    from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+
+    class Pool(SentinelConnectionPool, BlockingConnectionPool):
+        """Waits for a free connection, where the driver's own pool for this fails."""
 
     sentinel = properties.sentinel
     patience = _patience(properties)
+    options = _from_url(properties)
+    # A password for the Sentinels must not be readable where that of the master is not.
+    tls = {name: value for name, value in options.items() if name.startswith("ssl")}
     watchers = Sentinel(  # type: ignore[no-untyped-call]
         _addresses(sentinel.nodes),
         sentinel_kwargs={
             "username": sentinel.username,
             "password": sentinel.password,
+            **tls,
             **patience,
         },
     )
     client: Redis = watchers.master_for(
         str(sentinel.master),
+        connection_pool_class=Pool,
         max_connections=properties.max_connections,
-        **_from_url(properties),
+        timeout=properties.pool_timeout,
+        **options,
         **patience,
     )
     return client, [client.aclose, *(each.aclose for each in watchers.sentinels)]

@@ -60,7 +60,9 @@ class CommandBatcher:
         self._deadline = deadline
         self._circuit = circuit
         self._enabled = enabled
-        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Queue] = WeakKeyDictionary()
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Queue]] = (
+            WeakKeyDictionary()
+        )
 
     async def execute(self, operation: str, *command: Any) -> Any:
         """Send one command and return its answer.
@@ -72,9 +74,7 @@ class CommandBatcher:
         """
         self._circuit.enter(operation)
         loop = asyncio.get_running_loop()
-        queue = self._queues.get(loop)
-        if queue is None:
-            queue = self._queues[loop] = _Queue()
+        queue = self._queue(loop, command)
         if queue.under_way and self._enabled:
             return await self._join(loop, queue, command)
         queue.under_way += 1
@@ -119,6 +119,17 @@ class CommandBatcher:
         except TimeoutError:
             self._circuit.failed()
             raise
+
+    def _queue(self, loop: asyncio.AbstractEventLoop, command: tuple[Any, ...]) -> _Queue:
+        queues = self._queues.get(loop)
+        if queues is None:
+            queues = self._queues[loop] = {}
+        # One for each node, so that a node that hangs holds up nobody else's commands.
+        name = "" if self._cluster is None else self._cluster.node_name(command)
+        queue = queues.get(name)
+        if queue is None:
+            queue = queues[name] = _Queue()
+        return queue
 
     async def _join(
         self, loop: asyncio.AbstractEventLoop, queue: _Queue, command: tuple[Any, ...]

@@ -45,8 +45,14 @@ class ClusterCommands:
     def __init__(self, client: RedisCluster) -> None:
         self._client: Any = client
         self._refreshed = float("-inf")
-        # The driver does not wait for a free connection, it fails.
-        self._turns = asyncio.Semaphore(self._client.connection_kwargs["max_connections"])
+        self._turns: dict[str, asyncio.Semaphore] = {}
+
+    def node_name(self, command: tuple[Any, ...]) -> str:
+        """Return which node a command would go to now; empty if that is not known yet."""
+        try:
+            return str(self._client.get_node_from_key(_key_of(command)).name)
+        except RedisClusterException:
+            return ""
 
     async def send(self, commands: Iterable[tuple[Any, ...]], **options: Any) -> list[Any]:
         """Return the answers, an exception in place of an answer where there was none.
@@ -61,8 +67,7 @@ class ClusterCommands:
         sent = [PipelineCommand(n, *each, **options) for n, each in enumerate(commands)]
         waiting, losses, redirections = sent, 0, 0
         for _ in range(_MAX_ROUNDS):
-            async with self._turns:
-                await self._send_once(waiting)
+            await self._send_once(waiting)
             lost = [each for each in waiting if _is_lost(each.result)]
             moved = [each for each in waiting if isinstance(each.result, MovedError | AskError)]
             patient = [each for each in waiting if isinstance(each.result, TryAgainError)]
@@ -106,7 +111,7 @@ class ClusterCommands:
                 # In the same write as the command that it is for.
                 part.append(PipelineCommand(-1, "ASKING"))
             part.append(each)
-        await asyncio.gather(*(_send_to(node, part) for node, part in parts.items()))
+        await asyncio.gather(*(self._send_to(node, part) for node, part in parts.items()))
 
     def _way(self, command: PipelineCommand) -> tuple[ClusterNode, bool]:
         """Return the node for a command, and whether ASKING has to come before it."""
@@ -115,9 +120,21 @@ class ClusterCommands:
             node = self._client.get_node(host=error.host, port=error.port)
             if node is not None:
                 return node, True
-        args = command.args
-        key = args[3] if args[0] in ("EVALSHA", "EVAL") else args[1]
-        return self._client.get_node_from_key(key), False
+        return self._client.get_node_from_key(_key_of(command.args)), False
+
+    async def _send_to(self, node: ClusterNode, commands: list[PipelineCommand]) -> None:
+        for each in commands:
+            each.result = None
+        turns = self._turns.get(node.name)
+        if turns is None:
+            turns = self._turns[node.name] = asyncio.Semaphore(node.max_connections)
+        # The driver does not wait for a free connection, it fails.
+        async with turns:
+            try:
+                await node.execute_pipeline(commands)
+            except (RedisError, OSError) as error:
+                for each in commands:
+                    each.result = error
 
     async def _refresh(self) -> None:
         """Ask the cluster who has which slots; not more often than it can have changed."""
@@ -129,14 +146,8 @@ class ClusterCommands:
             await self._client.nodes_manager.initialize()
 
 
-async def _send_to(node: ClusterNode, commands: list[PipelineCommand]) -> None:
-    for each in commands:
-        each.result = None
-    try:
-        await node.execute_pipeline(commands)
-    except (RedisError, OSError) as error:
-        for each in commands:
-            each.result = error
+def _key_of(command: tuple[Any, ...]) -> Any:
+    return command[3] if command[0] in ("EVALSHA", "EVAL") else command[1]
 
 
 def _is_lost(answer: object) -> bool:

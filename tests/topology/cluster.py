@@ -143,6 +143,7 @@ def _settings(bus: int, node_timeout_ms: int) -> list[Setting]:
         ("cluster-port", str(bus)),
         ("cluster-node-timeout", str(node_timeout_ms)),
         ("cluster-replica-validity-factor", "0"),
+        ("cluster-require-full-coverage", "no"),
         ("masterauth", PASSWORD),
         ("save", ""),
         ("repl-diskless-sync-delay", "0"),
