@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Node:
     def __init__(
         self,
         port: int,
-        settings: list[Setting],
+        settings: Sequence[Setting],
         *,
         password: str = PASSWORD,
         sentinel: bool = False,
@@ -55,7 +55,7 @@ class Node:
             ("logfile", "log"),
             ("requirepass", password),
         ]
-        lines = (" ".join((name, *map(_quoted, values))) for name, *values in common + settings)
+        lines = (" ".join((name, *map(_quoted, values))) for name, *values in (*common, *settings))
         self._config = self.directory / "valkey.conf"
         self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
