@@ -37,7 +37,8 @@ class Interposed:
         self._before: dict[str, Action] = {}
         self._after: dict[str, Action] = {}
         self._cancel_at: tuple[int, str] | None = None
-        for name in (*VERBS, *CAPABILITY_METHODS):
+        for name in CAPABILITY_METHODS:
+            # On the instance: a capability is found by its methods, so a class cannot have them.
             if hasattr(inner, name):
                 setattr(self, name, self._through(name))
 
@@ -66,27 +67,41 @@ class Interposed:
 
         return act
 
+    async def get(self, session_id: str) -> dict[str, Any] | None:
+        """As the other store's."""
+        return await self._call("get", session_id)  # type: ignore[no-any-return]
+
+    async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None:
+        """As the other store's."""
+        await self._call("save", session_id, data, ttl)
+
+    async def delete(self, session_id: str) -> None:
+        """As the other store's."""
+        await self._call("delete", session_id)
+
+    async def exists(self, session_id: str) -> bool:
+        """As the other store's."""
+        return await self._call("exists", session_id)  # type: ignore[no-any-return]
+
     def _through(self, operation: str) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any) -> Any:
-            self.calls.append(operation)
-            number = len(self.calls) - 1
-            self._interrupt(number, "before")
-            if operation in self._before:
-                await self._before[operation]()
-            result = await getattr(self.inner, operation)(*args)
-            if operation in self._after:
-                await self._after[operation]()
-            self._interrupt(number, "after")
-            return result
+            return await self._call(operation, *args)
 
         return call
+
+    async def _call(self, operation: str, *args: Any) -> Any:
+        self.calls.append(operation)
+        number = len(self.calls) - 1
+        self._interrupt(number, "before")
+        if operation in self._before:
+            await self._before[operation]()
+        result = await getattr(self.inner, operation)(*args)
+        if operation in self._after:
+            await self._after[operation]()
+        self._interrupt(number, "after")
+        return result
 
     def _interrupt(self, number: int, when: str) -> None:
         if self._cancel_at == (number, when):
             self._cancel_at = None
             raise asyncio.CancelledError
-
-
-def interpose(store: Any) -> Any:
-    """Return the store with something between it and its user; it keeps its capabilities."""
-    return Interposed(store)

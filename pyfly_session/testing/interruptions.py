@@ -11,7 +11,7 @@ from pyfly_session.ports import CompareAndSwap, Rename
 from pyfly_session.repository import Outcome, SessionRepository
 from pyfly_session.session import HttpSession
 from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.interposed import interpose
+from pyfly_session.testing.interposed import Interposed
 from pyfly_session.testing.promises import BrokenPromiseError, expect, promised_by
 from pyfly_session.testing.sessions import (
     attributes_of,
@@ -42,7 +42,7 @@ class Interruptions(StoreHooks):
     async def test_repeating_an_interrupted_write_stores_it(self, store: Any, when: str) -> None:
         """A write that was interrupted at any call and is repeated is stored, once."""
         for call in range(_MOST_CALLS):
-            between = interpose(store)
+            between = Interposed(store)
             repository = repository_of(between)
             session_id = await start(repository, user="alice")
             session = await request(repository, session_id)
@@ -62,7 +62,7 @@ class Interruptions(StoreHooks):
     ) -> None:
         """A creation that was interrupted at any call and is repeated stores the session."""
         for call in range(_MOST_CALLS):
-            between = interpose(store)
+            between = Interposed(store)
             repository = repository_of(between)
             session = repository.create()
             session.set_attribute("user", "alice")
@@ -82,7 +82,7 @@ class Interruptions(StoreHooks):
     ) -> None:
         """A change of id that was interrupted at any call and is repeated moves the session."""
         for call in range(_MOST_CALLS):
-            between = interpose(store)
+            between = Interposed(store)
             repository = repository_of(between)
             former = await start(repository, user="alice")
             session = await request(repository, former)
@@ -102,7 +102,7 @@ class Interruptions(StoreHooks):
         self, store: Any
     ) -> None:
         """A change of id that is repeated keeps what others wrote under the new id meanwhile."""
-        between = interpose(store)
+        between = Interposed(store)
         repository = repository_of(between)
         former = await start(repository, user="alice")
         session, late = await request(repository, former), await request(repository, former)
@@ -123,7 +123,7 @@ class Interruptions(StoreHooks):
         self, store: Any, when: str
     ) -> None:
         """A logout holds: it ends both ids after a change of id that was interrupted."""
-        between = interpose(store)
+        between = Interposed(store)
         repository = repository_of(between)
         former = await start(repository, user="alice")
         session = await request(repository, former)
@@ -143,7 +143,7 @@ class Interruptions(StoreHooks):
     ) -> None:
         """A logout holds: interrupted on its way through the ids, and repeated, it ends all."""
         for call in range(2):
-            between = interpose(store)
+            between = Interposed(store)
             repository = repository_of(between)
             former = await start(repository, user="alice")
             login, logout = await request(repository, former), await request(repository, former)

@@ -14,7 +14,7 @@ from pyfly_session.ports import CompareAndSwap
 from pyfly_session.repository import Outcome
 from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.interposed import interpose
+from pyfly_session.testing.interposed import Interposed
 from pyfly_session.testing.promises import expect, promised_by
 from pyfly_session.testing.sessions import (
     attributes_of,
@@ -45,7 +45,7 @@ class ConcurrentRequests(StoreHooks):
     @promised_by("compare_and_swap", needs=CompareAndSwap)
     async def test_a_write_that_arrives_during_the_commit_is_merged(self, store: Any) -> None:
         """No lost update: what is written between reading and storing is merged, not replaced."""
-        between = interpose(store)
+        between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
         session_id = await start(repository)
         a, b = await request(repository, session_id), await request(other, session_id)
@@ -93,7 +93,7 @@ class ConcurrentRequests(StoreHooks):
     @promised_by("compare_and_swap", needs=CompareAndSwap)
     async def test_a_logout_that_arrives_during_the_commit_is_not_undone(self, store: Any) -> None:
         """No resurrection: a logout between reading and storing is not undone."""
-        between = interpose(store)
+        between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
         session_id = await start(repository, user="alice")
         slow, logout = await request(repository, session_id), await request(other, session_id)

@@ -8,7 +8,7 @@ from typing import Any
 from pyfly_session.ports import CompareAndSwap, Rename
 from pyfly_session.repository import Outcome
 from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.interposed import interpose
+from pyfly_session.testing.interposed import Interposed
 from pyfly_session.testing.promises import expect, promised_by
 from pyfly_session.testing.sessions import (
     attributes_of,
@@ -61,7 +61,7 @@ class Rotations(StoreHooks):
         self, store: Any
     ) -> None:
         """A write between reading and changing the id is taken along."""
-        between = interpose(store)
+        between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
         former = await start(repository)
         login, writer = await request(repository, former), await request(other, former)
@@ -179,7 +179,7 @@ class Rotations(StoreHooks):
     async def test_a_logout_in_the_middle_of_a_rotation_ends_every_id(self, store: Any) -> None:
         """A logout holds: just before or just after the store changes the id, both ids end."""
         for when in ("before", "after"):
-            between = interpose(store)
+            between = Interposed(store)
             repository, other = repository_of(between), repository_of(store)
             former = await start(repository, user="alice")
             login, logout = await request(repository, former), await request(other, former)
