@@ -81,7 +81,8 @@ class Rotations(StoreHooks):
         """A request that began before the change of id writes to the session where it is now."""
         repository = repository_of(store)
         former = await start(repository, user="alice")
-        late, login = await request(repository, former), await request(repository, former)
+        late, last = await request(repository, former), await request(repository, former)
+        login = await request(repository, former)
         for number in range(1, 4):
             login.rotate_id()
             await repository.commit(login)
@@ -90,6 +91,11 @@ class Rotations(StoreHooks):
             await expect_gone(store, former, "the former id")
             expected = {"user": "alice", "late": number}
             expect(await attributes_of(store, login.id), expected, "attributes under the new id")
+
+        last.remove_attribute("user")
+        expect(await repository.commit(last), Outcome.MOVED, "a commit after three changes of id")
+        await expect_gone(store, former, "the former id")
+        expect(await attributes_of(store, login.id), {"late": 3}, "attributes under the new id")
 
     @promised_by("rename", needs=_SAFE)
     async def test_the_same_write_by_both_does_not_keep_the_former_id_alive(
