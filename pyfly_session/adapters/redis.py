@@ -21,6 +21,7 @@ from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseE
 from pyfly_session import ids
 from pyfly_session.adapters.batching import UNREACHED, CommandBatcher
 from pyfly_session.adapters.circuit import Circuit
+from pyfly_session.adapters.plain_client import PlainClient
 from pyfly_session.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
     SessionDecodingError,
@@ -92,10 +93,11 @@ class RedisSessionStore:
         pipelining: bool = True,
     ) -> None:
         self.codec = codec
-        self._client: Any = client
+        self._client: Any = client if hasattr(client, "execute_command") else PlainClient(client)
         self._prefix = key_prefix
+        batched = pipelining and hasattr(self._client, "pipeline")
         self._commands = CommandBatcher(
-            client, deadline=deadline, circuit=circuit or Circuit(), enabled=pipelining
+            self._client, deadline=deadline, circuit=circuit or Circuit(), enabled=batched
         )
         self._scripting = True
 
