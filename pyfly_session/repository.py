@@ -308,7 +308,10 @@ class SessionRepository:
     async def drain(self) -> None:
         """Wait for this loop's work of cancelled requests, before its client is closed."""
         loop = asyncio.get_running_loop()
-        while tasks := [task for task in list(self._finishing) if task.get_loop() is loop]:
+        # One that is done may still be listed; to await it would not let the loop unlist it.
+        while tasks := [
+            task for task in list(self._finishing) if task.get_loop() is loop and not task.done()
+        ]:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
