@@ -245,3 +245,16 @@ class SwapAnswersTrue(CapableSoundStore):
 
     async def compare_and_swap(self, *args: Any) -> Any:
         return await super().compare_and_swap(*args) == args[2]
+
+
+class SwapSpellsItsAnswerAnew(CapableSoundStore):
+    """What it answers can never be what it expects."""
+
+    caught_by = ("test_two_requests_that_set_different_attributes_both_win",)
+    promise = "at each of 64 attempts the store held what nobody wrote"
+
+    async def compare_and_swap(
+        self, session_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        found = await super().compare_and_swap(session_id, expected, value, ttl)
+        return json.dumps(json.loads(found)).encode() if isinstance(found, bytes) else found

@@ -15,7 +15,7 @@ class SoundStore:
 
     Attributes:
         caught_by: The tests of the contract that a subclass does not pass.
-        promise: A piece of the promise that their failures name.
+        promise: A piece of what their failures say.
     """
 
     caught_by: ClassVar[tuple[str, ...]] = ()
