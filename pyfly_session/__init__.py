@@ -20,6 +20,7 @@ from pyfly_session.errors import (
 )
 from pyfly_session.ports import SessionStore
 from pyfly_session.repository import SessionRepository
+from pyfly_session.security.context import SecurityContext
 from pyfly_session.session import HttpSession
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.session_filter import SessionFilter
@@ -33,6 +34,7 @@ __all__ = [
     "SessionRepository",
     "SessionCodec",
     "WebFilterChainMiddleware",
+    "SecurityContext",
     "allow_session_type",
     "SessionError",
     "ConfigurationError",

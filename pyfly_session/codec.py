@@ -138,12 +138,12 @@ class SessionCodec:
                 report_lost_attribute(name, error)
         return data
 
-    def allow(self, cls: type, *, tag: str | None = None) -> None:
+    def allow(self, cls: type, *, tag: str | None = None, write: bool = False) -> None:
         """Let this codec store and rebuild a dataclass or enum; see `allow_session_type`."""
-        self._registry.allow(cls, tag=tag)
+        _allow(self._registry, cls, tag, write=write)
 
 
-def allow_session_type(cls: T, *, tag: str | None = None) -> T:
+def allow_session_type(cls: T, *, tag: str | None = None, write: bool = False) -> T:
     """Let every codec store and rebuild a dataclass or enum. Usable as a class decorator.
 
     Call it once at start-up, on every node that reads the sessions. The class is never
@@ -153,12 +153,20 @@ def allow_session_type(cls: T, *, tag: str | None = None) -> T:
         cls: A dataclass or an enum.
         tag: What marks its values on the wire, ``module:qualname`` of the class if not
             given. A class that has moved is allowed a second time under its former tag.
+        write: Mark the values with this tag from now on, though the class has another.
 
     Raises:
         TypeError: The class is neither a dataclass nor an enum.
     """
-    _SHARED_TYPES.allow(cls, tag=tag)
+    _allow(_SHARED_TYPES, cls, tag, write=write)
     return cls
+
+
+def _allow(registry: TypeRegistry, cls: type, tag: str | None, *, write: bool) -> None:
+    if write and tag is not None:
+        registry.write_as(cls, tag)
+    else:
+        registry.allow(cls, tag=tag)
 
 
 def report_lost_attribute(name: str, error: SessionDecodingError) -> None:

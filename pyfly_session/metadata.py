@@ -49,6 +49,14 @@ def is_interval(value: object) -> bool:
     return type(value) is int and 1 <= value < 2**31
 
 
+def require_interval(seconds: object) -> None:
+    """Refuse what is neither an idle time nor None."""
+    if seconds is not None and not is_interval(seconds):
+        raise ValueError(
+            f"the idle time must be a whole number of seconds, at least 1, got {seconds!r}"
+        )
+
+
 def _is_timestamp(value: object) -> bool:
     return type(value) in (int, float) and -1e12 < value < 1e12  # type: ignore[operator]
 

@@ -11,12 +11,14 @@ from pyfly_session.attributes import Attributes, Delta
 from pyfly_session.codec import DEFAULT_CODEC, Raw, SessionCodec
 from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
 from pyfly_session.metadata import (
+    AUTHENTICATED_AT,
     CREATED_AT,
     LAST_ACCESSED,
     MAX_INACTIVE_INTERVAL,
+    PRINCIPAL,
     RESERVED_NAMES,
-    is_interval,
     require_free,
+    require_interval,
     take_metadata,
 )
 
@@ -196,15 +198,8 @@ class HttpSession:
     def set_max_inactive_interval(self, seconds: int | None) -> None:
         """Give this session an idle time of its own, at least 1 second; None takes it back."""
         self._require_writable()
-        if seconds is None:
-            self._metadata.pop(MAX_INACTIVE_INTERVAL, None)
-        elif is_interval(seconds):
-            self._metadata[MAX_INACTIVE_INTERVAL] = seconds
-        else:
-            raise ValueError(
-                f"the idle time must be a whole number of seconds, at least 1, got {seconds!r}"
-            )
-        self._metadata_changed.add(MAX_INACTIVE_INTERVAL)
+        require_interval(seconds)
+        self._note(MAX_INACTIVE_INTERVAL, seconds)
 
     def get_attribute(self, name: str) -> Any:
         """Return the attribute's value, or None if there is none."""
@@ -252,10 +247,18 @@ class HttpSession:
         self._accessed = True
 
     def clear(self) -> None:
-        """Remove every attribute, internal ones of other libraries included; keep the session."""
+        """Remove every attribute, internal ones too, and who is logged in; keep the session."""
         self._require_writable()
+        if PRINCIPAL in self._metadata:
+            self.authenticate(None)
         for name in list(self._attributes):
             self._attributes.remove(name)
+
+    def authenticate(self, principal: str | None) -> None:
+        """Record who logged in just now; `pyfly_session.security.login` does it."""
+        self._require_writable()
+        self._note(PRINCIPAL, principal)
+        self._note(AUTHENTICATED_AT, self._last_accessed if principal else None)
 
     def rotate_id(self) -> None:
         """Give the session a new id and keep its data; the former ids end with the commit.
@@ -321,6 +324,12 @@ class HttpSession:
         self._attributes.committed(
             {name: part for name, part in delta.items() if name not in RESERVED_NAMES}
         )
+
+    def _note(self, name: str, value: Any) -> None:
+        self._metadata.pop(name, None)
+        if value is not None:
+            self._metadata[name] = value
+        self._metadata_changed.add(name)
 
     def _encoded(self, name: str) -> bytes | None:
         value = self._metadata.get(name)

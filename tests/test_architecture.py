@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "_reference": {"properties"},
     "adapters": {*CORE, "redis"},
     "web": {*CORE, "repository", "properties", "starlette"},
+    "security": {*CORE, "web", "_oauth2_properties", "starlette", "authlib", "httpx2", "joserfc"},
     "testing": {*CORE, "fallbacks", "repository", "pytest", "anyio"},
 }
 # Those that wire everything, and that nobody below imports.

@@ -1,0 +1,13 @@
+"""Who the visitor is: the security context in the session, login and logout."""
+
+from pyfly_session.security.context import ORIGINAL_TAG, SecurityContext
+from pyfly_session.security.login import SECURITY_CONTEXT, context_of, login, logout
+
+__all__ = [
+    "SecurityContext",
+    "login",
+    "logout",
+    "context_of",
+    "SECURITY_CONTEXT",
+    "ORIGINAL_TAG",
+]
