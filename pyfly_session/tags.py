@@ -136,6 +136,9 @@ class TypeRegistry:
             return {TYPE_KEY: tag, "value": value.value}
         if tag is not None:
             return {TYPE_KEY: tag, "name": value.name}
+        for base, writer in _WRITERS.items():
+            if isinstance(value, base):
+                return _tagged(base.__name__, writer(value))
         for base, convert in _BASES.items():
             if isinstance(value, base):
                 return self.to_plain(convert(value))

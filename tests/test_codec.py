@@ -731,3 +731,12 @@ def test_a_value_of_an_unknown_type_is_logged_shortened(caplog: pytest.LogCaptur
     CODEC.decode(json.dumps({TYPE_KEY: "x" * 10_000}).encode())
 
     assert len(caplog.text) < 400
+
+
+def test_a_subclass_of_a_tagged_type_is_stored_as_what_it_extends() -> None:
+    class FrozenTime(datetime):
+        """What libraries that stop the clock put in the place of datetime."""
+
+    value = DEFAULT_CODEC.decode(DEFAULT_CODEC.encode("at", FrozenTime(2026, 11, 23, 6, 30)))
+    assert value == datetime(2026, 11, 23, 6, 30)
+    assert type(value) is datetime
