@@ -34,7 +34,10 @@ class SentinelProperties(Properties, frozen=True, kw_only=True):
     ] = None
     nodes: Annotated[
         NodeAddresses,
-        about("The Sentinel processes.", ["sentinel-1:26379", "sentinel-2:26379"]),
+        about(
+            "The Sentinel processes, spoken to by TLS if `redis.url` starts with `rediss://`.",
+            ["sentinel-1:26379", "sentinel-2:26379"],
+        ),
     ] = ()
     username: Annotated[str | None, about("User name for the Sentinel processes.", "sentinel")] = (
         None
