@@ -125,7 +125,10 @@ class SessionStoreError(SessionError):
 
 
 class SessionStoreUnavailableError(SessionStoreError):
-    """The backend was not reached, or did not answer in time."""
+    """The backend was not reached, or did not answer in time.
+
+    Without a ``__cause__`` if it was not even tried, after several failures in a row.
+    """
 
 
 class UnsupportedServerError(SessionStoreError):

@@ -23,7 +23,7 @@ class SessionStore(Protocol):
     """Keeps session dictionaries by id. All that a custom store must implement."""
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
-        """Return the session's dictionary, or None if it is absent.
+        """Return the session's dictionary, or None if it is absent or unreadable.
 
         Does not count as an access. The caller owns the result: changing it must not
         change what is stored.
@@ -31,7 +31,11 @@ class SessionStore(Protocol):
         ...
 
     async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None:
-        """Store the dictionary, replacing what was there, to live for ``ttl`` seconds."""
+        """Store the dictionary, replacing what was there, to live for ``ttl`` seconds.
+
+        Its keys are str; its values are whatever `pyfly_session.SessionCodec` can encode,
+        ``datetime`` and allowlisted dataclasses included.
+        """
         ...
 
     async def delete(self, session_id: str) -> None:
