@@ -41,7 +41,9 @@ _logger = logging.getLogger(__name__)
 App = TypeVar("App")
 
 
-def choose_store(properties: SessionProperties) -> tuple[str, str]:
+def choose_store(
+    properties: SessionProperties, origins: Mapping[str, str] | None = None
+) -> tuple[str, str]:
     """Return which store the properties choose, ``memory`` or ``redis``, and why.
 
     Raises:
@@ -60,7 +62,8 @@ def choose_store(properties: SessionProperties) -> tuple[str, str]:
         problem = f"{key} must be memory or redis, got {properties.store!r}"
         remedy = "choose one of them, or provide a session_store bean"
     if properties.fail_fast:
-        raise ConfigurationError(f"{problem}; {remedy}", key=key, value=properties.store)
+        value, origin = properties.store, (origins or {}).get(key)
+        raise ConfigurationError(f"{problem}; {remedy}", key=key, value=value, origin=origin)
     return "memory", f"{problem}; fell back to memory ({remedy})"
 
 
@@ -72,8 +75,10 @@ def _is_importable(module: str) -> bool:
     return True
 
 
-def _auto_store(properties: SessionProperties, memory: Any, redis: Any, warned: set[str]) -> Any:
-    kind, reason = choose_store(properties)
+def _auto_store(
+    properties: SessionProperties, origins: Any, memory: Any, redis: Any, warned: set[str]
+) -> Any:
+    kind, reason = choose_store(properties, origins)
     if kind != properties.store_kind and reason not in warned:
         warned.add(reason)
         _logger.warning("%s; sessions are lost on restart and not shared between workers", reason)
@@ -118,6 +123,7 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     """The session store that ``pyfly.session.store`` chooses; builds no other."""
 
     properties = providers.Dependency(instance_of=SessionProperties)
+    config_origins = providers.Dependency(instance_of=object, default=providers.Object({}))
     redis_client: providers.Dependency[Any] = providers.Dependency()
     clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
 
@@ -127,6 +133,7 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     session_store = providers.Callable(
         _auto_store,
         properties,
+        config_origins,
         memory_store.provider,
         redis_store.provider,
         providers.ThreadSafeSingleton(set),
@@ -221,7 +228,11 @@ class SessionContainer(containers.DeclarativeContainer):
     redis_client = providers.Callable(RedisClients.get, redis_clients, properties.provided.redis)
 
     store_auto_configuration = providers.Container(
-        SessionStoreAutoConfiguration, properties=properties, redis_client=redis_client, clock=clock
+        SessionStoreAutoConfiguration,
+        properties=properties,
+        config_origins=config_origins,
+        redis_client=redis_client,
+        clock=clock,
     )
     session_store: providers.Dependency[Any] = providers.Dependency(
         default=store_auto_configuration.session_store
@@ -290,8 +301,10 @@ def enable_sessions(
         container = create_container(config)
     elif not container.config():
         _load(container, config, None)
+    else:
+        config = {}  # not read: the container brings its own
     if container.session_filter() is None:
-        _say_disabled(container.properties())
+        _say_disabled(container.properties(), config)
         return app
 
     current_filters = CurrentFilters(container)
@@ -324,10 +337,13 @@ async def close_sessions(container: Any) -> None:
     await container.redis_clients().close()
 
 
-def _say_disabled(properties: SessionProperties) -> None:
+def _say_disabled(properties: SessionProperties, config: object) -> None:
     if properties.enabled is None:
         _logger.warning(
-            "sessions are off: pyfly.session.enabled is not set; set it to true to have them"
+            "sessions are off: pyfly.session.enabled is not set; set it to true to have them%s",
+            f", in {Path(config, 'pyfly.yaml').absolute()}"
+            if isinstance(config, str | Path)
+            else "",
         )
     else:
         _logger.info("sessions are off: pyfly.session.enabled is false")

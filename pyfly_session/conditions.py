@@ -80,7 +80,7 @@ def _store_condition(
     if own := _own(container, bean):
         return Condition(bean, own, _BACKS_OFF)
     try:
-        kind, reason = choose_store(properties)
+        kind, reason = choose_store(properties, origins)
     except ConfigurationError as error:
         return Condition(bean, "none", f"pyfly.session.fail-fast is true: {error}")
     chosen = "RedisSessionStore" if kind == "redis" else "InMemorySessionStore"

@@ -31,6 +31,7 @@ from pyfly_session.auto_configuration import (
     create_container,
     enable_sessions,
 )
+from pyfly_session.config import load_config
 from pyfly_session.properties import SessionProperties
 from tests.conftest import Clock, FourVerbStore
 
@@ -115,6 +116,14 @@ class TestChoiceByProperty:
         with pytest.raises(ConfigurationError, match=r"pyfly\.session\.store") as caught:
             enable_sessions(application(), container)
         assert caught.value.value == store
+
+    def test_a_refused_store_names_the_variable_that_chose_it(self) -> None:
+        variables = {"PYFLY_SESSION_STORE": "rediss", "PYFLY_SESSION_FAIL_FAST": "true"}
+        container = create_container(load_config("config", "", environ=variables))
+        with pytest.raises(ConfigurationError) as caught:
+            container.session_store()
+        assert caught.value.origin == "environment variable PYFLY_SESSION_STORE"
+        assert str(caught.value).endswith("(environment variable PYFLY_SESSION_STORE)")
 
     def test_properties_reach_the_filter(self) -> None:
         container = create_container(
@@ -385,6 +394,16 @@ class TestWhatIsNoStore:
 
 
 class TestEnableSessions:
+    def test_a_missing_configuration_is_told_with_its_place(
+        self, tmp_path: Path, monkeypatch: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        enable_sessions(application())
+        assert caplog.messages[-1].endswith(f"in {tmp_path / 'config' / 'pyfly.yaml'}")
+
+        enable_sessions(application(), SessionContainer(config={"shop": {}}))
+        assert caplog.messages[-1].endswith("set it to true to have them")
+
     def test_the_configuration_directory_is_read(self, tmp_path: Path, monkeypatch: Any) -> None:
         (tmp_path / "config").mkdir()
         (tmp_path / "config" / "pyfly.yaml").write_text(
