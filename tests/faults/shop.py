@@ -14,7 +14,7 @@ from pyfly_session.auto_configuration import close_sessions, create_container, e
 from tests.conftest import Clock
 from tests.web.driver import Answer, ask
 
-# Small enough for a quick suite; nothing is measured against them but "much longer than".
+# Seconds, few enough for a quick suite; nothing is measured against them but "much longer than".
 PATIENCE = 0.2
 
 
@@ -57,6 +57,8 @@ class Shop:
 
     Args:
         url: Of the server, or of what stands in front of it.
+        patience: Seconds that each wait may take: more than any takes on a busy machine, unless
+            the fault is a wait itself.
         redis: More properties below ``pyfly.session.redis``.
         session: More properties below ``pyfly.session``.
         handlers: More handlers, each under ``/<name>``.
@@ -66,21 +68,23 @@ class Shop:
         self,
         url: str,
         *,
+        patience: float = 10,
         redis: dict[str, Any] | None = None,
         session: dict[str, Any] | None = None,
         **handlers: Any,
     ) -> None:
-        patience = {
-            "connect-timeout": PATIENCE,
-            "timeout": PATIENCE,
-            "pool-timeout": PATIENCE,
+        defaults = {
+            "connect-timeout": patience,
+            "timeout": patience,
+            "pool-timeout": patience,
+            "deadline": 3 * patience,
             "circuit-failures": 0,
         }
         properties = {
             "enabled": True,
             "store": "redis",
             "fail-fast": True,
-            "redis": {"url": url, **patience, **(redis or {})},
+            "redis": {"url": url, **defaults, **(redis or {})},
             **(session or {}),
         }
         self.clock = Clock()
@@ -91,6 +95,13 @@ class Shop:
 
     async def get(self, path: str, cookie: str | None = None, **options: Any) -> Answer:
         return await ask(self.app, path, cookie=cookie, **options)
+
+    async def serves(self, cookie: str) -> bool:
+        """Tell whether a request with this cookie is served; if not, it got the honest answer."""
+        answer = await self.get("/read", cookie)
+        if answer.status != 200:
+            assert_unavailable(answer)
+        return answer.status == 200
 
     @staticmethod
     def handler(name: str) -> Any:

@@ -28,10 +28,6 @@ async def fail(shop: Shop, times: int) -> None:
         assert_unavailable(await shop.get("/read", KNOWN))
 
 
-async def is_served(shop: Shop) -> bool:
-    return (await shop.get("/read", KNOWN)).status == 200
-
-
 @pytest.fixture
 async def deaf(closing: AsyncExitStack) -> Proxy:
     """Return a socket that accepts and never answers."""
@@ -85,7 +81,7 @@ async def test_successful_probe_closes_the_circuit(
     proxy.fault(times=1000)
     await fail(shop, 10)
     proxy.heal()
-    await eventually(lambda: is_served(shop))
+    await eventually(lambda: shop.serves(KNOWN))
     answers = await asyncio.gather(*(shop.get("/write", KNOWN) for _ in range(10)))
     assert [each.status for each in answers] == [200] * 10
 
@@ -141,4 +137,4 @@ async def test_cancelled_probe_does_not_keep_the_circuit_open(
     await arrived.wait()
     probe.cancel()
     await asyncio.wait({probe})
-    await eventually(lambda: is_served(shop))
+    await eventually(lambda: shop.serves(KNOWN))

@@ -46,8 +46,8 @@ async def test_exhausted_pool_gives_503_and_nothing_else(
     if not pipelining:
         assert len(served) < 20
     proxy.heal()
-    answers = await asyncio.gather(*(shop.get("/read", KNOWN) for _ in range(10)))
-    assert [each.text for each in answers] == ['["alice",false]'] * 10
+    for _ in range(4):
+        assert (await shop.get("/read", KNOWN)).text == '["alice",false]'
 
 
 @BOTH

@@ -100,12 +100,5 @@ async def test_server_that_is_loading_gives_503_until_it_has_loaded(
     assert "BusyLoadingError" in caplog.text
     assert (await server.admin.info("persistence"))["loading"] == 1
     await server.admin.config_set("key-load-delay", 0)
-
-    async def is_served() -> bool:
-        answer = await shop.get("/read", KNOWN)
-        if answer.status != 200:
-            assert_unavailable(answer)
-        return answer.status == 200
-
-    await eventually(is_served)
+    await eventually(lambda: shop.serves(KNOWN))
     assert (await shop.get("/read", KNOWN)).text == '["alice",false]'
