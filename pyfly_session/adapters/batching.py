@@ -135,9 +135,16 @@ class CommandBatcher:
         self, loop: asyncio.AbstractEventLoop, queue: _Queue, command: tuple[Any, ...]
     ) -> Any:
         answer: asyncio.Future[Any] = loop.create_future()
-        queue.waiting.append((command, answer, loop.time()))
+        now = loop.time()
+        queue.waiting.append((command, answer, now))
         self._flush_soon(loop, queue)
-        return await answer
+        # The batch has this deadline too, but before Python 3.12 wait_for, which the driver
+        # uses, can lose the cancellation that ends it.
+        async with asyncio.timeout_at(self._limit(now)):
+            return await answer
+
+    def _limit(self, since: float) -> float | None:
+        return None if self._deadline is None else since + self._deadline
 
     def _flush_soon(self, loop: asyncio.AbstractEventLoop, queue: _Queue) -> None:
         if queue.waiting and not queue.scheduled and queue.under_way < _MAX_PARALLEL:
@@ -191,9 +198,8 @@ class CommandBatcher:
 
     async def _guarded(self, work: Awaitable[T], since: float) -> T:
         """Await an answer of the server within the deadline; the circuit learns of it."""
-        limit = None if self._deadline is None else since + self._deadline
         try:
-            async with asyncio.timeout_at(limit):
+            async with asyncio.timeout_at(self._limit(since)):
                 answer = await work
         except UNREACHED:
             self._circuit.failed()
