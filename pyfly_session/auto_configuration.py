@@ -17,127 +17,30 @@ from typing import Any, TypeVar, cast
 from dependency_injector import containers, providers
 from starlette.types import ASGIApp
 
-from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.config import load_config
 from pyfly_session.current_filters import CurrentFilters
-from pyfly_session.errors import ConfigurationError
+from pyfly_session.errors import SessionError
 from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
-from pyfly_session.properties import (
-    EncryptionProperties,
-    MemoryProperties,
-    RedisProperties,
-    SessionProperties,
-    bind_properties,
-)
+from pyfly_session.properties import SessionProperties, bind_properties
 from pyfly_session.redis_clients import RedisClients
 from pyfly_session.repository import SessionRepository
+from pyfly_session.store_configuration import SessionStoreAutoConfiguration
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.session_filter import SessionFilter
 
+__all__ = [
+    "SessionContainer",
+    "SessionStoreAutoConfiguration",
+    "SessionFilterAutoConfiguration",
+    "create_container",
+    "enable_sessions",
+    "close_sessions",
+]
+
 _logger = logging.getLogger(__name__)
 App = TypeVar("App")
-
-
-def choose_store(
-    properties: SessionProperties, origins: Mapping[str, str] | None = None
-) -> tuple[str, str]:
-    """Return which store the properties choose, ``memory`` or ``redis``, and why.
-
-    Raises:
-        ConfigurationError: The choice is impossible, and ``fail-fast`` forbids to fall back.
-    """
-    key = "pyfly.session.store"
-    kind = properties.store_kind
-    if kind == "memory":
-        return kind, f"{key} is memory"
-    if kind == "redis" and _is_importable("redis.asyncio"):
-        return kind, f"{key} is redis"
-    if kind == "redis":
-        problem = f"{key} is redis, but the package redis is not installed"
-        remedy = "pip install 'pyfly-session[redis]'"
-    else:
-        problem = f"{key} must be memory or redis, got {properties.store!r}"
-        remedy = "choose one of them, or provide a session_store bean"
-    if properties.fail_fast:
-        value, origin = properties.store, (origins or {}).get(key)
-        raise ConfigurationError(f"{problem}; {remedy}", key=key, value=value, origin=origin)
-    return "memory", f"{problem}; fell back to memory ({remedy})"
-
-
-def _is_importable(module: str) -> bool:
-    try:
-        __import__(module)
-    except ImportError:
-        return False
-    return True
-
-
-def _auto_store(
-    properties: SessionProperties, origins: Any, memory: Any, redis: Any, warned: set[str]
-) -> Any:
-    kind, reason = choose_store(properties, origins)
-    if kind != properties.store_kind and reason not in warned:
-        warned.add(reason)
-        _logger.warning("%s; sessions are lost on restart and not shared between workers", reason)
-    return redis() if kind == "redis" else memory()
-
-
-def _codec(encryption: EncryptionProperties) -> SessionCodec:
-    if not encryption.keys:
-        return DEFAULT_CODEC
-    try:
-        from pyfly_session.encryption import EncryptedSessionCodec
-    except ImportError as error:
-        raise ConfigurationError(
-            "pyfly.session.encryption.keys needs the package cryptography;"
-            " pip install 'pyfly-session[encryption]'",
-            key="pyfly.session.encryption.keys",
-        ) from error
-    return EncryptedSessionCodec(encryption.keys, accept_plain=encryption.accept_plain)
-
-
-def _memory_store(
-    properties: MemoryProperties, codec: SessionCodec, clock: Callable[[], float]
-) -> InMemorySessionStore:
-    return InMemorySessionStore(max_sessions=properties.max_sessions, codec=codec, clock=clock)
-
-
-def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) -> SessionStore:
-    from pyfly_session.adapters.circuit import Circuit
-    from pyfly_session.adapters.redis import RedisSessionStore
-
-    return RedisSessionStore(
-        client,
-        key_prefix=properties.key_prefix,
-        codec=codec,
-        deadline=properties.deadline,
-        circuit=Circuit(failures=properties.circuit_failures, pause=properties.circuit_pause),
-        pipelining=properties.pipelining,
-    )
-
-
-class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
-    """The session store that ``pyfly.session.store`` chooses; builds no other."""
-
-    properties = providers.Dependency(instance_of=SessionProperties)
-    config_origins = providers.Dependency(instance_of=object, default=providers.Object({}))
-    redis_client: providers.Dependency[Any] = providers.Dependency()
-    clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
-
-    session_codec = following(_codec, properties.provided.encryption)
-    memory_store = following(_memory_store, properties.provided.memory, session_codec, clock)
-    redis_store = following(_redis_store, redis_client, properties.provided.redis, session_codec)
-    session_store = providers.Callable(
-        _auto_store,
-        properties,
-        config_origins,
-        memory_store.provider,
-        redis_store.provider,
-        providers.ThreadSafeSingleton(set),
-    )
 
 
 def _session_filter(
@@ -296,7 +199,19 @@ def enable_sessions(
 
     Raises:
         ConfigurationError: A property is wrong, or ``fail-fast`` forbids a fallback.
+        SessionError: The application has sessions already.
     """
+    if isinstance(container, Mapping | str | Path):
+        raise TypeError(
+            "the second argument of enable_sessions is a container; give a configuration by"
+            " name: enable_sessions(app, config=...)"
+        )
+    state = getattr(app, "state", None)
+    if getattr(state, "session_container", None) is not None:
+        raise SessionError(
+            "sessions are enabled for this application already; override what should be"
+            " different in its container, app.state.session_container"
+        )
     if container is None:
         container = create_container(config)
     elif not container.config():
@@ -314,7 +229,6 @@ def enable_sessions(
         current_filters.forget()
 
     options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
-    state = getattr(app, "state", None)
     if state is not None:
         state.session_container = container
     add_middleware = getattr(app, "add_middleware", None)

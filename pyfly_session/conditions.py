@@ -8,9 +8,10 @@ from typing import Any
 
 from dependency_injector import providers
 
-from pyfly_session.auto_configuration import SessionContainer, choose_store
+from pyfly_session.auto_configuration import SessionContainer
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.properties import SessionProperties, mask_url
+from pyfly_session.store_configuration import choose_store
 
 
 @dataclass(frozen=True, slots=True)

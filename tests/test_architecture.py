@@ -52,6 +52,7 @@ TOP = {
     "current_filters",
     "following",
     "redis_clients",
+    "store_configuration",
     "cli",
     "demo",
 }

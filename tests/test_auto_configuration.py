@@ -20,7 +20,13 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from pyfly_session import ConfigurationError, HttpSession, SessionFilter, StoreContractError
+from pyfly_session import (
+    ConfigurationError,
+    HttpSession,
+    SessionError,
+    SessionFilter,
+    StoreContractError,
+)
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration import (
@@ -76,7 +82,7 @@ class TestChoiceByProperty:
 
     def test_a_store_of_the_users_builds_neither_redis_nor_memory(self, monkeypatch: Any) -> None:
         monkeypatch.setattr("pyfly_session.redis_clients.create_redis_client", _explode)
-        monkeypatch.setattr("pyfly_session.auto_configuration.InMemorySessionStore", _explode)
+        monkeypatch.setattr("pyfly_session.store_configuration.InMemorySessionStore", _explode)
         container = container_of(store="redis")
         container.session_store.override(providers.Object(FourVerbStore()))
         made = container.session_filter()
@@ -84,7 +90,7 @@ class TestChoiceByProperty:
         assert isinstance(made.store, FourVerbStore)
 
     def test_disabled_sessions_build_no_store(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("pyfly_session.auto_configuration.InMemorySessionStore", _explode)
+        monkeypatch.setattr("pyfly_session.store_configuration.InMemorySessionStore", _explode)
         assert create_container({}).session_filter() is None
         assert container_of(enabled=False).session_filter() is None
 
@@ -453,6 +459,15 @@ class TestEnableSessions:
 
         client = TestClient(enable_sessions(plain, config=tree()))
         assert [client.get("/").text for _ in range(2)] == ["0", "1"]
+
+    def test_an_application_is_enabled_once(self) -> None:
+        app = enable_sessions(application(), config=tree())
+        with pytest.raises(SessionError, match=r"app\.state\.session_container"):
+            enable_sessions(app, config=tree())
+
+    def test_a_configuration_in_the_container_s_place_is_refused_with_the_remedy(self) -> None:
+        with pytest.raises(TypeError, match="config="):
+            enable_sessions(application(), tree())
 
     def test_the_container_is_found_on_the_application(self) -> None:
         app = enable_sessions(application(), config=tree())

@@ -103,8 +103,8 @@ def _greet(
     listener: socket.socket, profile: str, properties: SessionProperties, *, cookie_opened: bool
 ) -> None:
     """Tell where the page is, where the sessions are, and what to try."""
-    from pyfly_session.auto_configuration import choose_store
     from pyfly_session.properties import mask_url
+    from pyfly_session.store_configuration import choose_store
 
     in_redis = choose_store(properties)[0] == "redis"
     place = f"Redis at {mask_url(properties.redis.url)}" if in_redis else "memory"
