@@ -184,7 +184,10 @@ class SessionRepository:
         stored_id, expected = session._stored_id, session._payload
         assert stored_id is not None and expected is not None  # noqa: S101, PT018 - for mypy
         for attempt in range(_MERGE_ATTEMPTS):
-            await _back_off(attempt)
+            if attempt >= _EAGER_ATTEMPTS:
+                await _back_off(attempt)
+                # What the last attempt met is old by now, and would meet the next writer.
+                expected = await store.load_and_slide(stored_id, ttl) or expected
             value = self._merged(expected, delta)
             if rotate:
                 found = await store.rename(stored_id, session._id, expected, value, ttl)
@@ -316,6 +319,5 @@ class SessionRepository:
 
 
 async def _back_off(attempt: int) -> None:
-    """Spread out writers that keep meeting each other; the first attempts do not wait."""
-    if attempt >= _EAGER_ATTEMPTS:
-        await asyncio.sleep(random.uniform(0, 0.001 * attempt))  # noqa: S311 - no secret
+    """Spread out writers that keep meeting each other."""
+    await asyncio.sleep(random.uniform(0, 0.001 * attempt))  # noqa: S311 - no secret
