@@ -129,6 +129,8 @@ def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
     options.pop("db", None)
     client = RedisCluster(
         startup_nodes=[ClusterNode(*each) for each in _addresses(properties.cluster.nodes)],
+        # Slots that nobody serves are no reason to refuse the sessions in all others.
+        require_full_coverage=False,
         max_connections=properties.max_connections,
         **options,
         **_patience(properties),
@@ -171,12 +173,14 @@ def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
 def _patience(properties: RedisProperties) -> dict[str, Any]:
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialBackoff
+    from redis.exceptions import ConnectionError as RedisConnectionError
 
     backoff = ExponentialBackoff(cap=_BACKOFF_CAP_SECONDS, base=_BACKOFF_BASE_SECONDS)
     return {
         "socket_connect_timeout": properties.connect_timeout,
         "socket_timeout": properties.timeout,
-        "retry": Retry(backoff, properties.retries),
+        # A server that did not answer in time does not get the same time again.
+        "retry": Retry(backoff, properties.retries, supported_errors=(RedisConnectionError,)),
     }
 
 

@@ -48,7 +48,8 @@ class CommandBatcher:
     Args:
         client: A ``redis.asyncio`` client, of a server or of a cluster.
         deadline: Seconds from asking until an answer, in all; None for no limit.
-        circuit: Refuses commands while the server is not reached.
+        circuit: Refuses commands while the server is not reached; in a cluster, a copy of it
+            for each node.
         enabled: False sends every command on its own.
     """
 
@@ -72,9 +73,9 @@ class CommandBatcher:
             RedisError: The server's answer is an error, or it was not reached.
             TimeoutError: It did not answer before the deadline.
         """
-        self._circuit.enter(operation)
         loop = asyncio.get_running_loop()
         queue = self._queue(loop, command)
+        queue.circuit.enter(operation)
         if queue.under_way and self._enabled:
             return await self._join(loop, queue, command)
         queue.under_way += 1
@@ -84,7 +85,7 @@ class CommandBatcher:
                 if self._cluster is None
                 else self._cluster.one(command, **_OPTIONS)
             )
-            return await self._guarded(work, loop.time())
+            return await self._guarded(work, loop.time(), queue.circuit)
         finally:
             queue.under_way -= 1
             self._flush_soon(loop, queue)
@@ -95,12 +96,14 @@ class CommandBatcher:
         """Await one call of the client, outside of any batch."""
         self._circuit.enter(operation)
         now = asyncio.get_running_loop().time()
-        return await self._guarded(call(*args, **kwargs), now)
+        return await self._guarded(call(*args, **kwargs), now, self._circuit)
 
     async def together(self, operation: str, *commands: tuple[Any, ...]) -> list[Any]:
         """Send some commands about one session, in their order, and return their answers."""
-        self._circuit.enter(operation)
-        answers = await self._guarded(self._pipe(commands), asyncio.get_running_loop().time())
+        loop = asyncio.get_running_loop()
+        circuit = self._queue(loop, commands[0]).circuit
+        circuit.enter(operation)
+        answers = await self._guarded(self._pipe(commands), loop.time(), circuit)
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
@@ -124,11 +127,12 @@ class CommandBatcher:
         queues = self._queues.get(loop)
         if queues is None:
             queues = self._queues[loop] = {}
-        # One for each node, so that a node that hangs holds up nobody else's commands.
+        # One for each node, so that a node that hangs or is gone stops nobody else's commands.
         name = "" if self._cluster is None else self._cluster.node_name(command)
         queue = queues.get(name)
         if queue is None:
-            queue = queues[name] = _Queue()
+            circuit = self._circuit.another() if name else self._circuit
+            queue = queues[name] = _Queue(circuit)
         return queue
 
     async def _join(
@@ -166,7 +170,7 @@ class CommandBatcher:
     ) -> None:
         try:
             commands = [command for command, _, _ in batch]
-            answers = await self._guarded(self._pipe(commands), batch[0][2])
+            answers = await self._guarded(self._pipe(commands), batch[0][2], queue.circuit)
         except BaseException as error:
             for _, answer, _ in batch:
                 if not answer.done():
@@ -196,19 +200,19 @@ class CommandBatcher:
         answers: Awaitable[list[Any]] = pipeline.execute(raise_on_error=False)
         return answers
 
-    async def _guarded(self, work: Awaitable[T], since: float) -> T:
+    async def _guarded(self, work: Awaitable[T], since: float, circuit: Circuit) -> T:
         """Await an answer of the server within the deadline; the circuit learns of it."""
         try:
             async with asyncio.timeout_at(self._limit(since)):
                 answer = await work
         except UNREACHED:
-            self._circuit.failed()
+            circuit.failed()
             raise
         except Exception:
             # An answer, if not the hoped-for one: the server is there.
-            self._circuit.succeeded()
+            circuit.succeeded()
             raise
-        self._circuit.succeeded()
+        circuit.succeeded()
         return answer
 
 
@@ -216,11 +220,12 @@ _Waiting = tuple[tuple[Any, ...], asyncio.Future[Any], float]
 
 
 class _Queue:
-    """The commands of one event loop that wait for the end of its tick."""
+    """The commands of one event loop for one server that wait for the end of its tick."""
 
-    __slots__ = ("__weakref__", "scheduled", "tasks", "under_way", "waiting")
+    __slots__ = ("__weakref__", "circuit", "scheduled", "tasks", "under_way", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, circuit: Circuit) -> None:
+        self.circuit = circuit
         self.waiting: deque[_Waiting] = deque()
         self.under_way = 0
         self.scheduled = False

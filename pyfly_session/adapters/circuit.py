@@ -39,6 +39,10 @@ class Circuit:
         self._failed = 0
         self._open_until = 0.0
 
+    def another(self) -> Circuit:
+        """Return a closed circuit with the same settings, for another server."""
+        return Circuit(failures=self._threshold, pause=self._pause, clock=self._clock)
+
     @property
     def is_open(self) -> bool:
         """True while calls are refused."""

@@ -73,6 +73,9 @@ class ClusterCommands:
             patient = [each for each in waiting if isinstance(each.result, TryAgainError)]
             losses += bool(lost)
             redirections += bool(moved)
+            if lost or any(isinstance(each.result, MovedError) for each in moved):
+                # Without a repetition, too: the next command shall find its way.
+                await self._refresh()
             if losses > self._client.retry.get_retries():
                 lost = []
             if redirections > _MAX_REDIRECTIONS:
@@ -83,8 +86,6 @@ class ClusterCommands:
                 break
             if lost or patient:
                 await asyncio.sleep(_PAUSE_SECONDS)
-            if lost or any(isinstance(each.result, MovedError) for each in moved):
-                await self._refresh()
         answers = [each.result for each in sent]
         if all(_is_lost(each) for each in answers):
             raise answers[0]

@@ -35,11 +35,15 @@ def in_step(master: Node, key: str) -> None:
         assert client.execute_command("WAIT", 1, 2000) == 1
 
 
-@pytest.mark.parametrize("harm", [Node.kill, Node.freeze])
+@pytest.mark.parametrize(("harm", "retries"), [(Node.kill, 0), (Node.freeze, 1)])
 async def test_cluster_fails_over_under_load(
-    open_shop: OpenShop, cluster: Cluster, cluster_properties: dict[str, Any], harm: Harm
+    open_shop: OpenShop,
+    cluster: Cluster,
+    cluster_properties: dict[str, Any],
+    harm: Harm,
+    retries: int,
 ) -> None:
-    shop = open_shop(cluster_properties)
+    shop = open_shop(cluster_properties | {"retries": retries})
     async with writing(shop, 12) as writers:
         await asyncio.sleep(0.3)
         owners = [cluster.owner(key_of(each.browser)) for each in writers]
