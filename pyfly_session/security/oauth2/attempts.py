@@ -1,0 +1,107 @@
+"""Logins that were started and have not come back yet, kept in the session.
+
+Each has an attribute of its own: two tabs that start at the same moment keep both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from pyfly_session.session import HttpSession
+
+LIFETIME = 600
+"""Seconds that a user has for the provider's pages."""
+
+MOST = 8
+"""So many attempts of a session at once; the oldest gives way."""
+
+_PREFIX = "_oauth2_login."
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One started login.
+
+    Attributes:
+        registration_id: The registration it is for, and no other.
+        state: Ties the provider's answer to this browser.
+        nonce: Ties the ID token to this attempt.
+        verifier: Proves to the provider that the code comes back to who asked (PKCE).
+        redirect_uri: Where the provider was told to send the browser.
+        target: The page that the user wanted.
+        expires_at: Unix time in seconds.
+    """
+
+    registration_id: str
+    state: str
+    nonce: str
+    verifier: str
+    redirect_uri: str
+    target: str
+    expires_at: float
+
+
+def start(
+    session: HttpSession, registration_id: str, *, redirect_uri: str, target: str, now: float
+) -> Attempt:
+    """Begin an attempt and keep it in the session."""
+    attempt = Attempt(
+        registration_id=registration_id,
+        state=secrets.token_urlsafe(32),
+        nonce=secrets.token_urlsafe(32),
+        verifier=secrets.token_urlsafe(48),
+        redirect_uri=redirect_uri,
+        target=target,
+        expires_at=now + LIFETIME,
+    )
+    alive = []
+    for name in _names(session):
+        known = _read(session.get_attribute(name))
+        if known is None or known.expires_at <= now:
+            session.remove_attribute(name)
+        else:
+            alive.append((known.expires_at, name))
+    for _, name in sorted(alive)[: max(0, len(alive) - MOST + 1)]:
+        session.remove_attribute(name)
+    session.set_attribute(_name(attempt.state), asdict(attempt))
+    return attempt
+
+
+def take(session: HttpSession, registration_id: str, state: str, now: float) -> Attempt | None:
+    """Return the attempt of a state and use it up, or None if there is none that may be used."""
+    # The name is a hash, so that finding it tells nothing about the state by its time.
+    name = _name(state)
+    attempt = _read(session.get_attribute(name))
+    session.remove_attribute(name)
+    if (
+        attempt is None
+        or not hmac.compare_digest(attempt.state.encode(), state.encode())
+        or attempt.registration_id != registration_id
+        or attempt.expires_at <= now
+    ):
+        return None
+    return attempt
+
+
+def _names(session: HttpSession) -> list[str]:
+    return [name for name in session.attribute_names() if name.startswith(_PREFIX)]
+
+
+def _name(state: str) -> str:
+    return _PREFIX + hashlib.sha256(state.encode(errors="replace")).hexdigest()[:32]
+
+
+def _read(stored: Any) -> Attempt | None:
+    if not isinstance(stored, dict):
+        return None
+    try:
+        attempt = Attempt(**{each.name: stored[each.name] for each in fields(Attempt)})
+    except KeyError:
+        return None
+    texts = (getattr(attempt, each.name) for each in fields(Attempt) if each.name != "expires_at")
+    usable = all(isinstance(text, str) for text in texts)
+    return attempt if usable and isinstance(attempt.expires_at, int | float) else None

@@ -1,0 +1,85 @@
+"""Registrations of this application at its providers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class ClientRegistration:
+    """One registration at one provider.
+
+    Attributes:
+        registration_id: Its name in URLs and properties.
+        client_id: Id of the application at the provider.
+        client_secret: Its secret; empty for a public client.
+        redirect_uri: Where the provider sends the browser back to; empty: made from the
+            request.
+        scopes: What to ask for; empty: ``openid``, if there is an issuer.
+        issuer_uri: The provider, to discover what is not given below.
+        require_iss: Refuse an answer without ``iss``.
+        load_user_info: Ask for userinfo although there is an ID token.
+        user_name_attribute: The claim that is the user's id.
+        role_claims: Claims whose values become roles; dots lead into nested ones.
+        role_mapping: ``claim value=ROLE``; empty: the values are the roles.
+    """
+
+    registration_id: str
+    client_id: str
+    client_secret: str = field(default="", repr=False)
+    authorization_grant_type: str = "authorization_code"
+    redirect_uri: str = ""
+    scopes: tuple[str, ...] | list[str] = ()
+    authorization_uri: str = ""
+    token_uri: str = ""
+    user_info_uri: str = ""
+    jwks_uri: str = ""
+    issuer_uri: str = ""
+    provider_name: str = ""
+    end_session_uri: str = ""
+    post_logout_redirect_uri: str = ""
+    client_authentication_method: str = ""
+    require_iss: bool = False
+    load_user_info: bool = False
+    user_name_attribute: str = ""
+    role_claims: tuple[str, ...] | list[str] = ()
+    role_mapping: tuple[str, ...] | list[str] = ()
+
+    @property
+    def effective_scopes(self) -> tuple[str, ...]:
+        """The scopes that are asked for."""
+        return tuple(self.scopes) or (("openid",) if self.issuer_uri else ())
+
+    @property
+    def is_openid(self) -> bool:
+        """True if an ID token is due."""
+        return "openid" in self.effective_scopes
+
+
+class ClientRegistrationRepository(Protocol):
+    """Where `OAuth2LoginHandler` looks registrations up."""
+
+    def find_by_registration_id(self, registration_id: str) -> ClientRegistration | None:
+        """Return a registration, or None if there is none of this id."""
+        ...
+
+
+class InMemoryClientRegistrationRepository:
+    """Registrations that are known at start."""
+
+    def __init__(self, *registrations: ClientRegistration) -> None:
+        self._registrations = {each.registration_id: each for each in registrations}
+
+    def find_by_registration_id(self, registration_id: str) -> ClientRegistration | None:
+        """Return a registration, or None if there is none of this id."""
+        return self._registrations.get(registration_id)
+
+    def add(self, registration: ClientRegistration) -> None:
+        """Add a registration, in place of one with its id."""
+        self._registrations[registration.registration_id] = registration
+
+    @property
+    def registrations(self) -> list[ClientRegistration]:
+        """Every registration, in the order in which they came."""
+        return list(self._registrations.values())

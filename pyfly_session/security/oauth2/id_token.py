@@ -1,0 +1,59 @@
+"""Verification of ID tokens.
+
+Source: OpenID Connect Core 1.0, section 3.1.3.7.
+"""
+
+from __future__ import annotations
+
+import hmac
+from typing import Any
+
+from authlib.oidc.core import CodeIDToken
+from joserfc import jwt
+from joserfc.jwk import KeySet
+from joserfc.jws import JWSRegistry
+
+# Signatures by a key that only the provider has. A shared secret is none of these: its
+# algorithms would take the provider's public key for the secret. Nor is "none".
+ALGORITHMS = (
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
+    "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
+)  # fmt: skip
+LEEWAY = 60
+"""Seconds that the clocks of provider and application may differ."""
+
+
+def verify_id_token(
+    token: str,
+    keys: KeySet,
+    *,
+    issuer: str,
+    client_id: str,
+    nonce: str,
+    access_token: str,
+    now: int,
+) -> dict[str, Any]:
+    """Return the claims of an ID token.
+
+    Raises:
+        JoseError: It does not hold what it must.
+        ValueError: It is no token at all, or its nonce is not ours.
+    """
+    decoded = jwt.decode(
+        token, keys, registry=JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
+    )
+    claims = CodeIDToken(
+        decoded.claims,
+        decoded.header,
+        {
+            "iss": {"essential": True, "value": issuer},
+            "aud": {"essential": True, "value": client_id},
+            "sub": {"essential": True},
+        },
+        {"client_id": client_id, "access_token": access_token},
+    )
+    claims.validate(now=now, leeway=LEEWAY)
+    theirs = claims.get("nonce")
+    if not isinstance(theirs, str) or not hmac.compare_digest(theirs.encode(), nonce.encode()):
+        raise ValueError("the nonce is missing or not ours")
+    return dict(claims)

@@ -1,0 +1,203 @@
+"""`OAuth2LoginHandler`: the browser's way to a provider and back, and out again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpx2
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from pyfly_session.security.login import login, logout, session_of
+from pyfly_session.security.oauth2 import attempts
+from pyfly_session.security.oauth2.claims import ContextMapper, claims_to_context
+from pyfly_session.security.oauth2.client import ClientRegistration, ClientRegistrationRepository
+from pyfly_session.security.oauth2.failures import OAuth2LoginError, failure_response
+from pyfly_session.security.oauth2.provider import Provider
+from pyfly_session.security.oauth2.targets import local_target
+
+_logger = logging.getLogger(__name__)
+_AUTHORIZATION = "/oauth2/authorization/"
+_CALLBACK = "/login/oauth2/code/"
+# Which provider the user came from, to log out there.
+_LOGGED_IN = "_oauth2_logged_in"
+_ANSWER = frozenset({"state", "code", "iss", "error"})
+_CODES = frozenset({"access_denied", "login_required", "consent_required", "interaction_required"})
+
+
+class OAuth2LoginHandler:
+    """Logs users in with OAuth 2.0 and OpenID Connect providers. Shared by all requests.
+
+    Every attempt has a state, a nonce and a PKCE verifier of its own in the session. Nobody
+    is logged in before everything has been verified; then `pyfly_session.security.login` is.
+
+    Args:
+        client_repository: Where the registrations are.
+        to_context: Makes a context of verified claims.
+        default_target: Where a user goes who wanted no page in particular.
+        logout_target: Where a user goes after a logout.
+        transport: Carries the requests to providers; an ordinary connection if None.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        client_repository: ClientRegistrationRepository,
+        *,
+        to_context: ContextMapper = claims_to_context,
+        default_target: str = "/",
+        logout_target: str = "/",
+        transport: httpx2.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._repository = client_repository
+        self._to_context = to_context
+        self._default_target = default_target
+        self._logout_target = logout_target
+        self._transport = transport
+        self._clock = clock
+        self._providers: dict[str, Provider] = {}
+
+    def routes(self) -> list[Route]:
+        """Return the routes: to the provider, back from it, and out."""
+        return [
+            Route(f"{_AUTHORIZATION}{{registration_id}}", self.authorize, methods=["GET"]),
+            Route(f"{_CALLBACK}{{registration_id}}", self.callback, methods=["GET"]),
+            Route("/logout", self.log_out, methods=["POST"]),
+        ]
+
+    async def authorize(self, request: Request) -> Response:
+        """Send the browser to the provider; the query's ``target`` is where it wants to go."""
+        try:
+            provider = self._provider(request)
+            return RedirectResponse(await self._start(request, provider), 302)
+        except OAuth2LoginError as failure:
+            return self._failed(request, failure)
+
+    async def callback(self, request: Request) -> Response:
+        """Take the provider's answer, log the user in, and send them where they wanted to go."""
+        try:
+            provider = self._provider(request)
+            return await self._finish(request, provider)
+        except OAuth2LoginError as failure:
+            return self._failed(request, failure)
+
+    async def log_out(self, request: Request) -> Response:
+        """End the session, here first, and then at the provider if it offers that."""
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            failure = OAuth2LoginError("cross_site", "Another site cannot log you out.", 403)
+            return failure_response(request, failure, None)
+        session = session_of(request)
+        logged_in = None if session.invalidated else session.get_attribute(_LOGGED_IN)
+        await logout(request)
+        target = await self._logout_at_provider(logged_in) or self._logout_target
+        return RedirectResponse(target, 303)
+
+    async def _start(self, request: Request, provider: Provider) -> str:
+        session = session_of(request)
+        if session.transient:
+            raise OAuth2LoginError("session_unavailable", "Please try again in a moment.", 503)
+        # First what can fail: nothing is kept of an attempt that does not begin.
+        await provider.metadata()
+        name = provider.registration.registration_id
+        base = str(request.base_url).rstrip("/")
+        attempt = attempts.start(
+            session,
+            name,
+            redirect_uri=provider.registration.redirect_uri or f"{base}{_CALLBACK}{name}",
+            target=local_target(request.query_params.get("target"), self._default_target),
+            now=self._clock(),
+        )
+        return await provider.authorization_url(attempt)
+
+    async def _finish(self, request: Request, provider: Provider) -> Response:
+        registration = provider.registration
+        answer = _once_each(request)
+        session = session_of(request)
+        attempt = attempts.take(
+            session, registration.registration_id, answer.get("state", ""), self._clock()
+        )
+        if attempt is None:
+            raise OAuth2LoginError(
+                "invalid_state", "This login was not started here, is over, or took too long."
+            )
+        await provider.require_issuer(answer.get("iss"))
+        if "error" in answer:
+            raise _refusal(answer["error"], registration)
+        if not answer.get("code"):
+            raise OAuth2LoginError("missing_code", "The provider's answer is incomplete.")
+        token = await provider.exchange(answer["code"], attempt)
+        claims = await provider.claims(token, attempt.nonce)
+        context = self._to_context(registration, claims)
+        if not context.is_authenticated:
+            raise OAuth2LoginError("login_failed", "The provider does not say who you are.", 401)
+        response = RedirectResponse(attempt.target, 303)
+        await login(request, context)
+        logged_in = {"registration_id": registration.registration_id}
+        if registration.is_openid:
+            logged_in["id_token"] = token["id_token"]
+        session.set_attribute(_LOGGED_IN, logged_in)
+        _logger.info("a user logged in with %s", registration.registration_id)
+        return response
+
+    async def _logout_at_provider(self, logged_in: Any) -> str | None:
+        if not isinstance(logged_in, dict):
+            return None
+        name, id_token = logged_in.get("registration_id"), logged_in.get("id_token")
+        registration = self._repository.find_by_registration_id(str(name))
+        if registration is None:
+            return None
+        try:
+            return await self._provider_of(registration).logout_url(
+                id_token if isinstance(id_token, str) else None
+            )
+        except OAuth2LoginError:
+            # Logged already. The user is logged out here, which is what was asked for.
+            return None
+
+    def _provider(self, request: Request) -> Provider:
+        name = request.path_params["registration_id"]
+        registration = self._repository.find_by_registration_id(name)
+        if registration is None:
+            raise OAuth2LoginError("unknown_registration", "There is no such login.")
+        return self._provider_of(registration)
+
+    def _provider_of(self, registration: ClientRegistration) -> Provider:
+        known = self._providers.get(registration.registration_id)
+        if known is None or known.registration != registration:
+            known = Provider(registration, transport=self._transport, clock=self._clock)
+            self._providers[registration.registration_id] = known
+        return known
+
+    def _failed(self, request: Request, failure: OAuth2LoginError) -> Response:
+        name = request.path_params["registration_id"]
+        _logger.warning("a login with %.80r failed: %s", name, failure.code)
+        if failure.code == "unknown_registration":
+            return failure_response(request, failure, None)
+        root = request.scope.get("root_path", "")
+        return failure_response(request, failure, f"{root}{_AUTHORIZATION}{quote(name)}")
+
+
+def _once_each(request: Request) -> dict[str, str]:
+    """Return the query; a parameter of the protocol may be there once only.
+
+    Source: RFC 6749, section 3.1.
+    """
+    pairs = [pair for pair in request.query_params.multi_items() if pair[0] in _ANSWER]
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise OAuth2LoginError("invalid_request", "The provider's answer is ambiguous.")
+    return dict(pairs)
+
+
+def _refusal(error: str, registration: ClientRegistration) -> OAuth2LoginError:
+    # What the query says may be anybody's words, so none of it is shown.
+    code = error if error in _CODES else "provider_error"
+    _logger.warning("%s refused a login: %.80r", registration.registration_id, error)
+    if code == "access_denied":
+        return OAuth2LoginError(code, "The login was refused or cancelled at the provider.")
+    return OAuth2LoginError(code, "The provider could not log you in.")

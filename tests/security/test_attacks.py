@@ -1,0 +1,376 @@
+"""Attacks on the login, each with a provider or a visitor that misbehaves in one point."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hmac
+import json
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+from joserfc import jwt
+
+from pyfly_session import HttpSession
+from pyfly_session.security.oauth2 import attempts
+from pyfly_session.security.oauth2.targets import local_target
+from tests.security.provider import KEYS
+from tests.security.shop import Shop
+from tests.web.conftest import Site
+from tests.web.driver import Browser
+
+
+@pytest.fixture
+def shop(native_site: Site) -> Shop:
+    return Shop(native_site)
+
+
+async def test_the_login_that_the_attacks_disturb_works(shop: Shop) -> None:
+    assert (await shop.log_in()).status == 303
+    assert await shop.who() == "alice None"
+
+
+async def test_a_replayed_callback_is_refused_and_the_login_stays(shop: Shop) -> None:
+    query = shop.green.log_in(await shop.start())
+    assert (await shop.come_back(query)).status == 303
+    answer = await shop.come_back(query)
+    assert (answer.status, json.loads(answer.text)["error"]) == (400, "invalid_state")
+    assert await shop.who() == "alice None"
+
+
+async def test_a_code_of_another_login_is_refused(shop: Shop) -> None:
+    stolen = shop.green.log_in(await shop.start(), "alice")
+    code = parse_qs(stolen)["code"][0]
+    attacker = Browser(shop.app)
+    begun = await attacker.get("/oauth2/authorization/green")
+    state = parse_qs(urlsplit(begun.get("location") or "").query)["state"][0]
+    shop.browser = attacker
+    answer = await shop.come_back(f"code={code}&state={state}")
+    await shop.require_failure(answer, "token_exchange_failed", 502)
+
+
+async def test_a_callback_in_another_browser_is_refused(shop: Shop) -> None:
+    query = shop.green.log_in(await shop.start(), "mallory")
+    shop.browser = Browser(shop.app)
+    await shop.browser.get("/")
+    await shop.require_failure(await shop.come_back(query), "invalid_state")
+
+
+@pytest.mark.parametrize("query", ["code=x", "code=x&state=", "code=x&state=guess", "state=%ff"])
+async def test_a_made_up_state_is_refused(shop: Shop, query: str) -> None:
+    await shop.start()
+    await shop.require_failure(await shop.come_back(query), "invalid_state")
+    assert "/token" not in shop.green.requests
+
+
+async def test_a_state_of_one_registration_is_refused_at_another(shop: Shop) -> None:
+    query = shop.green.log_in(await shop.start("green"))
+    await shop.start("harsh")
+    await shop.require_failure(await shop.come_back(query, "harsh"), "invalid_state")
+    assert "/token" not in shop.harsh.requests
+    # It has been used up by that.
+    await shop.require_failure(await shop.come_back(query, "green"), "invalid_state")
+
+
+async def test_a_state_lives_for_a_while_only(shop: Shop) -> None:
+    query = shop.green.log_in(await shop.start())
+    shop.site.clock.advance(attempts.LIFETIME - 1)
+    assert (await shop.come_back(query)).status == 303
+    query = shop.green.log_in(await shop.start())
+    shop.site.clock.advance(attempts.LIFETIME)
+    assert "invalid_state" in (await shop.come_back(query)).text
+
+
+@pytest.mark.parametrize("twice", ["state", "code", "iss", "error"])
+async def test_a_parameter_that_is_there_twice_is_refused(shop: Shop, twice: str) -> None:
+    query = shop.green.log_in(await shop.start(), iss=shop.green.issuer)
+    answer = await shop.come_back(f"{query}&{twice}=x&{twice}=y")
+    await shop.require_failure(answer, "invalid_request")
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"nonce": "another"},
+        {"nonce": None},
+        {"nonce": 7},
+        {"aud": "another-client"},
+        {"aud": ["another-client"]},
+        {"aud": []},
+        {"aud": None},
+        {"aud": ["shop", "another"], "azp": "another"},
+        {"aud": ["shop", "another"]},
+        {"azp": "another"},
+        {"iss": "https://harsh.test"},
+        {"iss": None},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 7},
+        {"exp": 1},
+        {"exp": None},
+        {"exp": "later"},
+        {"iat": None},
+        {"iat": 2**40},
+        {"nbf": 2**40},
+        {"at_hash": "AAAAAAAAAAAAAAAAAAAAAA"},
+    ],
+    ids=str,
+)
+async def test_a_wrong_claim_is_refused(shop: Shop, claims: dict[str, Any]) -> None:
+    shop.green.token_claims = claims
+    await shop.require_failure(await shop.log_in(), "invalid_id_token", 401)
+
+
+async def test_a_token_is_expired_exactly_after_the_leeway(shop: Shop) -> None:
+    now = int(shop.site.clock())
+    shop.green.token_claims = {"exp": now - 60}
+    await shop.require_failure(await shop.log_in(), "invalid_id_token", 401)
+    shop.green.token_claims = {"exp": now - 59}
+    assert (await shop.log_in()).status == 303
+
+
+def _part(value: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+def _unsigned(algorithm: str) -> Any:
+    return lambda claims: f"{_part({'alg': algorithm, 'kid': 'key-0'})}.{_part(claims)}."
+
+
+def _hs256(secret: bytes) -> Any:
+    """Sign by hand: no library would take a public key for a secret."""
+
+    def sign(claims: dict[str, Any]) -> str:
+        signed = f"{_part({'alg': 'HS256', 'kid': 'key-0'})}.{_part(claims)}"
+        signature = hmac.digest(secret, signed.encode(), "sha256")
+        return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+    return sign
+
+
+def _with_own_key(claims: dict[str, Any]) -> str:
+    """Sign with another key, which the token itself brings along."""
+    header = {"alg": "RS256", "kid": "key-0", "jwk": KEYS[1].as_dict(private=False)}
+    return jwt.encode(header, claims, KEYS[1])
+
+
+def _tampered(claims: dict[str, Any]) -> str:
+    head, _, signature = jwt.encode({"alg": "RS256", "kid": "key-0"}, claims, KEYS[0]).split(".")
+    return f"{head}.{_part({**claims, 'sub': 'admin'})}.{signature}"
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        _unsigned("none"),
+        _unsigned("None"),
+        _unsigned("RS256"),
+        _unsigned(""),
+        _hs256(KEYS[0].as_pem(private=False)),
+        _hs256(KEYS[0].as_der(private=False)),
+        _hs256(b"s3cret/+"),
+        _with_own_key,
+        _tampered,
+        lambda claims: "no.token",
+        lambda claims: "",
+        lambda claims: "é.é.é",
+        lambda claims: ["list"],
+    ],
+    ids=[
+        "none", "None", "RS256-without-signature", "empty-alg", "HS256-with-pem", "HS256-with-der",
+        "HS256-with-client-secret", "own-key", "tampered", "garbage", "empty", "not-ascii", "list",
+    ],
+)  # fmt: skip
+async def test_a_signature_that_is_not_the_providers_is_refused(shop: Shop, sign: Any) -> None:
+    shop.green.sign = sign
+    await shop.require_failure(await shop.log_in(), "invalid_id_token", 401)
+
+
+async def test_a_missing_id_token_is_refused_and_userinfo_does_not_replace_it(shop: Shop) -> None:
+    shop.green.send_id_token = False
+    await shop.require_failure(await shop.log_in(), "invalid_id_token", 401)
+    assert "/userinfo" not in shop.green.requests
+
+
+async def test_the_providers_new_key_is_fetched(shop: Shop) -> None:
+    await shop.log_in()
+    shop.green.key = KEYS[1]
+    assert (await shop.log_in("bob")).status == 303
+    assert await shop.who() == "bob None"
+    assert shop.green.requests.count("/jwks") == 2
+
+
+@pytest.mark.parametrize("issuer", ["https://harsh.test", "https://green.test/", ""])
+async def test_an_answer_of_another_issuer_is_refused(shop: Shop, issuer: str) -> None:
+    query = shop.green.log_in(await shop.start(), iss=issuer)
+    await shop.require_failure(await shop.come_back(query), "invalid_iss")
+    assert "/token" not in shop.green.requests
+
+
+async def test_an_error_of_another_issuer_is_refused_as_such(shop: Shop) -> None:
+    query = shop.green.log_in(await shop.start(), iss="https://harsh.test", error="access_denied")
+    await shop.require_failure(await shop.come_back(query), "invalid_iss")
+
+
+async def test_an_issuer_that_was_promised_must_be_there(shop: Shop) -> None:
+    shop.green.published = {"authorization_response_iss_parameter_supported": True}
+    query = shop.green.log_in(await shop.start())
+    await shop.require_failure(await shop.come_back(query), "invalid_iss")
+    query = shop.green.log_in(await shop.start(), iss=shop.green.issuer)
+    assert (await shop.come_back(query)).status == 303
+
+
+async def test_an_issuer_can_be_required(shop: Shop) -> None:
+    shop.registrations.add(shop.green.registration("green", require_iss=True))
+    query = shop.green.log_in(await shop.start())
+    await shop.require_failure(await shop.come_back(query), "invalid_iss")
+
+
+@pytest.mark.parametrize(
+    "published",
+    [
+        {"issuer": "https://harsh.test"},
+        {"issuer": None},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"token_endpoint": "http://green.test/token"},
+        {"token_endpoint": None},
+        {"jwks_uri": ["https://green.test/jwks"]},
+    ],
+    ids=str,
+)
+async def test_a_document_that_cannot_be_trusted_is_refused(
+    shop: Shop, published: dict[str, Any]
+) -> None:
+    shop.green.published = published
+    answer = await shop.browser.get("/oauth2/authorization/green")
+    await shop.require_failure(answer, "provider_unavailable", 502)
+
+
+EVIL_TARGETS = [
+    "//evil.test", "/\\evil.test", "\\\\evil.test", "/\t/evil.test", "/\n/evil.test",
+    "https://evil.test", "http:evil.test", "javascript:alert(1)", "evil.test", "", " /", "/a b",
+    "/\r\nSet-Cookie: a=b", "/\x00", "/\x7f", "/ok\\..\\evil", "/" + "a" * 2048, "///evil.test",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", EVIL_TARGETS, ids=repr)
+async def test_the_login_leads_to_no_other_site(native_site: Site, target: str) -> None:
+    shop = Shop(native_site, default_target="/home")
+    answer = await shop.log_in(query=f"?target={quote(target)}")
+    assert answer.get("location") == "/home"
+
+
+@pytest.mark.parametrize("target", ["/", "/orders?id=1&next=//x", "/a//b", "/ü", "/@evil.test"])
+def test_pages_of_the_application_are_targets(target: str) -> None:
+    assert local_target(target, "/home") == target
+
+
+@pytest.mark.parametrize("target", [None, 7, ["/"]])
+def test_what_is_no_text_is_no_target(target: object) -> None:
+    assert local_target(target, "/home") == "/home"
+
+
+async def test_an_id_that_was_planted_before_the_login_is_worth_nothing_after_it(
+    shop: Shop,
+) -> None:
+    attacker = Browser(shop.app)
+    await attacker.get("/put?cart=bait")
+    shop.browser.cookie = planted = attacker.cookie
+    await shop.log_in()
+    assert await shop.who() == "alice bait"
+    assert shop.browser.cookie != planted
+    assert (await attacker.get("/")).text == "None None"
+    assert await shop.site.stored(planted) is None
+
+
+async def test_a_second_tab_keeps_working(shop: Shop) -> None:
+    first = shop.green.log_in(await shop.start(query="?target=/first"))
+    second = shop.green.log_in(await shop.start(query="?target=/second"))
+    third = shop.harsh.log_in(await shop.start("harsh", "?target=/third"))
+    assert (await shop.come_back(second)).get("location") == "/second"
+    assert (await shop.come_back(first)).get("location") == "/first"
+    assert (await shop.come_back(third, "harsh")).get("location") == "/third"
+    assert await shop.who() == "alice None"
+
+
+async def test_two_tabs_that_start_at_the_same_moment_both_work(shop: Shop) -> None:
+    await shop.browser.get("/put?cart=lamp")
+    paths = [f"/oauth2/authorization/green?target=/{n}" for n in range(2)]
+    answers = await asyncio.gather(*(shop.browser.open(path).end() for path in paths))
+    for number, answer in enumerate(answers):
+        query = shop.green.log_in(answer.get("location") or "")
+        assert (await shop.come_back(query)).get("location") == f"/{number}"
+
+
+async def test_attempts_are_bounded_and_the_oldest_gives_way(shop: Shop) -> None:
+    first = shop.green.log_in(await shop.start())
+    for _ in range(attempts.MOST):
+        shop.site.clock.advance(1)
+        last = shop.green.log_in(await shop.start())
+    stored = await shop.site.probe.inner.get(shop.browser.cookie)
+    assert len([name for name in stored if name.startswith("_oauth2_login.")]) == attempts.MOST
+    assert "invalid_state" in (await shop.come_back(first)).text
+    assert (await shop.come_back(last)).status == 303
+
+
+async def test_attempts_that_are_over_are_cleared_away(shop: Shop) -> None:
+    await shop.start()
+    shop.site.clock.advance(attempts.LIFETIME)
+    await shop.start()
+    stored = await shop.site.probe.inner.get(shop.browser.cookie)
+    assert len([name for name in stored if name.startswith("_oauth2_login.")]) == 1
+
+
+@pytest.mark.parametrize("garbage", ["text", {}, {"state": 1}, dict.fromkeys(
+    ["registration_id", "state", "nonce", "verifier", "redirect_uri", "target", "expires_at"], 7
+)], ids=str)  # fmt: skip
+def test_an_attempt_that_makes_no_sense_is_none(garbage: Any) -> None:
+    session = HttpSession("a" * 32)
+    begun = attempts.start(session, "green", redirect_uri="/", target="/", now=0)
+    (name,) = session.attribute_names()
+    session.set_attribute(name, garbage)
+    assert attempts.take(session, "green", begun.state, 0) is None
+    assert session.attribute_names() == []
+
+
+async def test_login_as_another_user_leaves_nothing_of_the_former_one(shop: Shop) -> None:
+    await shop.log_in("alice")
+    await shop.browser.get("/put?cart=lamp")
+    await shop.log_in("alice")
+    assert await shop.who() == "alice lamp"
+    await shop.log_in("bob")
+    assert await shop.who() == "bob None"
+
+
+async def test_a_failed_login_leaves_the_former_one_alone(shop: Shop) -> None:
+    await shop.log_in("alice")
+    shop.green.token_claims = {"nonce": "another"}
+    assert (await shop.log_in("bob")).status == 401
+    assert await shop.who() == "alice None"
+
+
+async def test_nothing_of_the_answer_is_shown(shop: Shop) -> None:
+    query = shop.green.log_in(await shop.start(), code=None, error="<script>x</script>")
+    answer = await shop.come_back(
+        query + "&error_description=%3Cscript%3E", headers=[("accept", "text/html")]
+    )
+    assert answer.status == 400
+    assert "script" not in answer.text
+
+
+async def test_another_site_cannot_log_anybody_out(shop: Shop) -> None:
+    await shop.log_in()
+    answer = await shop.browser.get(
+        "/logout", method="POST", headers=[("sec-fetch-site", "cross-site")]
+    )
+    assert answer.status == 403
+    assert (await shop.browser.get("/logout")).status == 404
+    assert await shop.who() == "alice None"
+
+
+async def test_userinfo_of_somebody_else_is_refused(native_site: Site) -> None:
+    shop = Shop(native_site)
+    shop.registrations.add(shop.green.registration("green", load_user_info=True))
+    shop.green.user_info = {"sub": "admin"}
+    await shop.require_failure(await shop.log_in(), "invalid_user_info", 401)
