@@ -8,7 +8,6 @@ enabled long before, too.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,12 +18,14 @@ from starlette.types import ASGIApp
 
 from pyfly_session.config import load_config
 from pyfly_session.current_filters import CurrentFilters
+from pyfly_session.enabling import check_login, say_disabled
 from pyfly_session.errors import SessionError
 from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
 from pyfly_session.properties import SessionProperties, bind_properties
 from pyfly_session.redis_clients import RedisClients
 from pyfly_session.repository import SessionRepository
+from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from pyfly_session.store_configuration import SessionStoreAutoConfiguration
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.cookies import SessionCookie
@@ -39,7 +40,6 @@ __all__ = [
     "close_sessions",
 ]
 
-_logger = logging.getLogger(__name__)
 App = TypeVar("App")
 
 
@@ -100,10 +100,6 @@ class SessionFilterAutoConfiguration(containers.DeclarativeContainer):
     )
 
 
-def _bind(config: Mapping[str, Any] | None, origins: Mapping[str, str]) -> SessionProperties:
-    return bind_properties(config or {}, origins)
-
-
 class SessionContainer(containers.DeclarativeContainer):
     """Everything about sessions, each bean overridable like any provider.
 
@@ -117,6 +113,7 @@ class SessionContainer(containers.DeclarativeContainer):
         session_store: The user's store, or else the one that the properties choose.
         session_filter: The user's filter, or else `SessionFilter`; None unless
             ``pyfly.session.enabled`` is true.
+        oauth2: The login with a provider, an `OAuth2AutoConfiguration`.
         web_filters: What the chain of an enabled application runs.
         epoch: An object that is another one after ``reset_singletons()``.
     """
@@ -125,7 +122,7 @@ class SessionContainer(containers.DeclarativeContainer):
     clock: providers.Object[Callable[[], float]] = providers.Object(time.time)
     config = providers.Configuration()
     config_origins: providers.Object[Mapping[str, str]] = providers.Object({})
-    properties = following(_bind, config, config_origins)
+    properties = following(bind_properties, config, config_origins)
 
     redis_clients = providers.ThreadSafeSingleton(RedisClients)
     redis_client = providers.Callable(RedisClients.get, redis_clients, properties.provided.redis)
@@ -150,7 +147,16 @@ class SessionContainer(containers.DeclarativeContainer):
     session_filter: providers.Dependency[Any] = providers.Dependency(
         default=filter_auto_configuration.session_filter
     )
-    web_filters = providers.List(session_filter)
+    oauth2 = providers.Container(
+        OAuth2AutoConfiguration,
+        config=config,
+        config_origins=config_origins,
+        session_properties=properties,
+        clock=clock,
+    )
+    web_filters = providers.List(
+        session_filter, oauth2.oauth2_session_security_filter, oauth2.oauth2_login_filter
+    )
 
 
 def create_container(
@@ -218,8 +224,9 @@ def enable_sessions(
         _load(container, config, None)
     else:
         config = {}  # not read: the container brings its own
+    check_login(container)
     if container.session_filter() is None:
-        _say_disabled(container.properties(), config)
+        say_disabled(container.properties(), config)
         return app
 
     current_filters = CurrentFilters(container)
@@ -249,15 +256,3 @@ async def close_sessions(container: Any) -> None:
     if repository is not None:
         await repository.drain()
     await container.redis_clients().close()
-
-
-def _say_disabled(properties: SessionProperties, config: object) -> None:
-    if properties.enabled is None:
-        _logger.warning(
-            "sessions are off: pyfly.session.enabled is not set; set it to true to have them%s",
-            f", in {Path(config, 'pyfly.yaml').absolute()}"
-            if isinstance(config, str | Path)
-            else "",
-        )
-    else:
-        _logger.info("sessions are off: pyfly.session.enabled is false")

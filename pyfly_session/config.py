@@ -9,6 +9,7 @@ from typing import Any
 from pyfly_session._environment import overlay_environment
 from pyfly_session._fields import leaves
 from pyfly_session._masking import mask_url, masked, names_secret, show
+from pyfly_session._oauth2_properties import bind_oauth2_properties
 from pyfly_session._placeholders import resolve_tree
 from pyfly_session._yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
@@ -80,7 +81,7 @@ def load_config(
 
     Raises:
         ConfigurationError: A file is missing or unusable, a placeholder has no value,
-            or anything below ``pyfly.session`` is unknown or not allowed.
+            or anything below ``pyfly.session`` or about the login is unknown or not allowed.
     """
     environ = os.environ if environ is None else environ
     folder = Path(directory)
@@ -100,6 +101,7 @@ def load_config(
     overlay_environment(tree, environ, origins)
     config = Config(resolve_tree(tree, environ, origins), origins=origins, profiles=active)
     bind_properties(config)
+    bind_oauth2_properties(config)
     return config
 
 

@@ -36,6 +36,12 @@ class CurrentFilters:
             container.redis_client,
             container.session_filter,
             container.web_filters,
+            *(
+                bean
+                for bean in container.oauth2.providers.values()
+                # Those are what the container itself hands down.
+                if not isinstance(bean, providers.Dependency)
+            ),
         )
         ours = isinstance(container.session_filter, providers.Dependency)
         self._cacheable = ours and isinstance(container.web_filters, providers.List)

@@ -236,7 +236,7 @@ _KNOWN = tuple(key for key, _ in leaves(SessionProperties, PREFIX))
 
 
 def bind_properties(
-    tree: Mapping[str, Any], origins: Mapping[str, str] | None = None
+    tree: Mapping[str, Any] | None, origins: Mapping[str, str] | None = None
 ) -> SessionProperties:
     """Bind and validate the properties of a whole configuration tree.
 
@@ -245,7 +245,8 @@ def bind_properties(
     of an optional value.
 
     Args:
-        tree: The whole configuration; a missing ``pyfly: session:`` gives the defaults.
+        tree: The whole configuration; None or a missing ``pyfly: session:``
+            gives the defaults.
         origins: File or variable of each dotted key, for messages. Without it the tree's
             own ``origins`` are used if it has them, as the result of ``load_config`` does.
 
@@ -256,7 +257,7 @@ def bind_properties(
     if origins is None:
         origins = getattr(tree, "origins", None) or {}
     root, _, name = PREFIX.partition(".")
-    above = tree.get(root)
+    above = tree.get(root) if tree else None
     if above is not None and not isinstance(above, Mapping):
         raise ConfigurationError(
             f"{root} must be a section with keys below it, got {show(above)}",

@@ -17,6 +17,7 @@ BINDING = {
     "_binding",
     "_fields",
     "_masking",
+    "_oauth2_properties",
     "_property_checks",
     "_property_types",
     "_redis_properties",
@@ -41,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "_reference": {"properties"},
     "adapters": {*CORE, "redis"},
     "web": {*CORE, "repository", "properties", "starlette"},
-    "security": {*CORE, "web", "_oauth2_properties", "starlette", "authlib", "httpx2", "joserfc"},
+    "security": {*CORE, "web", "starlette", "authlib", "httpx2", "joserfc"},
     "testing": {*CORE, "fallbacks", "repository", "pytest", "anyio"},
 }
 # Those that wire everything, and that nobody below imports.
@@ -50,9 +51,11 @@ TOP = {
     "auto_configuration",
     "conditions",
     "current_filters",
+    "enabling",
     "following",
     "redis_clients",
     "store_configuration",
+    "security_configuration",
     "cli",
     "demo",
 }

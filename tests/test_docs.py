@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from pyfly_session import HttpSession, errors
+from pyfly_session._oauth2_properties import bind_oauth2_properties
 from pyfly_session.properties import bind_properties, describe_properties
 
 ROOT = Path(__file__).parent.parent
@@ -207,6 +208,7 @@ def test_yaml_of_a_page_holds_allowed_properties(page: Path) -> None:
             # Placeholders are resolved where the blocks run; here their defaults stand for them.
             tree = yaml.safe_load(re.sub(r"\$\{\w+:([^}]*)\}", r"\1", block.text))
             assert bind_properties(tree) is not None
+            assert bind_oauth2_properties(tree) is not None
 
 
 def test_architecture_names_every_file_of_the_package_and_no_other() -> None:

@@ -1,0 +1,258 @@
+"""The properties of the login with a provider, under ``pyfly.security.oauth2``."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from pyfly_session._binding import bind, origin_of, unknown_key
+from pyfly_session._fields import Properties, leaves
+from pyfly_session._masking import show, show_key
+from pyfly_session._property_types import Secret, about
+from pyfly_session.errors import ConfigurationError
+
+PREFIX = "pyfly.security.oauth2"
+_REGISTRATIONS = f"{PREFIX}.client.registrations"
+_ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
+# Sections of the original that mean nothing here, and the two that do.
+_SECTIONS = ("client", "login", "resource-server", "authorization-server", "token-store")
+
+HttpUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^https?://[^\s\x00-\x1f\x7f]+\Z",
+        extra={"allowed": "a URL that starts with https:// or http://"},
+    ),
+]
+LocalPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^/(?![/\\])[^\\\s\x00-\x1f\x7f]*\Z",
+        extra={"allowed": "a path of this application that starts with one /"},
+    ),
+]
+Names = tuple[Annotated[str, Meta(min_length=1)], ...]
+
+
+class RegistrationProperties(Properties, frozen=True, kw_only=True):
+    """One registration of this application at a provider."""
+
+    client_id: Annotated[
+        str | None, about("Id of this application at the provider; required.", "shop")
+    ] = None
+    client_secret: Annotated[
+        Secret | None,
+        about("Its secret; without one the application is a public client.", "${SHOP_SECRET}"),
+    ] = None
+    client_name: Annotated[
+        str | None, about("Name of the provider for people.", "Example Accounts")
+    ] = None
+    provider_name: Annotated[
+        str | None, about("The original's name for `client-name`.", "Example Accounts")
+    ] = None
+    client_authentication_method: Annotated[
+        Literal["client-secret-basic", "client-secret-post", "none"] | None,
+        about(
+            "How the secret is sent; without it as the provider announces, in a header first.",
+            "client-secret-post",
+        ),
+    ] = None
+    authorization_grant_type: Annotated[
+        Literal["authorization-code"], about("The only grant there is.", "authorization-code")
+    ] = "authorization-code"
+    redirect_uri: Annotated[
+        HttpUrl | None,
+        about(
+            "Where the provider sends the browser back to, as registered there;"
+            " without it made from the request's own address.",
+            "https://shop.example/login/oauth2/code/accounts",
+        ),
+    ] = None
+    post_logout_redirect_uri: Annotated[
+        HttpUrl | None,
+        about("Where the provider sends the browser after a logout.", "https://shop.example/"),
+    ] = None
+    scopes: Annotated[
+        Names,
+        Meta(extra={"allowed": "a list of scopes"}),
+        about(
+            "What to ask for; without it `openid` where there is an `issuer-uri`.",
+            ["openid", "profile", "email"],
+        ),
+    ] = ()
+    issuer_uri: Annotated[
+        HttpUrl | None,
+        about(
+            "The provider; its endpoints and keys are discovered from here.",
+            "https://accounts.example",
+        ),
+    ] = None
+    authorization_uri: Annotated[
+        HttpUrl | None,
+        about("Authorization endpoint, instead of the discovered one.", "https://a.example/auth"),
+    ] = None
+    token_uri: Annotated[
+        HttpUrl | None,
+        about("Token endpoint, instead of the discovered one.", "https://a.example/token"),
+    ] = None
+    user_info_uri: Annotated[
+        HttpUrl | None,
+        about("Userinfo endpoint, instead of the discovered one.", "https://a.example/me"),
+    ] = None
+    jwks_uri: Annotated[
+        HttpUrl | None,
+        about("Keys of the provider, instead of the discovered ones.", "https://a.example/jwks"),
+    ] = None
+    end_session_uri: Annotated[
+        HttpUrl | None,
+        about("Logout endpoint, instead of the discovered one.", "https://a.example/logout"),
+    ] = None
+    require_iss: Annotated[
+        bool,
+        about("Refuse an answer without `iss`, though the provider announces none.", True),
+    ] = False
+    use_pkce: Annotated[bool, about("PKCE is always used; false is refused.", True)] = True
+    load_user_info: Annotated[
+        bool, about("Ask for userinfo although there is an ID token.", True)
+    ] = False
+    user_name_attribute: Annotated[
+        str | None,
+        about("Claim that is the user's id; without it `sub`.", "preferred_username"),
+    ] = None
+    role_claims: Annotated[
+        Names,
+        Meta(extra={"allowed": "a list of claims, dots lead into nested ones"}),
+        about("Claims whose values become roles.", ["groups", "realm_access.roles"]),
+    ] = ()
+    role_mapping: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^.+=[^=\s]+\Z")], ...],
+        Meta(extra={"allowed": "a list of claim value=ROLE"}),
+        about(
+            "Roles of claim values; if there are any, other values give no role.",
+            ["shop-admins=ADMIN"],
+        ),
+    ] = ()
+
+
+class LoginProperties(Properties, frozen=True, kw_only=True):
+    """The login itself."""
+
+    enabled: Annotated[bool, about("Switch the login on.", True)] = False
+    default_target: Annotated[
+        LocalPath, about("Where a user goes who wanted no page in particular.", "/account")
+    ] = "/"
+    logout_target: Annotated[LocalPath, about("Where a user goes after a logout.", "/goodbye")] = (
+        "/"
+    )
+
+
+class ClientProperties(Properties, frozen=True, kw_only=True):
+    """The registrations, apart from themselves."""
+
+    enabled: Annotated[bool, about("Switch the registrations on.", True)] = False
+
+
+class OAuth2Properties(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything under ``pyfly.security.oauth2`` that is about a login.
+
+    Attributes:
+        client: Whether there are registrations.
+        registrations: Each registration by its id.
+        login: The login itself.
+    """
+
+    client: ClientProperties = ClientProperties()
+    registrations: dict[str, RegistrationProperties] = {}
+    login: LoginProperties = LoginProperties()
+
+
+_KNOWN = (
+    *(key for key, _ in leaves(ClientProperties, f"{PREFIX}.client")),
+    *(key for key, _ in leaves(LoginProperties, f"{PREFIX}.login")),
+    *(key for key, _ in leaves(RegistrationProperties, f"{_REGISTRATIONS}.<id>")),
+)
+
+
+def bind_oauth2_properties(
+    tree: Mapping[str, Any] | None, origins: Mapping[str, str] | None = None
+) -> OAuth2Properties:
+    """Bind and validate the properties of the login in a whole configuration tree.
+
+    Raises:
+        ConfigurationError: A key is unknown, a value is not allowed or missing. Secrets in
+            it are masked.
+    """
+    if origins is None:
+        origins = getattr(tree, "origins", None) or {}
+    section = _section(tree, PREFIX, origins)
+    for key in section:
+        if key not in _SECTIONS:
+            full = f"{PREFIX}.{show_key(key)}"
+            raise unknown_key(full, _SECTIONS, _KNOWN, origin_of(origins, full))
+    client = dict(_section(tree, f"{PREFIX}.client", origins))
+    client.pop("registrations", None)
+    bound = OAuth2Properties(
+        client=bind(ClientProperties, client, f"{PREFIX}.client", origins, _KNOWN),
+        login=bind(LoginProperties, section.get("login"), f"{PREFIX}.login", origins, _KNOWN),
+        registrations={
+            _id(name, origins): bind(
+                RegistrationProperties, value, f"{_REGISTRATIONS}.{name}", origins, _KNOWN
+            )
+            for name, value in _section(tree, _REGISTRATIONS, origins).items()
+        },
+    )
+    for key, problem in _problems(bound):
+        raise ConfigurationError(f"{key} {problem}", key=key, origin=origin_of(origins, key))
+    return bound
+
+
+def _section(
+    tree: Mapping[str, Any] | None, path: str, origins: Mapping[str, str]
+) -> Mapping[str, Any]:
+    found: Any = tree
+    walked = ""
+    for name in path.split("."):
+        found = (found or {}).get(name)
+        walked = f"{walked}.{name}" if walked else name
+        if found is not None and not isinstance(found, Mapping):
+            raise ConfigurationError(
+                f"{walked} must be a section with keys below it, got {show(found, secret=True)}",
+                key=walked,
+                origin=origin_of(origins, walked),
+            )
+    return found or {}
+
+
+def _id(name: object, origins: Mapping[str, str]) -> str:
+    if isinstance(name, str) and _ID.fullmatch(name):
+        return name
+    key = f"{_REGISTRATIONS}.{show_key(name)}"
+    raise ConfigurationError(
+        f"{key}: the id of a registration is a part of URLs and consists of letters, digits"
+        " and ._~-",
+        key=key,
+        origin=origin_of(origins, key),
+    )
+
+
+def _problems(properties: OAuth2Properties) -> Iterator[tuple[str, str]]:
+    for name, each in properties.registrations.items():
+        key = f"{_REGISTRATIONS}.{name}"
+        if not each.client_id:
+            yield f"{key}.client-id", "is required"
+        if not each.use_pkce:
+            yield f"{key}.use-pkce", "must be true: PKCE is always used"
+        if each.issuer_uri is None:
+            yield from _problems_without_issuer(key, each)
+    if properties.login.enabled and not properties.client.enabled:
+        yield f"{PREFIX}.login.enabled", f"true needs {PREFIX}.client.enabled: true"
+
+
+def _problems_without_issuer(key: str, each: RegistrationProperties) -> Iterator[tuple[str, str]]:
+    for name in ("authorization-uri", "token-uri", "user-info-uri"):
+        if getattr(each, name.replace("-", "_")) is None:
+            yield f"{key}.{name}", "is required where there is no issuer-uri"
+    if "openid" in each.scopes:
+        yield f"{key}.scopes", "with openid need an issuer-uri, to tell whose ID token it is"

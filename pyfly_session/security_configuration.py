@@ -1,0 +1,134 @@
+"""The wiring of the login with a provider: a container of its own beside that of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dependency_injector import containers, providers
+
+from pyfly_session._oauth2_properties import (
+    PREFIX,
+    OAuth2Properties,
+    RegistrationProperties,
+    bind_oauth2_properties,
+)
+from pyfly_session.errors import ConfigurationError
+from pyfly_session.following import Following, following
+from pyfly_session.properties import SessionProperties
+from pyfly_session.security.oauth2 import (
+    ClientRegistration,
+    InMemoryClientRegistrationRepository,
+    OAuth2SessionSecurityFilter,
+)
+from pyfly_session.security.oauth2.claims import claims_to_context
+
+_ENABLED = f"{PREFIX}.login.enabled"
+
+
+def _registration(name: str, given: RegistrationProperties) -> ClientRegistration:
+    return ClientRegistration(
+        registration_id=name,
+        client_id=given.client_id or "",
+        client_secret=given.client_secret or "",
+        redirect_uri=given.redirect_uri or "",
+        scopes=given.scopes,
+        authorization_uri=given.authorization_uri or "",
+        token_uri=given.token_uri or "",
+        user_info_uri=given.user_info_uri or "",
+        jwks_uri=given.jwks_uri or "",
+        issuer_uri=given.issuer_uri or "",
+        provider_name=given.client_name or given.provider_name or "",
+        end_session_uri=given.end_session_uri or "",
+        post_logout_redirect_uri=given.post_logout_redirect_uri or "",
+        client_authentication_method=given.client_authentication_method or "",
+        require_iss=given.require_iss,
+        load_user_info=given.load_user_info,
+        user_name_attribute=given.user_name_attribute or "",
+        role_claims=given.role_claims,
+        role_mapping=given.role_mapping,
+    )
+
+
+def _repository(properties: OAuth2Properties) -> InMemoryClientRegistrationRepository:
+    known = properties.registrations.items() if properties.client.enabled else ()
+    return InMemoryClientRegistrationRepository(*(_registration(*each) for each in known))
+
+
+def _handler(
+    properties: OAuth2Properties, repository: Any, to_context: Any, clock: Callable[[], float]
+) -> Any:
+    try:
+        from pyfly_session.security.oauth2.login import OAuth2LoginHandler
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{_ENABLED} needs the packages authlib, httpx2 and joserfc;"
+            " pip install 'pyfly-session[oauth2]'",
+            key=_ENABLED,
+        ) from error
+    return OAuth2LoginHandler(
+        repository,
+        to_context=to_context,
+        default_target=properties.login.default_target,
+        logout_target=properties.login.logout_target,
+        clock=clock,
+    )
+
+
+def _security_filter(
+    properties: OAuth2Properties, sessions: SessionProperties
+) -> OAuth2SessionSecurityFilter | None:
+    if not properties.login.enabled:
+        return None
+    if sessions.cookie.same_site == "strict":
+        raise ConfigurationError(
+            f"{_ENABLED} needs pyfly.session.cookie.same-site: lax, got strict; browsers would"
+            " come back from the provider without their session",
+            key="pyfly.session.cookie.same-site",
+            value="strict",
+        )
+    return OAuth2SessionSecurityFilter(without_session=sessions.exclude_patterns)
+
+
+def _make_login_filter(handler: Any) -> Any:
+    from pyfly_session.security.oauth2.login_filter import OAuth2LoginFilter
+
+    return OAuth2LoginFilter(handler)
+
+
+def _login_filter(
+    properties: OAuth2Properties, handler: Callable[[], Any], latest: Following
+) -> Any:
+    return latest.get(handler()) if properties.login.enabled else None
+
+
+class OAuth2AutoConfiguration(containers.DeclarativeContainer):
+    """The login with a provider, each bean overridable; nothing is built unless it is enabled.
+
+    Attributes:
+        properties: The bound and validated `OAuth2Properties`.
+        client_registration_repository: Where the registrations are.
+        security_context_mapper: Makes a `SecurityContext` of verified claims, a function.
+        oauth2_login_handler: Logs in and out.
+        oauth2_session_security_filter: Restores who is logged in; None unless enabled.
+        oauth2_login_filter: Answers the login's routes; None unless enabled.
+    """
+
+    config: providers.Dependency[Any] = providers.Dependency(default=providers.Object(None))
+    config_origins: providers.Dependency[Any] = providers.Dependency(default=providers.Object({}))
+    session_properties = providers.Dependency(instance_of=SessionProperties)
+    clock: providers.Dependency[Any] = providers.Dependency()
+
+    properties = following(bind_oauth2_properties, config, config_origins)
+    client_registration_repository = following(_repository, properties)
+    security_context_mapper = providers.Object(claims_to_context)
+    oauth2_login_handler = following(
+        _handler, properties, client_registration_repository, security_context_mapper, clock
+    )
+    oauth2_session_security_filter = following(_security_filter, properties, session_properties)
+    oauth2_login_filter = providers.Callable(
+        _login_filter,
+        properties,
+        oauth2_login_handler.provider,
+        providers.ThreadSafeSingleton(Following, _make_login_filter),
+    )
