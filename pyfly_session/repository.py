@@ -188,6 +188,8 @@ class SessionRepository:
                 await _back_off(attempt)
                 # What the last attempt met is old by now, and would meet the next writer.
                 expected = await store.load_and_slide(stored_id, ttl) or expected
+                self._adopt_idle_time(session, expected)
+                ttl = self.seconds_to_live(session)
             value = self._merged(expected, delta)
             if rotate:
                 found = await store.rename(stored_id, session._id, expected, value, ttl)

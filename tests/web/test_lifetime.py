@@ -179,6 +179,27 @@ async def test_late_write_keeps_the_idle_time_that_another_request_gave(
     assert await timed_site.stored(browser.cookie) is None
 
 
+async def test_late_write_keeps_that_idle_time_after_many_changes_of_id(
+    memory_site: Site,
+) -> None:
+    """So many that the writer has to look again before it gets there."""
+    browser = await logged_in(memory_site, ttl=100)
+    assert browser.cookie
+    repository = memory_site.filter.repository
+    late = await repository.load(browser.cookie)
+    assert late
+    for _ in range(6):
+        await browser.get("/login")
+    await browser.get("/idle?seconds=10")
+    late.set_attribute("late", 1)
+    await repository.commit(late)
+
+    memory_site.clock.advance(10 - TICK)
+    assert await memory_site.stored(browser.cookie) == {"user": "alice", "late": 1}
+    memory_site.clock.advance(TICK)
+    assert await memory_site.stored(browser.cookie) is None
+
+
 async def test_time_of_creation_stays_and_that_of_the_access_is_of_this_request(
     site: Site,
 ) -> None:
