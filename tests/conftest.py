@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import redis.asyncio as aioredis
 from fakeredis import FakeAsyncRedis
+from hypothesis import HealthCheck, settings
 
 from pyfly_session import SessionStore
 from pyfly_session.adapters.memory import InMemorySessionStore
@@ -16,6 +18,22 @@ from pyfly_session.adapters.redis import RedisSessionStore
 
 NATIVE_STORES = ["memory", "valkey", "fakeredis", "fakeredis-without-scripts"]
 ALL_STORES = [*NATIVE_STORES, "four-verbs"]
+
+LONG_RUN = os.environ.get("HYPOTHESIS_PROFILE") == "long"
+# No deadline: a machine that is busy with something else is no failure.
+settings.register_profile("normal", deadline=None)
+settings.register_profile(
+    "long",
+    deadline=None,
+    max_examples=5000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("long" if LONG_RUN else "normal")
+
+
+def effort(normal: int, long: int, *, steps: int = 50) -> settings:
+    """Return settings for so many examples in an ordinary and in a long run."""
+    return settings(max_examples=long if LONG_RUN else normal, stateful_step_count=steps)
 
 
 class Clock:
@@ -105,7 +123,7 @@ async def make_store(
         clients.append(client)
         store = RedisSessionStore(client=client)
         if kind == "fakeredis-without-scripts":
-            _take_scripts_away(client)
+            take_scripts_away(client)
         return store
 
     yield make
@@ -113,7 +131,7 @@ async def make_store(
         await client.aclose()
 
 
-def _take_scripts_away(client: Any) -> None:
+def take_scripts_away(client: Any) -> None:
     """Make a fake server answer EVALSHA as one without scripting does."""
     execute = client.execute_command
 
