@@ -12,7 +12,7 @@ import logging
 import math
 import random
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -62,6 +62,11 @@ class SessionRepository:
         hash_ids: Give the store a hash of each id instead of the id.
         clock: Unix time in seconds.
 
+    Attributes:
+        counts: What happened since the start: ``unreadable`` stored values, ``conflicts`` with
+            other writers, commits that found the session ``gone``, requests answered 503
+            (``unavailable``), and requests that went on without a session (``transient``).
+
     Raises:
         StoreContractError: The store does not keep the contract.
         ValueError: A time is not a whole number of seconds, at least 1.
@@ -88,6 +93,7 @@ class SessionRepository:
         self._ttl = ttl
         self._max_lifetime = max_lifetime
         self._clock = clock
+        self.counts: Counter[str] = Counter()
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._finishing: set[asyncio.Task[Any]] = set()
 
@@ -111,6 +117,7 @@ class SessionRepository:
         try:
             session = HttpSession.restore(session_id, payload, codec, now)
         except SessionDecodingError as error:
+            self.counts["unreadable"] += 1
             _logger.warning(
                 "session %s is unreadable and treated as absent: %s", ids.mask(session_id), error
             )
@@ -209,6 +216,7 @@ class SessionRepository:
             elif found is None:
                 return self._gone(session)
             else:
+                self.counts["conflicts"] += 1
                 expected = found
                 self._adopt_idle_time(session, found)
                 ttl = self.seconds_to_live(session)
@@ -271,6 +279,7 @@ class SessionRepository:
         return Outcome.ENDED
 
     def _gone(self, session: HttpSession) -> Outcome:
+        self.counts["gone"] += 1
         _logger.info(
             "session %s ended while a request was using it; its changes were dropped",
             ids.mask(session._id),

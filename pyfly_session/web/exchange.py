@@ -106,6 +106,7 @@ class Exchange:
             # Nothing that existed is lost: the visitor stays without a session.
             _logger.warning("a new session is not saved: %s", error)
             self.session.make_transient()
+            self._repository.counts["transient"] += 1
             self._outcome = Outcome.UNSAVED
 
     async def commit_late(self) -> None:

@@ -112,11 +112,12 @@ class SessionFilter(OncePerRequestFilter):
             session = await self._find(request)
         except SessionStoreError as error:
             if not self._tolerant:
-                return _unavailable(request, str(error))
+                return self._refuse(request, str(error))
             _logger.warning("a request goes on without its session: %s", error)
             unloaded = str(error)
             session = self.repository.create()
             session.make_transient()
+            self.repository.counts["transient"] += 1
         exchange = Exchange(
             session,
             repository=self.repository,
@@ -133,13 +134,17 @@ class SessionFilter(OncePerRequestFilter):
                 response = await call_next(request)
             except Exception as error:
                 if exchange.failure is not None and not exchange.head_sent:
-                    return _unavailable(request, exchange.failure)
+                    return self._refuse(request, exchange.failure)
                 await self._honour(exchange, chain, error)
                 raise
             return await self._conclude(request, exchange, response, chain)
         except asyncio.CancelledError:
             exchange.abandon()
             raise
+
+    def _refuse(self, request: Any, reason: str) -> Any:
+        self.repository.counts["unavailable"] += 1
+        return _unavailable(request, reason)
 
     async def _find(self, request: Any) -> HttpSession:
         scope = getattr(request, "scope", None)
@@ -168,7 +173,7 @@ class SessionFilter(OncePerRequestFilter):
             return response
         if exchange.failure is not None:
             # The application swallowed the error that stopped its response.
-            return _unavailable(request, exchange.failure)
+            return self._refuse(request, exchange.failure)
         if chain is not None and getattr(response, "status_code", 0) is None:
             # It sent no head: gone with its client, or a WebSocket that was not accepted.
             await exchange.commit_unheard()
@@ -176,7 +181,7 @@ class SessionFilter(OncePerRequestFilter):
         try:
             await exchange.commit()
         except SessionStoreError as error:
-            return _unavailable(request, str(error))
+            return self._refuse(request, str(error))
         if chain is None:
             exchange.set_cookie_on(response)
         return response
