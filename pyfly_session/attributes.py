@@ -137,8 +137,14 @@ class Attributes:
     def _changed_in_place(self, name: str) -> bool:
         if name not in self._live or name not in self._seen:
             return name in self._live
-        encoded = self._codec.encode(name, self._live[name])
         seen = bytes(self._seen[name])
+        try:
+            encoded = self._codec.encode(name, self._live[name])
+        except SessionEncodingError:
+            if self._is_writable(name, seen):
+                raise
+            # Somebody else stored it; who only reads it must not suffer.
+            return False
         if encoded == seen:
             return False
         try:
@@ -146,3 +152,11 @@ class Attributes:
             return encoded != self._codec.encode(name, self._codec.decode(seen))
         except SessionDecodingError:
             return True
+
+    def _is_writable(self, name: str, fragment: bytes) -> bool:
+        """Tell whether what is stored can be written again: it may be nested too deeply."""
+        try:
+            self._codec.encode(name, self._codec.decode(fragment))
+        except (SessionEncodingError, SessionDecodingError):
+            return False
+        return True
