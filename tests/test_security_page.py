@@ -27,3 +27,18 @@ def test_every_requirement_of_the_chapter_has_a_row() -> None:
     for section, count in requirements.items():
         for number in range(1, count + 1):
             assert f"| {section}.{number} " in text
+
+
+def test_whatever_the_library_claims_is_shown_by_a_test() -> None:
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.read_text("utf-8").splitlines()
+        if line.startswith("| ") and not line.startswith(("| ---", "| requirement", "| advice"))
+    ]
+    assert len(rows) > 40
+    unproven = [
+        what
+        for what, library, _, test in rows
+        if not test and library and not library.startswith(("—", "not yet"))
+    ]
+    assert unproven == ["7.5.1 sensitive changes need authentication anew"]
