@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -83,7 +82,6 @@ class SessionMachine(RuleBasedStateMachine):
         self.clock = Clock()
         self.known: list[str] = []
         self.requests: list[Open] = []
-        logging.getLogger("pyfly_session").setLevel(logging.ERROR)
 
     async def make_store(self) -> Any:
         """Return an empty store, made inside of the machine's event loop."""

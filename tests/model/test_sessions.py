@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+import pytest
 import redis.asyncio as aioredis
 from fakeredis import FakeAsyncRedis
 from hypothesis.stateful import run_state_machine_as_test
@@ -12,6 +14,12 @@ from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.adapters.redis import RedisSessionStore
 from tests.conftest import FourVerbStore, effort, take_scripts_away
 from tests.model.machine import SessionMachine
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> None:
+    """Keep thousands of lines about ended sessions out of a report."""
+    caplog.set_level(logging.ERROR, logger="pyfly_session")
 
 
 class OverMemory(SessionMachine):
