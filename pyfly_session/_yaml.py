@@ -89,13 +89,16 @@ class _Tree:
 
     def _scalar(self, node: yaml.Node) -> Any:
         try:
-            return self._loader.construct_object(node)
+            value = self._loader.construct_object(node)
         except yaml.YAMLError:
             raise
         except (ValueError, LookupError, AttributeError, TypeError):
             # What PyYAML lets through for a month 13 or an explicit tag that does not fit.
             problem = f"the value is not a {node.tag.rpartition(':')[2]}; quote it if it is text"
             raise self._error(problem, node) from None
+        if isinstance(value, list | dict | set):
+            raise self._error(f"the tag {show_key(node.tag)} is not supported", node)
+        return value
 
     def _mapping(self, node: yaml.Node, path: tuple[str, ...]) -> dict[Any, Any]:
         result: dict[Any, Any] = {}

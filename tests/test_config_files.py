@@ -58,6 +58,8 @@ def test_scalars_are_those_of_yaml(file: Path) -> None:
         ("x: 1\na: !!python/object:os.system x", "the file is not valid YAML: could not", 2),
         ("a: !!python/object/apply:os.system [x]", "the tag tag:yaml.org,2002:python/obj", 1),
         ("a: !!set {x}", "the tag tag:yaml.org,2002:set is not supported", 1),
+        ("!!set a: 1", "the tag tag:yaml.org,2002:set is not supported", 1),
+        ("a: !!seq x", "the tag tag:yaml.org,2002:seq is not supported", 1),
         ("a: 2020-13-45", "the value is not a timestamp; quote it if it is text", 1),
         ("a: !!bool perhaps", "the value is not a bool", 1),
         ("a: !!timestamp x", "the value is not a timestamp", 1),
