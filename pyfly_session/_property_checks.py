@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 
     from pyfly_session.properties import SessionProperties
 
+# What is no one's to use otherwise; the rest of the registry harms only who chooses it.
+_HEADERS_OF_HTTP = frozenset({
+    "accept", "authorization", "cache-control", "connection", "content-length", "content-type",
+    "cookie", "date", "host", "location", "origin", "set-cookie", "te", "trailer",
+    "transfer-encoding", "upgrade", "vary",
+})  # fmt: skip
+
 
 def conflicts(properties: SessionProperties, prefix: str) -> Iterator[tuple[str, object, str]]:
     """Yield the problems of bound properties: key below ``prefix``, value, rest of the sentence.
@@ -38,6 +45,11 @@ def conflicts(properties: SessionProperties, prefix: str) -> Iterator[tuple[str,
     if host_only and cookie.domain is not None:
         problem = f"{name} allows no {prefix}.cookie.domain, got {cookie.domain}"
         yield "cookie-name", name, f"{problem}; to share the cookie use the prefix __Secure-"
+    if len(set(properties.resolver)) < len(properties.resolver):
+        yield "resolver", properties.resolver, "must name each way once"
+    if properties.header.name.lower() in _HEADERS_OF_HTTP:
+        problem = f"{properties.header.name} has a meaning in HTTP; choose a name such as"
+        yield "header.name", properties.header.name, f"{problem} X-Auth-Token"
     yield from _redis_conflicts(properties, prefix)
 
 

@@ -1,6 +1,6 @@
 """The kinds of values that properties have, with their constraints and words for them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -31,6 +31,17 @@ CookieDomain = Annotated[
         pattern=r"^\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z",
         extra={"allowed": "a domain name without scheme, port and path"},
     ),
+]
+HeaderName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z",
+        extra={"allowed": "a header name: letters, digits and any of !#$%&'*+-.^_`|~"},
+    ),
+]
+Resolvers = Annotated[
+    tuple[Literal["cookie", "header"], ...],
+    Meta(min_length=1, extra={"allowed": "cookie, header, or a list of both"}),
 ]
 PathPatterns = Annotated[
     tuple[Annotated[str, Meta(pattern=r"^[/*]")], ...],

@@ -28,7 +28,7 @@ from pyfly_session.repository import SessionRepository
 from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from pyfly_session.store_configuration import SessionStoreAutoConfiguration
 from pyfly_session.web.chain import WebFilterChainMiddleware
-from pyfly_session.web.cookies import SessionCookie
+from pyfly_session.web.resolvers import SessionIdResolver, resolver_of
 from pyfly_session.web.session_filter import SessionFilter
 
 __all__ = [
@@ -44,9 +44,11 @@ App = TypeVar("App")
 
 
 def _session_filter(
-    properties: SessionProperties, store: SessionStore, clock: Callable[[], float]
+    properties: SessionProperties,
+    store: SessionStore,
+    resolver: SessionIdResolver,
+    clock: Callable[[], float],
 ) -> SessionFilter:
-    cookie = properties.cookie
     repository = SessionRepository(
         store,
         ttl=properties.ttl,
@@ -58,14 +60,7 @@ def _session_filter(
     return SessionFilter(
         store,
         repository=repository,
-        cookie=SessionCookie(
-            name=properties.cookie_name,
-            secure=cookie.secure,
-            path=cookie.path,
-            domain=cookie.domain,
-            same_site=cookie.same_site,
-            partitioned=cookie.partitioned,
-        ),
+        resolver=resolver,
         creation=properties.creation,
         exclude_patterns=properties.exclude_patterns,
         on_store_error=properties.on_store_error,
@@ -75,12 +70,13 @@ def _session_filter(
 def _filter_if_enabled(
     properties: SessionProperties,
     store: Callable[[], SessionStore],
+    resolver: Callable[[], SessionIdResolver],
     clock: Callable[[], float],
     latest: Following,
 ) -> SessionFilter | None:
     if properties.enabled is not True:
         return None
-    made: SessionFilter = latest.get(properties, store(), clock)
+    made: SessionFilter = latest.get(properties, store(), resolver(), clock)
     return made
 
 
@@ -89,12 +85,16 @@ class SessionFilterAutoConfiguration(containers.DeclarativeContainer):
 
     properties = providers.Dependency(instance_of=SessionProperties)
     session_store: providers.Dependency[Any] = providers.Dependency()
+    session_id_resolver: providers.Dependency[Any] = providers.Dependency(
+        default=following(resolver_of, properties)
+    )
     clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
 
     session_filter = providers.Callable(
         _filter_if_enabled,
         properties,
         session_store.provider,
+        session_id_resolver.provider,
         clock,
         providers.ThreadSafeSingleton(Following, _session_filter),
     )
@@ -111,6 +111,7 @@ class SessionContainer(containers.DeclarativeContainer):
         properties: The bound and validated `SessionProperties`.
         redis_client: The client of the Redis store; made here unless it is overridden.
         session_store: The user's store, or else the one that the properties choose.
+        session_id_resolver: The user's `SessionIdResolver`, or else what the properties choose.
         session_filter: The user's filter, or else `SessionFilter`; None unless
             ``pyfly.session.enabled`` is true.
         oauth2: The login with a provider, an `OAuth2AutoConfiguration`.
@@ -137,11 +138,15 @@ class SessionContainer(containers.DeclarativeContainer):
     session_store: providers.Dependency[Any] = providers.Dependency(
         default=store_auto_configuration.session_store
     )
+    session_id_resolver: providers.Dependency[Any] = providers.Dependency(
+        default=following(resolver_of, properties)
+    )
 
     filter_auto_configuration = providers.Container(
         SessionFilterAutoConfiguration,
         properties=properties,
         session_store=session_store,
+        session_id_resolver=session_id_resolver,
         clock=clock,
     )
     session_filter: providers.Dependency[Any] = providers.Dependency(

@@ -16,9 +16,9 @@ class CurrentFilters:
     """Returns the container's filters, asking it again when something they depend on changed.
 
     Resolving a dozen providers costs some 10 µs. What can change is told by a few of them:
-    the configuration, which is another object after every change; the session store, where
-    the application brings its own; the epoch, a new object after ``reset_singletons()``; and
-    the event loop, for a Redis client belongs to one.
+    the configuration, which is another object after every change; the session store and the
+    resolver of ids, where the application brings its own; the epoch, a new object after
+    ``reset_singletons()``; and the event loop, for a Redis client belongs to one.
     With any other override in place the container is asked every time.
 
     Args:
@@ -30,6 +30,7 @@ class CurrentFilters:
         self._config = container.config
         self._epoch = container.epoch
         self._store = container.session_store
+        self._resolver = container.session_id_resolver
         self._beans = (
             container.clock,
             container.properties,
@@ -46,7 +47,8 @@ class CurrentFilters:
         ours = isinstance(container.session_filter, providers.Dependency)
         self._cacheable = ours and isinstance(container.web_filters, providers.List)
         self._asks_store = not isinstance(container.session_store, providers.Dependency)
-        self._seen: tuple[object, ...] = (None, None, None, None)
+        self._asks_resolver = not isinstance(container.session_id_resolver, providers.Dependency)
+        self._seen: tuple[object, ...] = (None,) * 5
         self._known: Sequence[WebFilter] = ()
 
     def __call__(self) -> Sequence[WebFilter]:
@@ -58,7 +60,15 @@ class CurrentFilters:
                 return self._ask()
         store = self._store
         asks = self._asks_store or store.last_overriding is not None
-        seen = (self._config(), self._epoch(), store() if asks else None, get_running_loop())
+        resolver = self._resolver
+        asks_resolver = self._asks_resolver or resolver.last_overriding is not None
+        seen = (
+            self._config(),
+            self._epoch(),
+            store() if asks else None,
+            resolver() if asks_resolver else None,
+            get_running_loop(),
+        )
         if any(map(is_not, seen, self._seen)):
             self._known = self._ask()
             self._seen = seen
@@ -66,7 +76,7 @@ class CurrentFilters:
 
     def forget(self) -> None:
         """Ask the container at the next call, whatever it looks like."""
-        self._seen = (None, None, None, None)
+        self._seen = (None,) * 5
 
     def _ask(self) -> Sequence[WebFilter]:
         return [each for each in self._filters() if each is not None]

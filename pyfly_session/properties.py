@@ -19,8 +19,10 @@ from pyfly_session._property_types import (
     CookieDomain,
     CookieName,
     CookiePath,
+    HeaderName,
     Lifetime,
     PathPatterns,
+    Resolvers,
     Secret,
     about,
 )
@@ -30,6 +32,7 @@ from pyfly_session.errors import ConfigurationError
 __all__ = [
     "SessionProperties",
     "CookieProperties",
+    "HeaderProperties",
     "RedisProperties",
     "EncryptionProperties",
     "MemoryProperties",
@@ -68,6 +71,25 @@ class CookieProperties(Properties, frozen=True, kw_only=True):
     partitioned: Annotated[
         bool, about("Keep one cookie per embedding site (CHIPS); needs `cookie.secure`.", True)
     ] = False
+    persistent: Annotated[
+        bool,
+        about(
+            "Send the cookie with `Max-Age`; otherwise browsers drop it when they are closed.",
+            False,
+        ),
+    ] = True
+
+
+class HeaderProperties(Properties, frozen=True, kw_only=True):
+    """The header that carries the id of clients that are no browsers."""
+
+    name: Annotated[
+        HeaderName,
+        about(
+            "Name of the header with the session id, where `resolver` has `header`.",
+            "X-Session-Id",
+        ),
+    ] = "X-Auth-Token"
 
 
 class EncryptionProperties(Properties, frozen=True, kw_only=True):
@@ -132,6 +154,14 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
             "__Host-session",
         ),
     ] = "PYFLY_SESSION"
+    resolver: Annotated[
+        Resolvers,
+        about(
+            "How clients tell their session id, and are told it: by a cookie, by a header, or by"
+            " whichever they use; who uses none gets it the first way.",
+            ["cookie", "header"],
+        ),
+    ] = ("cookie",)
     ttl: Annotated[
         Lifetime,
         about("Idle lifetime: a session ends when no request used it for so long.", 3600),
@@ -176,6 +206,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
         ),
     ] = False
     cookie: CookieProperties = CookieProperties()
+    header: HeaderProperties = HeaderProperties()
     encryption: EncryptionProperties = EncryptionProperties()
     redis: RedisProperties = RedisProperties()
     memory: MemoryProperties = MemoryProperties()

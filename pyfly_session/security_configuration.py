@@ -80,6 +80,13 @@ def _security_filter(
 ) -> OAuth2SessionSecurityFilter | None:
     if not properties.login.enabled:
         return None
+    if "cookie" not in sessions.resolver:
+        raise ConfigurationError(
+            f"{_ENABLED} needs pyfly.session.resolver: cookie, got header; browsers come back"
+            " from the provider without any header of ours",
+            key="pyfly.session.resolver",
+            value="header",
+        )
     if sessions.cookie.same_site == "strict":
         raise ConfigurationError(
             f"{_ENABLED} needs pyfly.session.cookie.same-site: lax, got strict; browsers would"

@@ -39,6 +39,7 @@ from pyfly_session.auto_configuration import (
 )
 from pyfly_session.config import load_config
 from pyfly_session.properties import SessionProperties
+from pyfly_session.web import SessionCookie
 from tests.conftest import Clock, FourVerbStore
 
 
@@ -141,8 +142,7 @@ class TestChoiceByProperty:
             )
         )
         made = container.session_filter()
-        assert (made.cookie.name, made.cookie.secure) == ("__Host-sid", True)
-        assert made.cookie.same_site == "strict"
+        assert made.resolver == SessionCookie("__Host-sid", secure=True, same_site="strict")
         assert (made.creation, made.exclude_patterns) == ("if-required", ("/health",))
 
     def test_a_wrong_property_names_the_file(self, tmp_path: Path) -> None:

@@ -86,5 +86,6 @@ def test_repr_masks_the_password() -> None:
     assert "redis://u:***@h" in repr(properties)
     assert PASSWORD not in f"{properties!r} {properties} {properties.redis.__rich_repr__()}"
     assert repr(CookieProperties()) == (
-        "CookieProperties(secure=False, path='/', domain=None, same_site='lax', partitioned=False)"
+        "CookieProperties(secure=False, path='/', domain=None, same_site='lax', partitioned=False,"
+        " persistent=True)"
     )

@@ -10,11 +10,15 @@ from pyfly_session.web.filters import (
     before_head,
 )
 from pyfly_session.web.mapping import SessionMapping
+from pyfly_session.web.resolvers import SessionHeader, SessionIdResolver, SessionIdResolvers
 from pyfly_session.web.session_filter import SessionFilter
 
 __all__ = [
     "SessionFilter",
     "SessionCookie",
+    "SessionHeader",
+    "SessionIdResolver",
+    "SessionIdResolvers",
     "SessionMapping",
     "WebFilterChainMiddleware",
     "OncePerRequestFilter",

@@ -6,7 +6,7 @@ Source: RFC 6265bis, sections 4.1 (syntax, name prefixes) and 5.7 (what a deleti
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ class SessionCookie:
         domain: Domain it is sent to, with subdomains; None for this host alone.
         same_site: What requests from other sites carry it.
         partitioned: Kept apart for each top-level site.
+        persistent: Kept for the session's idle time; else the browser drops it when it ends.
 
     Raises:
         ConfigurationError: The attributes contradict each other.
@@ -40,6 +41,7 @@ class SessionCookie:
     domain: str | None = None
     same_site: Literal["lax", "strict", "none"] = "lax"
     partitioned: bool = False
+    persistent: bool = True
     # Made once, for they go through every request.
     _wanted: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
     _tail: str = field(init=False, repr=False, compare=False)
@@ -52,11 +54,12 @@ class SessionCookie:
             "domain": self.domain,
             "same-site": self.same_site,
             "partitioned": self.partitioned,
+            "persistent": self.persistent,
         }
         tree = {"pyfly": {"session": {"cookie-name": self.name, "cookie": cookie}}}
         bound = bind_properties(tree).cookie
         # A text such as "false" has become what it says.
-        for name in ("secure", "path", "domain", "same_site", "partitioned"):
+        for name in ("secure", "path", "domain", "same_site", "partitioned", "persistent"):
             object.__setattr__(self, name, getattr(bound, name))
         token = re.escape(self.name.encode("latin-1"))
         wanted = rb'(?:^|;)\s*%s\s*=[\s"]*(%s)[\s"]*(?=;|$)' % (token, ids.ACCEPTABLE.encode())
@@ -72,30 +75,23 @@ class SessionCookie:
         for header, value in headers:
             if header == b"cookie":
                 for content in self._wanted.findall(value):
-                    self._consider(content.decode("ascii"), found)
+                    consider(content.decode("ascii"), found)
         return found
 
-    def candidates_of(self, cookies: Mapping[str, Any]) -> list[str]:
-        """Return the acceptable id of a parsed cookie mapping, as a list of one or none."""
-        found: list[str] = []
-        value = cookies.get(self.name)
-        if isinstance(value, str):
-            self._consider(value, found)
-        return found
+    def issue(self, session_id: str, max_age: int, *, known: bool) -> tuple[bytes, bytes]:
+        """Return the ``Set-Cookie`` that gives the browser this id, known or not: it slides."""
+        age = f"; Max-Age={max_age}" if self.persistent else ""
+        return b"set-cookie", f"{self.name}={session_id}; HttpOnly{age}{self._tail}".encode()
 
-    @staticmethod
-    def _consider(value: str, found: list[str]) -> None:
-        if len(found) < _MAX_CANDIDATES and value not in found and ids.is_acceptable(value):
-            found.append(value)
+    def expire(self) -> tuple[bytes, bytes]:
+        """Return the ``Set-Cookie`` that removes the cookie from the browser."""
+        gone = "expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Max-Age=0"
+        return b"set-cookie", f'{self.name}=""; {gone}{self._tail}'.encode()
 
-    def issue(self, session_id: str, max_age: int) -> bytes:
-        """Return the ``Set-Cookie`` value that gives the browser this id, for seconds."""
-        return f"{self.name}={session_id}; HttpOnly; Max-Age={max_age}{self._tail}".encode()
-
-    def expire(self) -> bytes:
-        """Return the ``Set-Cookie`` value that removes the cookie from the browser."""
-        epoch = "Thu, 01 Jan 1970 00:00:00 GMT"
-        return f'{self.name}=""; expires={epoch}; HttpOnly; Max-Age=0{self._tail}'.encode()
+    @property
+    def vary(self) -> bytes:
+        """The request header that responses depend on."""
+        return b"Cookie"
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -119,3 +115,9 @@ class SessionCookie:
         if self.partitioned:
             parts.append("; Partitioned")
         return "".join(parts)
+
+
+def consider(value: str, found: list[str]) -> None:
+    """Add a value that a client sent to the candidates, if it can be an id at all."""
+    if len(found) < _MAX_CANDIDATES and value not in found and ids.is_acceptable(value):
+        found.append(value)

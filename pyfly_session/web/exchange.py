@@ -11,6 +11,7 @@ from pyfly_session.errors import SessionStoreError
 from pyfly_session.repository import Outcome, SessionRepository
 from pyfly_session.session import HttpSession
 from pyfly_session.web.cookies import SessionCookie
+from pyfly_session.web.resolvers import Header, SessionIdResolver
 
 _logger = logging.getLogger(__name__)
 _LIVE = frozenset({Outcome.UNTOUCHED, Outcome.STORED})
@@ -26,7 +27,8 @@ class Exchange:
     Args:
         session: The session, as it was attached to the request.
         repository: Commits it.
-        cookie: Tells the browser its id.
+        resolver: Tells the client its id.
+        vary: The request headers that may have told it.
         create: Store a new session although nothing was written to it.
         tolerant: Go on without the session if a new one cannot be stored.
 
@@ -38,11 +40,12 @@ class Exchange:
     """
 
     __slots__ = (
-        "_cookie",
         "_create",
         "_outcome",
         "_repository",
+        "_resolver",
         "_tolerant",
+        "_vary",
         "failure",
         "head_sent",
         "session",
@@ -54,7 +57,8 @@ class Exchange:
         session: HttpSession,
         *,
         repository: SessionRepository,
-        cookie: SessionCookie,
+        resolver: SessionIdResolver,
+        vary: bytes,
         create: bool,
         tolerant: bool,
     ) -> None:
@@ -63,7 +67,8 @@ class Exchange:
         self.unloaded: str | None = None
         self.head_sent = False
         self._repository = repository
-        self._cookie = cookie
+        self._resolver = resolver
+        self._vary = vary
         self._create = create
         self._tolerant = tolerant
         self._outcome: Outcome | None = None
@@ -123,9 +128,10 @@ class Exchange:
         it: a new session is not stored, and the former id of a rotated one stays as it was.
         """
         session = self.session
-        if (session.rotated or not session.stored) and not session.invalidated:
-            return
         try:
+            if (session.rotated or not session.stored) and not session.invalidated:
+                await self._repository.release(session)
+                return
             if session.pending:
                 await self.commit()
         except Exception:
@@ -136,8 +142,8 @@ class Exchange:
         """Finish without the request, which was cancelled."""
         self._repository.finish_later(self.commit_unheard())
 
-    def set_cookie_on(self, response: Any) -> None:
-        """Write cookie and cache headers onto a response object that was not sent yet.
+    def write_onto(self, response: Any) -> None:
+        """Write id and cache headers onto a response object that was not sent yet.
 
         Nothing can be saved after that, so the session refuses what comes later.
         """
@@ -146,15 +152,21 @@ class Exchange:
             " WebFilterChainMiddleware can it be changed while a body streams or in the background"
         )
         self.session.seal(writes=late, rotation=late)
-        cookie = self._cookie
+        cookie = self._resolver
         raw = getattr(response, "raw_headers", None)
         if isinstance(raw, list):
             self._write_headers(raw)
+        elif not isinstance(cookie, SessionCookie):
+            if (header := self._header()) is not None:
+                name, value = header
+                response.headers[name.decode()] = value.decode()
         elif self._outcome in _LIVE:
             response.set_cookie(
                 key=cookie.name,
                 value=self.session._id,
-                max_age=self._repository.seconds_to_live(self.session),
+                max_age=self._repository.seconds_to_live(self.session)
+                if cookie.persistent
+                else None,
                 **cookie.attributes,
             )
         elif self._outcome is Outcome.ENDED:
@@ -166,29 +178,36 @@ class Exchange:
             rotation=_NO_NEW_ID,
         )
 
-    def _write_headers(self, headers: list[tuple[bytes, bytes]]) -> None:
-        value = None
+    def _header(self) -> Header | None:
+        """Return what tells the client its id, or that there is none any more."""
+        session = self.session
         if self._outcome in _LIVE:
-            max_age = self._repository.seconds_to_live(self.session)
-            value = self._cookie.issue(self.session._id, max_age)
-        elif self._outcome is Outcome.ENDED:
-            value = self._cookie.expire()
-        if value is None and not self.session.accessed:
+            max_age = self._repository.seconds_to_live(session)
+            known = not session._is_new and session._previous_id is None
+            return self._resolver.issue(session._id, max_age, known=known)
+        return self._resolver.expire() if self._outcome is Outcome.ENDED else None
+
+    def _write_headers(self, headers: list[Header]) -> None:
+        header = self._header()
+        if header is None and not self.session.accessed:
             return
         names = {name.lower() for name, _ in headers}
-        if value is not None:
-            headers.append((b"set-cookie", value))
+        if header is not None:
+            headers.append(header)
             if b"cache-control" not in names:
                 headers.append((b"cache-control", b"no-store"))
-        _vary_on_cookie(headers, names)
+        if b"vary" not in names:
+            headers.append((b"vary", self._vary))
+        else:
+            _vary_also(headers, self._vary)
 
 
-def _vary_on_cookie(headers: list[tuple[bytes, bytes]], names: set[bytes]) -> None:
-    """Tell caches that the response depends on the cookie."""
-    if b"vary" not in names:
-        headers.append((b"vary", b"Cookie"))
-        return
+def _vary_also(headers: list[Header], vary: bytes) -> None:
+    """Tell caches that the response depends on these headers, too."""
     index = [name.lower() for name, _ in headers].index(b"vary")
     name, value = headers[index]
-    if not {each.strip().lower() for each in value.split(b",")} & {b"cookie", b"*"}:
-        headers[index] = (name, value + b", Cookie")
+    present = {each.strip().lower() for each in value.split(b",")}
+    for each in () if b"*" in present else vary.split(b", "):
+        if each.lower() not in present:
+            value += b", " + each
+    headers[index] = (name, value)

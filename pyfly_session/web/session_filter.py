@@ -26,6 +26,7 @@ from pyfly_session.web.filters import (
     chain_of,
 )
 from pyfly_session.web.mapping import SessionMapping
+from pyfly_session.web.resolvers import SessionIdResolver, headers_of, require_resolver
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class SessionFilter(OncePerRequestFilter):
             request.
         secure: Mark the cookie ``Secure``.
         cookie: Every attribute of the cookie; then ``cookie_name`` and ``secure`` are not used.
+        resolver: How ids come and go, instead of the cookie.
         creation: Whether a visitor without a session gets one: always, if something is
             written to it, or never.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
@@ -73,6 +75,7 @@ class SessionFilter(OncePerRequestFilter):
         secure: bool = False,
         *,
         cookie: SessionCookie | None = None,
+        resolver: SessionIdResolver | None = None,
         creation: CreationPolicy = "always",
         max_lifetime: int | None = None,
         exclude_patterns: Iterable[str] = (),
@@ -92,7 +95,14 @@ class SessionFilter(OncePerRequestFilter):
         self.repository = repository or SessionRepository(
             store, ttl=bound.ttl, max_lifetime=bound.max_lifetime, clock=clock
         )
-        self.cookie = cookie or SessionCookie(name=cookie_name, secure=secure)
+        self.resolver: SessionIdResolver = (
+            cookie or SessionCookie(name=cookie_name, secure=secure)
+            if resolver is None
+            else require_resolver(resolver)
+        )
+        self._vary = self.resolver.vary
+        # Of several ways one request came only one.
+        self._way_of = getattr(self.resolver, "of_request", None)
         self.creation = bound.creation
         self._tolerant = bound.on_store_error == "anonymous"
         self.exclude_patterns = bound.exclude_patterns
@@ -108,8 +118,10 @@ class SessionFilter(OncePerRequestFilter):
         if chain is None and self.should_not_filter(request):
             return await call_next(request)
         unloaded: str | None = None
+        headers = headers_of(request)
+        resolver = self.resolver if self._way_of is None else self._way_of(headers)
         try:
-            session = await self._find(request)
+            session = await self._find(resolver.candidates(headers))
         except SessionStoreError as error:
             if not self._tolerant:
                 return self._refuse(request, str(error))
@@ -121,7 +133,8 @@ class SessionFilter(OncePerRequestFilter):
         exchange = Exchange(
             session,
             repository=self.repository,
-            cookie=self.cookie,
+            resolver=resolver,
+            vary=self._vary,
             create=self.creation == "always",
             tolerant=self._tolerant,
         )
@@ -146,12 +159,7 @@ class SessionFilter(OncePerRequestFilter):
         self.repository.counts["unavailable"] += 1
         return _unavailable(request, reason)
 
-    async def _find(self, request: Any) -> HttpSession:
-        scope = getattr(request, "scope", None)
-        if isinstance(scope, dict):
-            candidates = self.cookie.candidates(scope.get("headers", ()))
-        else:
-            candidates = self.cookie.candidates_of(getattr(request, "cookies", {}))
+    async def _find(self, candidates: Iterable[str]) -> HttpSession:
         for candidate in candidates:
             session = await self.repository.load(candidate)
             if session is not None:
@@ -183,7 +191,7 @@ class SessionFilter(OncePerRequestFilter):
         except SessionStoreError as error:
             return self._refuse(request, str(error))
         if chain is None:
-            exchange.set_cookie_on(response)
+            exchange.write_onto(response)
         return response
 
     async def _honour(

@@ -397,7 +397,7 @@ class TestConstruction:
         store = InMemorySessionStore()
         made = SessionFilter(store, "SID", 60, True)
         assert made.store is store
-        assert (made.cookie.name, made.cookie.secure) == ("SID", True)
+        assert made.resolver == SessionCookie(name="SID", secure=True)
 
     def test_order_is_the_original_one(self) -> None:
         assert SessionFilter.__pyfly_order__ == -(2**31) + 150
