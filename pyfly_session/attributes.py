@@ -86,10 +86,12 @@ class Attributes:
         return name in self._live or (name in self._seen and name not in self._assigned)
 
     def __iter__(self) -> Iterator[str]:
-        """Iterate over the names."""
-        yield from self._live
+        """Iterate over the names, the oldest first, whatever was read meanwhile."""
         for name in self._seen:
-            if name not in self._live and name not in self._assigned:
+            if name in self._live or name not in self._assigned:
+                yield name
+        for name in self._live:
+            if name not in self._seen:
                 yield name
 
     @property
