@@ -8,16 +8,18 @@ import msgspec
 from msgspec import Meta
 
 from pyfly_session._binding import bind, origin_of, unknown_key
-from pyfly_session._fields import Properties, leaves
+from pyfly_session._fields import Properties, layout, leaves
 from pyfly_session._masking import show, show_key
 from pyfly_session._property_types import Secret, about
 from pyfly_session.errors import ConfigurationError
+from pyfly_session.properties import PropertyDescription, describe
 
 PREFIX = "pyfly.security.oauth2"
 _REGISTRATIONS = f"{PREFIX}.client.registrations"
 _ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
-# Sections of the original that mean nothing here, and the two that do.
-_SECTIONS = ("client", "login", "resource-server", "authorization-server", "token-store")
+FOREIGN_SECTIONS = ("resource-server", "authorization-server", "token-store")
+"""Sections of the original that mean nothing here."""
+_SECTIONS = ("client", "login", *FOREIGN_SECTIONS)
 
 HttpUrl = Annotated[
     str,
@@ -168,11 +170,23 @@ class OAuth2Properties(msgspec.Struct, frozen=True, kw_only=True):
     login: LoginProperties = LoginProperties()
 
 
-_KNOWN = (
+REGISTRATION_KEYS = tuple(layout(RegistrationProperties))
+"""The names below the id of a registration."""
+PLAIN_KEYS = (
     *(key for key, _ in leaves(ClientProperties, f"{PREFIX}.client")),
     *(key for key, _ in leaves(LoginProperties, f"{PREFIX}.login")),
-    *(key for key, _ in leaves(RegistrationProperties, f"{_REGISTRATIONS}.<id>")),
 )
+"""The dotted keys that belong to no registration."""
+_KNOWN = (*PLAIN_KEYS, *(f"{_REGISTRATIONS}.<id>.{name}" for name in REGISTRATION_KEYS))
+
+
+def describe_oauth2_properties() -> list[PropertyDescription]:
+    """List every property of the login; ``<id>`` stands for the id of a registration."""
+    return [
+        *describe(ClientProperties, f"{PREFIX}.client"),
+        *describe(RegistrationProperties, f"{_REGISTRATIONS}.<id>"),
+        *describe(LoginProperties, f"{PREFIX}.login"),
+    ]
 
 
 def bind_oauth2_properties(

@@ -121,6 +121,31 @@ class MemoryProperties(Properties, frozen=True, kw_only=True):
     ] = 100_000
 
 
+class ConcurrencyProperties(Properties, frozen=True, kw_only=True):
+    """How many sessions one user may have at once."""
+
+    enabled: Annotated[bool, about("Limit the sessions of each user who logs in.", True)] = False
+    max_sessions: Annotated[
+        int,
+        Meta(ge=-1, le=10_000),
+        about("The most live sessions of one user; -1 means no limit.", 1),
+    ] = -1
+    strategy: Annotated[
+        Literal["evict-oldest", "reject-new"],
+        about(
+            "What happens to one too many: the session with the oldest login ends, or the new"
+            " login is refused.",
+            "reject-new",
+        ),
+    ] = "evict-oldest"
+    registry: Annotated[
+        Literal["store", "memory", "redis"],
+        about(
+            "Where is kept who has which sessions; `store` is wherever the sessions are.", "redis"
+        ),
+    ] = "store"
+
+
 class SessionProperties(Properties, frozen=True, kw_only=True):
     """Everything under ``pyfly.session``.
 
@@ -207,6 +232,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     ] = False
     cookie: CookieProperties = CookieProperties()
     header: HeaderProperties = HeaderProperties()
+    concurrency: ConcurrencyProperties = ConcurrencyProperties()
     encryption: EncryptionProperties = EncryptionProperties()
     redis: RedisProperties = RedisProperties()
     memory: MemoryProperties = MemoryProperties()
@@ -250,6 +276,11 @@ def variable_name(key: str) -> str:
 
 def describe_properties() -> list[PropertyDescription]:
     """List every property below ``pyfly.session`` in the order of declaration."""
+    return describe(SessionProperties, PREFIX)
+
+
+def describe(section: type[Properties], prefix: str) -> list[PropertyDescription]:
+    """List every property of a section, and of those below it."""
     return [
         PropertyDescription(
             key=key,
@@ -259,7 +290,7 @@ def describe_properties() -> list[PropertyDescription]:
             allowed=allowed(field),
             example=field.facts["examples"][0],
         )
-        for key, field in leaves(SessionProperties, PREFIX)
+        for key, field in leaves(section, prefix)
     ]
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pyfly_session._oauth2_properties import bind_oauth2_properties
 from pyfly_session.config import Config, load_config
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.properties import SessionProperties, bind_properties
@@ -222,6 +223,107 @@ def test_variable_reaches_a_key_that_only_the_file_knows(folder: Path) -> None:
     assert error.origin == "environment variable PYFLY_SESSION_REDIS_ODD_KEY"
 
 
+LOGIN = "PYFLY_SECURITY_OAUTH2_"
+REGISTRATION = f"{LOGIN}CLIENT_REGISTRATIONS_"
+SHOPS = (
+    "pyfly: {security: {oauth2: {client: {registrations: {green: {client-id: shop, issuer-uri:"
+    " 'https://g.test'}, my-shop: {client-id: s, issuer-uri: 'https://s.test'}}}}}}"
+)
+
+
+def registrations(config: Mapping[str, Any]) -> Any:
+    return config["pyfly"]["security"]["oauth2"]["client"]["registrations"]
+
+
+def test_variables_name_properties_of_the_login(folder: Path) -> None:
+    write(folder, pyfly=SHOPS)
+    environ = {
+        f"{LOGIN}CLIENT_ENABLED": "yes",
+        f"{LOGIN}LOGIN_ENABLED": "on",
+        f"{LOGIN}LOGIN_DEFAULT_TARGET": "/home",
+        f"{REGISTRATION}GREEN_CLIENT_SECRET": PASSWORD,
+        f"{REGISTRATION}MY_SHOP_SCOPES": "openid,email",
+    }
+    config = load_config(folder, environ=environ)
+    bound = bind_oauth2_properties(config)
+    assert (bound.client.enabled, bound.login.enabled) == (True, True)
+    assert bound.login.default_target == "/home"
+    assert bound.registrations["green"].client_secret == PASSWORD
+    assert bound.registrations["green"].client_id == "shop"
+    assert bound.registrations["my-shop"].scopes == ("openid", "email")
+    assert config.origins["pyfly.security.oauth2.client.registrations.my-shop.scopes"] == (
+        f"environment variable {REGISTRATION}MY_SHOP_SCOPES"
+    )
+    assert PASSWORD not in repr(config)
+
+
+def test_variables_make_a_registration_whose_id_is_one_word(folder: Path) -> None:
+    environ = {
+        f"{REGISTRATION}BLUE_CLIENT_ID": "shop",
+        f"{REGISTRATION}BLUE_ISSUER_URI": "https://blue.test",
+    }
+    bound = bind_oauth2_properties(load_config(folder, environ=environ))
+    assert list(bound.registrations) == ["blue"]
+    assert bound.registrations["blue"].issuer_uri == "https://blue.test"
+
+
+def test_a_variable_reaches_the_registration_of_the_file_in_its_own_spelling(folder: Path) -> None:
+    write(folder, pyfly=SHOPS.replace("green", "Gr.een~"))
+    config = load_config(folder, environ={f"{REGISTRATION}GR_EEN__CLIENT_ID": "x"})
+    assert registrations(config)["Gr.een~"]["client-id"] == "x"
+    assert set(registrations(config)) == {"Gr.een~", "my-shop"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "message"),
+    [
+        (f"{LOGIN}LOGIN_ENABLD", f"did you mean {LOGIN}LOGIN_ENABLED?"),
+        (f"{LOGIN}X", f"known are {LOGIN}CLIENT_ENABLED, "),
+        (f"{REGISTRATION}GREEN_CLIENT_SECERT", f"mean {REGISTRATION}GREEN_CLIENT_SECRET?"),
+        (f"{REGISTRATION}GREAN_CLIENT_SECRET", f"mean {REGISTRATION}GREEN_CLIENT_SECRET?"),
+        (f"{REGISTRATION}GREEN_X", f"known are {REGISTRATION}GREEN_CLIENT_ID, "),
+        # A secret alone makes no registration, and two words could be spelled in two ways.
+        (f"{REGISTRATION}BLUE_CLIENT_SECRET", "the registrations are green, my-shop; add one"),
+        (f"{REGISTRATION}THE_DEEP_BLUE_CLIENT_ID", "if its id is one word, by "),
+        (f"{REGISTRATION}CLIENT_ID", "the registrations are green, my-shop; add one"),
+    ],
+)
+def test_unknown_variable_of_the_login_is_refused(
+    folder: Path, variable: str, message: str
+) -> None:
+    write(folder, pyfly=SHOPS)
+    error = refusal(folder, **{variable: PASSWORD})
+    assert str(error).startswith(f"the environment variable {variable} names no known property")
+    assert message in str(error)
+    assert PASSWORD not in str(error)
+
+
+def test_a_variable_that_fits_two_registrations_is_refused(folder: Path) -> None:
+    write(folder, pyfly=SHOPS.replace("green", "my_shop"))
+    error = refusal(folder, **{f"{REGISTRATION}MY_SHOP_CLIENT_ID": "x"})
+    assert "names both pyfly.security.oauth2.client.registrations.my-shop.client-id" in str(error)
+    assert "and pyfly.security.oauth2.client.registrations.my_shop.client-id" in str(error)
+
+
+def test_variables_of_other_sections_and_of_platforms_are_ignored(folder: Path) -> None:
+    environ = {
+        f"{LOGIN}RESOURCE_SERVER_JWKS_URI": "x",
+        f"{LOGIN}TOKEN_STORE_TYPE": "x",
+        f"{LOGIN}SERVICE_HOST": "10.0.0.1",
+        f"{LOGIN}PORT_80_TCP_ADDR": "10.0.0.1",
+    }
+    assert load_config(folder, environ=environ) == {}
+
+
+def test_variable_of_a_registration_does_not_hide_one_that_is_no_section(folder: Path) -> None:
+    write(
+        folder, pyfly=f"pyfly: {{security: {{oauth2: {{client: {{registrations: {PASSWORD}}}}}}}}}"
+    )
+    error = refusal(folder, **{f"{REGISTRATION}GREEN_CLIENT_ID": "x"})
+    assert str(error).startswith("pyfly.security.oauth2.client.registrations must be a section")
+    assert PASSWORD not in str(error)
+
+
 def test_variable_does_not_hide_a_section_that_is_none(folder: Path) -> None:
     write(folder, pyfly="pyfly: {session: {redis: oops}}")
     error = refusal(folder, PYFLY_SESSION_REDIS_TIMEOUT="1")
@@ -263,7 +365,12 @@ _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="="), min_size=
 
 
 @given(
-    st.dictionaries(_NAMES.map("PYFLY_SESSION_{}".format) | st.just("PYFLY_SESSION_TTL"), st.text())
+    st.dictionaries(
+        st.just("PYFLY_SESSION_TTL")
+        | st.builds("{}{}".format, st.sampled_from(["PYFLY_SESSION_", LOGIN, REGISTRATION]), _NAMES)
+        | st.builds(f"{REGISTRATION}{{}}_CLIENT_ID".format, _NAMES),
+        st.text(),
+    )
 )
 def test_strange_variables_are_loaded_or_refused_and_never_crash(environ: dict[str, str]) -> None:
     try:

@@ -10,6 +10,7 @@ import pytest
 from pyfly_session import _reference
 from pyfly_session.properties import PropertyDescription, bind_properties, describe_properties
 
+_BEGIN, _BEGIN_OAUTH2 = _reference.BEGIN, _reference.BEGIN_OAUTH2
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "properties.md"
 
 
@@ -51,16 +52,23 @@ def test_reference_command_rewrites_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.md"
-    page.write_text(f"a\n{_reference.BEGIN}\nstale row\n{_reference.END}\nb\n", "utf-8")
+    tables = (f"{begin}\nstale row\n{_reference.END}" for begin in (_BEGIN, _BEGIN_OAUTH2))
+    page.write_text(f"a\n{'between'.join(tables)}\nb\n", "utf-8")
     monkeypatch.setattr("sys.argv", ["_reference", str(page)])
     monkeypatch.delitem(sys.modules, "pyfly_session._reference")
     runpy.run_module("pyfly_session._reference", run_name="__main__")
     text = page.read_text("utf-8")
     assert text.startswith("a\n<!-- begin")
     assert "| `pyfly.session.ttl` | `1800` |" in text
+    login = (
+        "`pyfly.security.oauth2.login.enabled` | `PYFLY_SECURITY_OAUTH2_LOGIN_ENABLED` | `false`"
+    )
+    assert f"| {login} |" in text
+    assert "between" in text
     assert "stale row" not in text
 
 
 def test_reference_page_without_markers_is_refused() -> None:
-    with pytest.raises(ValueError, match="the page needs the two lines"):
-        _reference.update_page("no markers")
+    for page in ("no markers", f"{_BEGIN}{_reference.END}"):
+        with pytest.raises(ValueError, match="the page needs the two lines"):
+            _reference.update_page(page)
