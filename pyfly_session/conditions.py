@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from dependency_injector import providers
 
+from pyfly_session._binding import origin_of
+from pyfly_session._oauth2_properties import PREFIX as OAUTH2
+from pyfly_session._oauth2_properties import OAuth2Properties
 from pyfly_session.auto_configuration import SessionContainer
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import SessionProperties, mask_url
+from pyfly_session.properties import PREFIX, SessionProperties, mask_url
 from pyfly_session.store_configuration import choose_store
+
+__all__ = ["Condition", "conditions", "container_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +25,18 @@ class Condition:
     """What became of one bean.
 
     Attributes:
-        bean: Name of the provider in the container.
+        bean: Name of the provider in the container; dots lead into the containers inside.
         choice: What it gives: a class, or ``none``.
         reason: The property, missing package or override that decided, and where it was set.
+        key: The property that decided, or None.
+        origin: The file or variable that set it, ``default`` if nobody did, or None.
     """
 
     bean: str
     choice: str
     reason: str
+    key: str | None = None
+    origin: str | None = None
 
 
 def conditions(container: Any) -> list[Condition]:
@@ -35,13 +45,13 @@ def conditions(container: Any) -> list[Condition]:
     Raises:
         ConfigurationError: The configuration itself is wrong.
     """
-    properties: SessionProperties = container.properties()
-    origins: Mapping[str, str] = container.config_origins()
-    return [
-        _filter_condition(container, properties, origins),
-        _store_condition(container, properties, origins),
-        _client_condition(container, properties, origins),
-    ]
+    report = _Report(
+        container,
+        container.properties(),
+        container.oauth2.properties(),
+        container.config_origins(),
+    )
+    return [_provided(container, bean) or explain(report, bean) for bean, explain in _BEANS.items()]
 
 
 def container_report(container: Any) -> str:
@@ -52,84 +62,164 @@ def container_report(container: Any) -> str:
     return "\n".join(f"{row.bean:<{names}}  {row.choice:<{choices}}  {row.reason}" for row in rows)
 
 
-def _filter_condition(
-    container: Any, properties: SessionProperties, origins: Mapping[str, str]
-) -> Condition:
-    bean = "session_filter"
-    if own := _own(container, bean):
-        return Condition(bean, own, _BACKS_OFF)
-    if properties.enabled is True:
-        return Condition(
-            bean,
-            "SessionFilter",
-            "pyfly.session.enabled is true"
-            + _at(origins, "enabled", default=properties.enabled is None),
-        )
-    value = "not set" if properties.enabled is None else "false"
-    return Condition(
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What the conditions are read from."""
+
+    container: Any
+    properties: SessionProperties
+    oauth2: OAuth2Properties
+    origins: Mapping[str, str]
+
+    def because(
+        self, bean: str, choice: str, key: str, says: str = "", *, default: bool = False
+    ) -> Condition:
+        """Return a condition that one property decided.
+
+        Args:
+            bean: The bean.
+            choice: What it gives.
+            key: The full key of the property.
+            says: What the property says, after its key; or else the whole reason.
+            default: The value is that of nobody in particular.
+        """
+        origin = self.origins.get(key, "default" if default else None)
+        reason = says if says.startswith(key) else f"{key} is {says}"
+        return Condition(bean, choice, reason + _in(origin), key, origin)
+
+
+def _filter(report: _Report, bean: str) -> Condition:
+    enabled = report.properties.enabled
+    return report.because(
         bean,
-        "none",
-        f"pyfly.session.enabled is {value}"
-        + _at(origins, "enabled", default=properties.enabled is None),
+        "SessionFilter" if enabled is True else "none",
+        f"{PREFIX}.enabled",
+        {True: "true", False: "false", None: "not set"}[enabled],
+        default=enabled is None,
     )
 
 
-def _store_condition(
-    container: Any, properties: SessionProperties, origins: Mapping[str, str]
-) -> Condition:
-    bean = "session_store"
-    if own := _own(container, bean):
-        return Condition(bean, own, _BACKS_OFF)
+def _store(report: _Report, bean: str) -> Condition:
+    key = f"{PREFIX}.store"
     try:
-        kind, reason = choose_store(properties, origins)
+        kind, reason = choose_store(report.properties, report.origins)
     except ConfigurationError as error:
-        return Condition(bean, "none", f"pyfly.session.fail-fast is true: {error}")
+        reason = f"{PREFIX}.fail-fast is true: {error}"
+        return Condition(bean, "none", reason, key, report.origins.get(key))
     chosen = "RedisSessionStore" if kind == "redis" else "InMemorySessionStore"
-    return Condition(
-        bean, chosen, reason + _at(origins, "store", default=properties.store == _DEFAULTS.store)
-    )
+    default = report.properties.store == _DEFAULTS.store
+    return report.because(bean, chosen, key, reason, default=default)
 
 
-def _client_condition(
-    container: Any, properties: SessionProperties, origins: Mapping[str, str]
-) -> Condition:
-    bean = "redis_client"
-    if own := _own(container, bean):
-        return Condition(bean, own, _BACKS_OFF)
-    if _own(container, "session_store"):
+def _client(report: _Report, bean: str) -> Condition:
+    properties, redis = report.properties, report.properties.redis
+    if _own(report.container, "session_store"):
         return Condition(bean, "none", "the session_store of the application is in use")
     if properties.store_kind != "redis":
-        return Condition(bean, "none", f"pyfly.session.store is {properties.store_kind}")
-    url = mask_url(properties.redis.url)
-    return Condition(
-        bean,
-        "Redis",
-        f"pyfly.session.redis.url is {url}"
-        + _at(origins, "redis.url", default=properties.redis.url == _DEFAULTS.redis.url),
+        key = f"{PREFIX}.store"
+        reason = f"{key} is {properties.store_kind}"
+        return Condition(bean, "none", reason, key, report.origins.get(key))
+    if redis.cluster.nodes:
+        key, shown = f"{PREFIX}.redis.cluster.nodes", ", ".join(redis.cluster.nodes)
+        return report.because(bean, "RedisCluster", key, shown)
+    if redis.sentinel.master:
+        key = f"{PREFIX}.redis.sentinel.master"
+        return report.because(bean, "Redis", key, redis.sentinel.master)
+    default = redis.url == _DEFAULTS.redis.url
+    return report.because(
+        bean, "Redis", f"{PREFIX}.redis.url", mask_url(redis.url), default=default
     )
 
+
+def _resolver(report: _Report, bean: str) -> Condition:
+    ways = report.properties.resolver
+    names = {"cookie": "SessionCookie", "header": "SessionHeader"}
+    choice = names[ways[0]] if len(ways) == 1 else "SessionIdResolvers"
+    default = ways == _DEFAULTS.resolver
+    return report.because(bean, choice, f"{PREFIX}.resolver", ", ".join(ways), default=default)
+
+
+def _registrations(report: _Report, bean: str) -> Condition:
+    choice = "InMemoryClientRegistrationRepository"
+    client = report.oauth2.client
+    key = f"{OAUTH2}.client.enabled"
+    if not client.enabled:
+        return report.because(bean, choice, key, f"{key} is false, so it is empty", default=True)
+    places = (
+        f"{name}{_in(origin_of(report.origins, f'{OAUTH2}.client.registrations.{name}'))}"
+        for name in report.oauth2.registrations
+    )
+    says = f"{key} is true, with {', '.join(places) or 'no registrations'}"
+    return report.because(bean, choice, key, says)
+
+
+def _mapper(report: _Report, bean: str) -> Condition:
+    return Condition(bean, "claims_to_context", "the application provides none")
+
+
+def _of_login(choice: str) -> Explain:
+    """Return what explains a bean that only an enabled login has."""
+
+    def explain(report: _Report, bean: str) -> Condition:
+        key = f"{OAUTH2}.login.enabled"
+        if not report.oauth2.login.enabled:
+            return report.because(bean, "none", key, "false", default=True)
+        if report.properties.cookie.same_site == "strict":
+            key = f"{PREFIX}.cookie.same-site"
+            return report.because(bean, "none", key, f"{key} is strict; the login needs lax")
+        missing = [each for each in _PACKAGES if find_spec(each) is None]
+        if missing and choice in _NEEDING_PACKAGES:
+            packages = ", ".join(missing)
+            remedy = "pip install 'pyfly-session[oauth2]'"
+            return Condition(bean, "none", f"not installed: {packages}; {remedy}", key)
+        return report.because(bean, choice, key, "true")
+
+    return explain
+
+
+Explain = Callable[[_Report, str], Condition]
 
 _DEFAULTS = SessionProperties()
 _BACKS_OFF = "provided by the application; the auto-configuration backs off"
+_PACKAGES = ("authlib", "httpx2", "joserfc")
+_NEEDING_PACKAGES = ("OAuth2LoginHandler", "OAuth2LoginFilter")
+# A new bean is one line here, and a function if none of these explains it.
+_BEANS: dict[str, Explain] = {
+    "session_filter": _filter,
+    "session_store": _store,
+    "redis_client": _client,
+    "session_id_resolver": _resolver,
+    "oauth2.client_registration_repository": _registrations,
+    "oauth2.security_context_mapper": _mapper,
+    "oauth2.oauth2_login_handler": _of_login("OAuth2LoginHandler"),
+    "oauth2.oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
+    "oauth2.oauth2_login_filter": _of_login("OAuth2LoginFilter"),
+}
+
+
+def _provided(container: Any, bean: str) -> Condition | None:
+    own = _own(container, bean)
+    return Condition(bean, own, _BACKS_OFF) if own else None
 
 
 def _own(container: Any, bean: str) -> str | None:
     """Describe the provider that the application put in place of ours, or return None."""
-    provider = getattr(container, bean)
+    provider, declared = container, SessionContainer
+    for name in bean.split("."):
+        provider, declared = getattr(provider, name), getattr(declared, name)
     overriding = provider.last_overriding
     if overriding is None:
-        declared = SessionContainer.providers[bean]
         return None if type(provider) is type(declared) else _describe(provider)
     return _describe(overriding)
 
 
 def _describe(provider: Any) -> str:
     if isinstance(provider, providers.Object):
-        return type(provider()).__name__
+        given = provider()
+        return getattr(given, "__name__", None) or type(given).__name__
     made = getattr(provider, "provides", None)
     return getattr(made, "__name__", None) or type(provider).__name__
 
 
-def _at(origins: Mapping[str, str], key: str, *, default: bool) -> str:
-    origin = origins.get(f"pyfly.session.{key}", "default" if default else None)
+def _in(origin: str | None) -> str:
     return f" ({origin})" if origin else ""

@@ -11,6 +11,8 @@ from pyfly_session import ConfigurationError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, create_container
 from pyfly_session.conditions import Condition, conditions, container_report
+from pyfly_session.config import Config
+from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from tests.conftest import FourVerbStore
 
 
@@ -76,6 +78,136 @@ def test_a_bean_given_by_a_copied_container_is_named() -> None:
         session_store = providers.Singleton(InMemorySessionStore)  # type: ignore[assignment]
 
     assert "backs off" in explained(Mine())["session_store"].reason
+
+
+def test_the_topology_decides_which_client_there_is() -> None:
+    cluster = container_of(store="redis", redis={"cluster": {"nodes": ["a:1", "b:2"]}})
+    assert explained(cluster)["redis_client"] == Condition(
+        "redis_client",
+        "RedisCluster",
+        "pyfly.session.redis.cluster.nodes is a:1, b:2",
+        "pyfly.session.redis.cluster.nodes",
+    )
+    sentinel = {"master": "mymaster", "nodes": ["a:1"]}
+    row = explained(container_of(store="redis", redis={"sentinel": sentinel}))["redis_client"]
+    assert row.reason == "pyfly.session.redis.sentinel.master is mymaster"
+
+
+def test_the_way_of_ids_is_explained() -> None:
+    rows = explained(SessionContainer())
+    assert rows["session_id_resolver"].choice == "SessionCookie"
+    assert rows["session_id_resolver"].reason == "pyfly.session.resolver is cookie (default)"
+    row = explained(container_of(resolver=["header", "cookie"]))["session_id_resolver"]
+    assert row.choice == "SessionIdResolvers"
+    assert row.reason == "pyfly.session.resolver is header, cookie"
+
+
+LOGIN_BEANS = {
+    "oauth2.client_registration_repository": "InMemoryClientRegistrationRepository",
+    "oauth2.security_context_mapper": "claims_to_context",
+    "oauth2.oauth2_login_handler": "OAuth2LoginHandler",
+    "oauth2.oauth2_session_security_filter": "OAuth2SessionSecurityFilter",
+    "oauth2.oauth2_login_filter": "OAuth2LoginFilter",
+}
+
+
+def login_container(*, same_site: str = "lax") -> SessionContainer:
+    files = {
+        "pyfly": {
+            "session": {"enabled": True, "cookie": {"same-site": same_site}},
+            "security": {
+                "oauth2": {
+                    "client": {
+                        "enabled": True,
+                        "registrations": {
+                            "green": {
+                                "client-id": "shop",
+                                "client-secret": "hunter2",
+                                "issuer-uri": "https://green.test",
+                            }
+                        },
+                    },
+                    "login": {"enabled": True},
+                }
+            },
+        }
+    }
+    registrations = "pyfly.security.oauth2.client.registrations.green"
+    origins = {"pyfly.security.oauth2.login.enabled": "a.yaml", registrations: "b.yaml"}
+    return create_container(Config(files, origins=origins))
+
+
+def test_every_bean_of_the_login_is_explained() -> None:
+    container = login_container()
+    rows = explained(container)
+    assert {bean: rows[bean].choice for bean in LOGIN_BEANS} == LOGIN_BEANS
+    row = rows["oauth2.oauth2_login_filter"]
+    assert row.reason == "pyfly.security.oauth2.login.enabled is true (a.yaml)"
+    assert (row.key, row.origin) == ("pyfly.security.oauth2.login.enabled", "a.yaml")
+    reason = rows["oauth2.client_registration_repository"].reason
+    assert reason == "pyfly.security.oauth2.client.enabled is true, with green (b.yaml)"
+    assert "hunter2" not in container_report(container)
+
+
+def test_a_login_that_is_off_is_explained() -> None:
+    rows = explained(SessionContainer())
+    for bean in LOGIN_BEANS:
+        if "login" in bean or "filter" in bean:
+            assert rows[bean].choice == "none"
+            reason = "pyfly.security.oauth2.login.enabled is false (default)"
+            assert rows[bean].reason == reason
+    reason = rows["oauth2.client_registration_repository"].reason
+    assert reason == "pyfly.security.oauth2.client.enabled is false, so it is empty (default)"
+
+
+def test_a_login_that_could_not_work_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = explained(login_container(same_site="strict"))["oauth2.oauth2_session_security_filter"]
+    assert (row.choice, row.key) == ("none", "pyfly.session.cookie.same-site")
+    monkeypatch.setattr("pyfly_session.conditions.find_spec", lambda name: None)
+    rows = explained(login_container())
+    assert rows["oauth2.oauth2_login_handler"].choice == "none"
+    assert "pip install 'pyfly-session[oauth2]'" in rows["oauth2.oauth2_login_handler"].reason
+    assert rows["oauth2.oauth2_session_security_filter"].choice != "none"
+
+
+def test_beans_of_the_application_for_the_login_are_named() -> None:
+    def my_mapper() -> None: ...
+
+    container = login_container()
+    container.oauth2.security_context_mapper.override(providers.Object(my_mapper))
+    container.oauth2.client_registration_repository.override(providers.Object(FourVerbStore()))
+    rows = explained(container)
+    assert rows["oauth2.security_context_mapper"].choice == "my_mapper"
+    assert "provided by the application" in rows["oauth2.security_context_mapper"].reason
+    assert rows["oauth2.client_registration_repository"].choice == "FourVerbStore"
+
+
+def test_every_bean_of_the_container_has_its_row() -> None:
+    plumbing = {
+        "clock",
+        "config",
+        "config_origins",
+        "epoch",
+        "filter_auto_configuration",
+        "oauth2",
+        "principal_sessions",
+        "properties",
+        "redis_clients",
+        "session_concurrency_controller",
+        "session_limit",
+        "session_properties",
+        "session_repository",
+        "store_auto_configuration",
+        "web_filters",
+    }
+    beans = set(SessionContainer.providers)
+    beans |= {f"oauth2.{name}" for name in OAuth2AutoConfiguration.providers}
+    unexplained = {
+        each
+        for each in beans - set(explained(SessionContainer()))
+        if each.removeprefix("oauth2.") not in plumbing
+    }
+    assert not unexplained
 
 
 def test_a_client_of_the_application_is_named() -> None:
