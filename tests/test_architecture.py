@@ -43,7 +43,11 @@ ALLOWED: dict[str, set[str]] = {
     "adapters": {*CORE, "redis"},
     "web": {*CORE, "repository", "properties", "starlette"},
     "security": {*CORE, "web", "starlette", "authlib", "httpx2", "joserfc"},
-    "testing": {*CORE, "fallbacks", "repository", "pytest", "anyio"},
+    "testing": {
+        *CORE,
+        *("fallbacks", "repository", "web", "security", "adapters", "auto_configuration"),
+        *("pytest", "anyio", "dependency_injector", "httpx2", "starlette"),
+    },
 }
 # Those that wire everything, and that nobody below imports.
 TOP = {
