@@ -16,6 +16,7 @@ from pyfly_session.errors import (
     SessionStoreUnavailableError,
     SessionTooLargeError,
     StoreContractError,
+    TooManySessionsError,
     UnsupportedServerError,
 )
 from pyfly_session.ports import SessionStore
@@ -47,5 +48,6 @@ __all__ = [
     "SessionStoreUnavailableError",
     "SessionTooLargeError",
     "StoreContractError",
+    "TooManySessionsError",
     "UnsupportedServerError",
 ]

@@ -50,6 +50,8 @@ def conflicts(properties: SessionProperties, prefix: str) -> Iterator[tuple[str,
     if properties.header.name.lower() in _HEADERS_OF_HTTP:
         problem = f"{properties.header.name} has a meaning in HTTP; choose a name such as"
         yield "header.name", properties.header.name, f"{problem} X-Auth-Token"
+    if properties.concurrency.max_sessions == 0:
+        yield "concurrency.max-sessions", 0, "must be at least 1, or -1 for no limit, got 0"
     yield from _redis_conflicts(properties, prefix)
 
 

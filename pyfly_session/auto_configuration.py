@@ -20,16 +20,20 @@ from pyfly_session.config import load_config
 from pyfly_session.current_filters import CurrentFilters
 from pyfly_session.enabling import check_login, say_disabled
 from pyfly_session.errors import SessionError
-from pyfly_session.following import Following, following
-from pyfly_session.ports import SessionStore
-from pyfly_session.properties import SessionProperties, bind_properties
+from pyfly_session.filter_configuration import (
+    SessionFilterAutoConfiguration,
+    concurrency_controller,
+    records_store,
+    session_repository,
+)
+from pyfly_session.following import following
+from pyfly_session.openapi import describe_session
+from pyfly_session.properties import bind_properties
 from pyfly_session.redis_clients import RedisClients
-from pyfly_session.repository import SessionRepository
 from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from pyfly_session.store_configuration import SessionStoreAutoConfiguration
 from pyfly_session.web.chain import WebFilterChainMiddleware
-from pyfly_session.web.resolvers import SessionIdResolver, resolver_of
-from pyfly_session.web.session_filter import SessionFilter
+from pyfly_session.web.resolvers import resolver_of
 
 __all__ = [
     "SessionContainer",
@@ -41,63 +45,6 @@ __all__ = [
 ]
 
 App = TypeVar("App")
-
-
-def _session_filter(
-    properties: SessionProperties,
-    store: SessionStore,
-    resolver: SessionIdResolver,
-    clock: Callable[[], float],
-) -> SessionFilter:
-    repository = SessionRepository(
-        store,
-        ttl=properties.ttl,
-        max_lifetime=properties.max_lifetime,
-        max_size=properties.max_size,
-        hash_ids=properties.hash_ids,
-        clock=clock,
-    )
-    return SessionFilter(
-        store,
-        repository=repository,
-        resolver=resolver,
-        creation=properties.creation,
-        exclude_patterns=properties.exclude_patterns,
-        on_store_error=properties.on_store_error,
-    )
-
-
-def _filter_if_enabled(
-    properties: SessionProperties,
-    store: Callable[[], SessionStore],
-    resolver: Callable[[], SessionIdResolver],
-    clock: Callable[[], float],
-    latest: Following,
-) -> SessionFilter | None:
-    if properties.enabled is not True:
-        return None
-    made: SessionFilter = latest.get(properties, store(), resolver(), clock)
-    return made
-
-
-class SessionFilterAutoConfiguration(containers.DeclarativeContainer):
-    """The session filter over whatever session store there is, None unless enabled."""
-
-    properties = providers.Dependency(instance_of=SessionProperties)
-    session_store: providers.Dependency[Any] = providers.Dependency()
-    session_id_resolver: providers.Dependency[Any] = providers.Dependency(
-        default=following(resolver_of, properties)
-    )
-    clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
-
-    session_filter = providers.Callable(
-        _filter_if_enabled,
-        properties,
-        session_store.provider,
-        session_id_resolver.provider,
-        clock,
-        providers.ThreadSafeSingleton(Following, _session_filter),
-    )
 
 
 class SessionContainer(containers.DeclarativeContainer):
@@ -112,6 +59,11 @@ class SessionContainer(containers.DeclarativeContainer):
         redis_client: The client of the Redis store; made here unless it is overridden.
         session_store: The user's store, or else the one that the properties choose.
         session_id_resolver: The user's `SessionIdResolver`, or else what the properties choose.
+        session_repository: Loads and commits the sessions.
+        principal_sessions: Finds and ends the sessions of a principal.
+        session_limit: The limit of one principal, a function; None for the same for all.
+        session_concurrency_controller: Limits the sessions of each principal; None unless
+            ``pyfly.session.concurrency.enabled`` is true.
         session_filter: The user's filter, or else `SessionFilter`; None unless
             ``pyfly.session.enabled`` is true.
         oauth2: The login with a provider, an `OAuth2AutoConfiguration`.
@@ -142,11 +94,33 @@ class SessionContainer(containers.DeclarativeContainer):
         default=following(resolver_of, properties)
     )
 
+    session_repository: providers.Dependency[Any] = providers.Dependency(
+        default=following(
+            session_repository,
+            properties,
+            session_store,
+            providers.Callable(
+                records_store,
+                properties,
+                store_auto_configuration.memory_store.provider,
+                store_auto_configuration.redis_store.provider,
+            ),
+            clock,
+        )
+    )
+    principal_sessions = session_repository.provided.principals
+    session_limit: providers.Object[Any] = providers.Object(None)
+    session_concurrency_controller: providers.Dependency[Any] = providers.Dependency(
+        default=concurrency_controller(properties, principal_sessions, session_limit)
+    )
+
     filter_auto_configuration = providers.Container(
         SessionFilterAutoConfiguration,
         properties=properties,
         session_store=session_store,
         session_id_resolver=session_id_resolver,
+        session_repository=session_repository,
+        session_concurrency_controller=session_concurrency_controller,
         clock=clock,
     )
     session_filter: providers.Dependency[Any] = providers.Dependency(
@@ -243,6 +217,7 @@ def enable_sessions(
     options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
     if state is not None:
         state.session_container = container
+    describe_session(app, container.properties)
     add_middleware = getattr(app, "add_middleware", None)
     if add_middleware is not None:
         add_middleware(WebFilterChainMiddleware, **options)

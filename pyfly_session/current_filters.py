@@ -35,6 +35,9 @@ class CurrentFilters:
             container.clock,
             container.properties,
             container.redis_client,
+            container.session_repository,
+            container.session_limit,
+            container.session_concurrency_controller,
             container.session_filter,
             container.web_filters,
             *(

@@ -70,6 +70,23 @@ class SessionReadOnlyError(SessionError, RuntimeError):
     """A session cannot be created, changed or given a new id at this point of the request."""
 
 
+class TooManySessionsError(SessionError):
+    """A login was refused: its user has as many sessions as ``pyfly.session.concurrency`` allows.
+
+    Unless the application handles it, the answer is 409 with a short explanation.
+
+    Attributes:
+        principal: Who tried to log in.
+    """
+
+    def __init__(self, principal: str) -> None:
+        super().__init__(
+            "you are logged in in as many places as you may be at once; log out in one of them"
+            " first"
+        )
+        self.principal = principal
+
+
 class SessionEncodingError(SessionError, TypeError):
     """An attribute value cannot be stored.
 

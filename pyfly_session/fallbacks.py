@@ -80,6 +80,7 @@ class CapableStore:
                 f"{type(store).__name__} needs the capability CompareAndSwap to use"
                 f" {type(self.codec).__name__}, which never writes the same bytes twice"
             )
+        self.get = store.get
         self.delete = store.delete
         self.exists = store.exists
         self.load_and_slide = (
@@ -99,6 +100,10 @@ class CapableStore:
     def key_of(self, session_id: str) -> str:
         """Return what the store knows the id as."""
         return session_id
+
+    def recall(self, key: str) -> str:
+        """Return an id for which `key_of` gives the key."""
+        return key
 
     async def _read(self, session_id: str) -> bytes | None:
         data = await self._store.get(session_id)

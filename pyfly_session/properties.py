@@ -16,23 +16,29 @@ from pyfly_session._fields import Properties, allowed, leaves, type_name
 from pyfly_session._masking import mask_url, show
 from pyfly_session._property_checks import conflicts
 from pyfly_session._property_types import (
-    CookieDomain,
     CookieName,
-    CookiePath,
-    HeaderName,
     Lifetime,
     PathPatterns,
     Resolvers,
-    Secret,
     about,
 )
 from pyfly_session._redis_properties import RedisProperties
+from pyfly_session._section_properties import (
+    ConcurrencyProperties,
+    CookieProperties,
+    EncryptionProperties,
+    HeaderProperties,
+    MemoryProperties,
+    WebSocketProperties,
+)
 from pyfly_session.errors import ConfigurationError
 
 __all__ = [
     "SessionProperties",
     "CookieProperties",
     "HeaderProperties",
+    "WebSocketProperties",
+    "ConcurrencyProperties",
     "RedisProperties",
     "EncryptionProperties",
     "MemoryProperties",
@@ -44,106 +50,6 @@ __all__ = [
 ]
 
 PREFIX = "pyfly.session"
-
-
-class CookieProperties(Properties, frozen=True, kw_only=True):
-    """Attributes of the session cookie."""
-
-    secure: Annotated[
-        bool, about("Send the cookie over HTTPS only; set it in production.", True)
-    ] = False
-    path: Annotated[CookiePath, about("Path below which browsers send the cookie.", "/shop")] = "/"
-    domain: Annotated[
-        CookieDomain | None,
-        about(
-            "Domain that shares the cookie with its subdomains;"
-            " without it only the host itself receives the cookie.",
-            "example.org",
-        ),
-    ] = None
-    same_site: Annotated[
-        Literal["lax", "strict", "none"],
-        about(
-            "Whether requests from other sites carry the cookie; `none` needs `cookie.secure`.",
-            "strict",
-        ),
-    ] = "lax"
-    partitioned: Annotated[
-        bool, about("Keep one cookie per embedding site (CHIPS); needs `cookie.secure`.", True)
-    ] = False
-    persistent: Annotated[
-        bool,
-        about(
-            "Send the cookie with `Max-Age`; otherwise browsers drop it when they are closed.",
-            False,
-        ),
-    ] = True
-
-
-class HeaderProperties(Properties, frozen=True, kw_only=True):
-    """The header that carries the id of clients that are no browsers."""
-
-    name: Annotated[
-        HeaderName,
-        about(
-            "Name of the header with the session id, where `resolver` has `header`.",
-            "X-Session-Id",
-        ),
-    ] = "X-Auth-Token"
-
-
-class EncryptionProperties(Properties, frozen=True, kw_only=True):
-    """Encryption of the stored sessions, if there are keys."""
-
-    keys: Annotated[
-        tuple[Secret, ...],
-        Meta(extra={"secret": True, "allowed": "a list of Fernet keys, 32 bytes as base64"}),
-        about(
-            "Keys that sessions are encrypted with at rest: the first encrypts, any decrypts."
-            " Without keys sessions are plain JSON, which the original reads.",
-            ["${SESSION_KEY}", "${FORMER_SESSION_KEY}"],
-        ),
-    ] = ()
-    accept_plain: Annotated[
-        bool,
-        about("Read sessions that were stored before encryption was switched on, too.", True),
-    ] = False
-
-
-class MemoryProperties(Properties, frozen=True, kw_only=True):
-    """Bounds of the in-memory store."""
-
-    max_sessions: Annotated[
-        Annotated[int, Meta(ge=1)] | None,
-        about(
-            'Upper bound of the sessions held at once; an empty text (`""`) means no bound.', 10000
-        ),
-    ] = 100_000
-
-
-class ConcurrencyProperties(Properties, frozen=True, kw_only=True):
-    """How many sessions one user may have at once."""
-
-    enabled: Annotated[bool, about("Limit the sessions of each user who logs in.", True)] = False
-    max_sessions: Annotated[
-        int,
-        Meta(ge=-1, le=10_000),
-        about("The most live sessions of one user; -1 means no limit.", 1),
-    ] = -1
-    strategy: Annotated[
-        Literal["evict-oldest", "reject-new"],
-        about(
-            "What happens to one too many: the session with the oldest login ends, or the new"
-            " login is refused.",
-            "reject-new",
-        ),
-    ] = "evict-oldest"
-    registry: Annotated[
-        Literal["store", "memory", "redis"],
-        about(
-            "Where is kept who has which sessions; `store` is wherever the sessions are.", "redis"
-        ),
-    ] = "store"
 
 
 class SessionProperties(Properties, frozen=True, kw_only=True):
@@ -232,6 +138,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     ] = False
     cookie: CookieProperties = CookieProperties()
     header: HeaderProperties = HeaderProperties()
+    websocket: WebSocketProperties = WebSocketProperties()
     concurrency: ConcurrencyProperties = ConcurrencyProperties()
     encryption: EncryptionProperties = EncryptionProperties()
     redis: RedisProperties = RedisProperties()

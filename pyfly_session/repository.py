@@ -12,32 +12,34 @@ import logging
 import math
 import random
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
 
 from pyfly_session import ids
 from pyfly_session.attributes import Delta
-from pyfly_session.errors import SessionConflictError, SessionDecodingError, SessionTooLargeError
+from pyfly_session.endings import Endings
+from pyfly_session.errors import SessionConflictError, SessionDecodingError
 from pyfly_session.fallbacks import CapableStore, require_store
+from pyfly_session.merging import Merger
 from pyfly_session.metadata import (
     CREATED_AT,
     LAST_ACCESSED,
     MAX_INACTIVE_INTERVAL,
+    PRINCIPAL,
     is_interval,
     take_metadata,
 )
 from pyfly_session.ports import Moved, SessionStore
+from pyfly_session.principals import PrincipalSessions
 from pyfly_session.session import HttpSession
 from pyfly_session.stored_ids import HashedIdStore
+from pyfly_session.unfinished import UnfinishedWork
 
 _logger = logging.getLogger(__name__)
 _MERGE_ATTEMPTS = 64
 _EAGER_ATTEMPTS = 4
-_MAX_MOVES = 8
 # A request that took longer than this asks once more whether its session still lives.
 _RECHECK_SECONDS = 0.05
-_REMEMBERED_ENDS = 4096
 
 
 class Outcome(enum.Enum):
@@ -60,12 +62,16 @@ class SessionRepository:
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
         max_size: Largest size of an encoded session in bytes, or None.
         hash_ids: Give the store a hash of each id instead of the id.
+        records: A store for the records of who has which sessions, if they shall not be in
+            ``store`` itself.
         clock: Unix time in seconds.
 
     Attributes:
         counts: What happened since the start: ``unreadable`` stored values, ``conflicts`` with
             other writers, commits that found the session ``gone``, requests answered 503
             (``unavailable``), and requests that went on without a session (``transient``).
+        principals: Finds and ends the sessions of a principal.
+        endings: Tells why a session was ended by somebody else.
 
     Raises:
         StoreContractError: The store does not keep the contract.
@@ -80,6 +86,7 @@ class SessionRepository:
         max_lifetime: int | None = None,
         max_size: int | None = None,
         hash_ids: bool = False,
+        records: SessionStore | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         for name, seconds in (("ttl", ttl), ("max_lifetime", max_lifetime)):
@@ -89,13 +96,22 @@ class SessionRepository:
                 )
         self.store = require_store(store)
         self._capable = (HashedIdStore if hash_ids else CapableStore)(self.store)
-        self._max_size = max_size
+        self._merger = Merger(self._capable.codec, max_size)
         self._ttl = ttl
         self._max_lifetime = max_lifetime
         self._clock = clock
         self.counts: Counter[str] = Counter()
-        self._ended: OrderedDict[str, None] = OrderedDict()
-        self._finishing: set[asyncio.Task[Any]] = set()
+        self.endings = Endings(self._capable, ttl, self.counts)
+        work = UnfinishedWork()
+        self.finish, self.finish_later, self.drain = work.finish, work.finish_later, work.drain
+        self.principals = PrincipalSessions(
+            self._capable,
+            records=None if records is None else CapableStore(require_store(records)),
+            idle=ttl,
+            clock=clock,
+            end=self.endings.end,
+            later=work.finish_later,
+        )
 
     def create(self) -> HttpSession:
         """Return a new session with an id made here; it is stored when it is committed."""
@@ -130,11 +146,18 @@ class SessionRepository:
             await self.finish(
                 self._capable.load_and_slide(session_id, self.seconds_to_live(session))
             )
+        principal = session._metadata.get(PRINCIPAL)
+        if principal is not None:
+            self.principals.note_use(session, principal, self._idle(session))
         return session
+
+    def _idle(self, session: HttpSession) -> int:
+        idle: int = session._metadata.get(MAX_INACTIVE_INTERVAL) or self._ttl
+        return idle
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        idle = session.max_inactive_interval or self._ttl
+        idle = self._idle(session)
         if self._max_lifetime is None:
             return idle
         return max(1, min(idle, math.ceil(self._latest_end(session) - self._clock())))
@@ -161,12 +184,55 @@ class SessionRepository:
         if session._stored_id is None:
             if not (create or delta):
                 return Outcome.UNSAVED
-            return await self._create(session, delta)
-        if session.rotated or delta:
-            return await self._write(session, delta, rotate=session.rotated)
+        elif not (session.rotated or delta):
+            return await self._untouched(session)
+        if PRINCIPAL in session._metadata_changed or PRINCIPAL in session._metadata:
+            return await self._commit_of_principal(session, delta)
+        return await self._store(session, delta)
+
+    async def _untouched(self, session: HttpSession) -> Outcome:
         if session._stored_id != session._id:
             return Outcome.MOVED
         return Outcome.UNTOUCHED if await self._is_still_live(session) else Outcome.GONE
+
+    async def _store(self, session: HttpSession, delta: Delta) -> Outcome:
+        if session._stored_id is None:
+            return await self._create(session, delta)
+        return await self._write(session, delta, rotate=session.rotated)
+
+    async def _commit_of_principal(self, session: HttpSession, delta: Delta) -> Outcome:
+        """Store a session that is somebody's, between notes in the records of whose it is.
+
+        Noted before, for nobody may overlook it; looked at again after, for who ended it
+        meanwhile could not find it yet.
+        """
+        principal, displaced = session._metadata.get(PRINCIPAL), session._displaced
+        former = session._stored_id
+        if session._noted is not None and session._noted[0] != principal:
+            await self.release(session)
+        changes = former is None or session.rotated or PRINCIPAL in session._metadata_changed
+        if changes and principal is not None and session._noted != (principal, session._id):
+            await self.principals.note(session, principal, self._idle(session))
+        outcome = await self._store(session, delta)
+        noted, session._noted, session._displaced = session._noted, None, None
+        if displaced is not None and displaced != principal and former is not None:
+            await self.principals.deregister(displaced, former)
+        if noted is None:
+            return outcome
+        if session._stored_id is None or outcome is Outcome.GONE:
+            await self.principals.deregister(*noted)
+        elif not await self.principals.confirm(
+            *noted, session._stored_id, idle=self._idle(session)
+        ):
+            session._stored_id = None
+            return Outcome.ENDED
+        return outcome
+
+    async def release(self, session: HttpSession) -> None:
+        """Take note that a session which a login announced is not going to be stored."""
+        if session._noted is not None:
+            noted, session._noted = session._noted, None
+            await self.principals.release(*noted)
 
     async def _create(self, session: HttpSession, delta: Delta) -> Outcome:
         now = self._clock()
@@ -174,7 +240,7 @@ class SessionRepository:
         created_at = encode(CREATED_AT, session._metadata[CREATED_AT])
         fragments = {CREATED_AT: created_at, LAST_ACCESSED: encode(LAST_ACCESSED, now)}
         fragments.update((name, part) for name, part in delta.items() if part is not None)
-        payload = self._join(fragments)
+        payload = self._merger.joined(fragments)
         ttl = self.seconds_to_live(session)
         if not await self._capable.create_if_absent(session._id, payload, ttl):
             # An attempt that was interrupted got there; nobody else has this random id.
@@ -197,14 +263,14 @@ class SessionRepository:
                 expected = await store.load_and_slide(stored_id, ttl) or expected
                 self._adopt_idle_time(session, expected)
                 ttl = self.seconds_to_live(session)
-            value = self._merged(expected, delta)
+            value = self._merger.merged(expected, delta)
             if rotate:
                 found = await store.rename(stored_id, session._id, expected, value, ttl)
             else:
                 found = await store.compare_and_swap(stored_id, expected, value, ttl)
             if found == value:
                 if rotate:
-                    self._remember_end(stored_id)
+                    self.endings.remember(stored_id)
                     stored_id = session._id
                 session.committed(stored_id, value, delta)
                 return Outcome.STORED if stored_id == session._id else Outcome.MOVED
@@ -235,47 +301,18 @@ class SessionRepository:
         if MAX_INACTIVE_INTERVAL in metadata:
             session._metadata[MAX_INACTIVE_INTERVAL] = metadata[MAX_INACTIVE_INTERVAL]
 
-    def _merged(self, current: bytes, delta: Delta) -> bytes:
-        fragments = self._fragments(current)
-        for name, fragment in delta.items():
-            if fragment is None:
-                fragments.pop(name, None)
-            else:
-                fragments[name] = fragment
-        return self._join(fragments, current)
-
-    def _fragments(self, current: bytes) -> dict[str, Any]:
-        try:
-            return dict(self._capable.codec.split(current))
-        except SessionDecodingError:
-            # Somebody overwrote the session with something that is none; nothing to keep.
-            return {}
-
-    def _join(self, fragments: Mapping[str, Any], current: bytes = b"") -> bytes:
-        """Encode the whole; what was too large before may stay so, but not grow."""
-        join, limit = self._capable.codec.join, self._max_size
-        payload = join(fragments)
-        if limit is None or len(payload) <= limit:
-            return payload
-        # The time of the write has as many digits as it happens to have.
-        former = {**self._fragments(current), LAST_ACCESSED: fragments[LAST_ACCESSED]}
-        if current and len(payload) <= len(join(former)):
-            return payload
-        sizes = {name: len(bytes(part)) for name, part in fragments.items()}
-        largest = max(sizes, key=sizes.__getitem__)
-        raise SessionTooLargeError(len(payload), limit, largest, sizes[largest])
-
     async def _end(self, session: HttpSession) -> Outcome:
-        ended, target = 0, session._stored_id
-        # Follow the session to the ids that others gave it: a logout has to hold.
-        while target is not None and ended <= _MAX_MOVES:
-            self._remember_end(target)
-            target = await self._capable.delete_moved(target)
-            ended += 1
+        former = session._stored_id
+        if former is not None:
+            await self.endings.delete(former)
         if session.rotated:
             # An attempt that was interrupted may have stored it already.
             await self._capable.delete(session._id)
         session._stored_id = None
+        await self.release(session)
+        for principal in {session._metadata.get(PRINCIPAL), session._displaced}:
+            if principal is not None and former is not None:
+                await self.principals.deregister(principal, former)
         return Outcome.ENDED
 
     def _gone(self, session: HttpSession) -> Outcome:
@@ -292,41 +329,11 @@ class SessionRepository:
         A slow request that only read must not send the cookie of a session that was ended
         or given another id meanwhile: the browser would lose the newer one.
         """
-        if self._capable.key_of(session._id) in self._ended:
+        if self.endings.has_seen(session._id):
             return False
         if self._clock() - session._last_accessed <= _RECHECK_SECONDS:
             return True
         return await self._capable.exists(session._id)
-
-    def _remember_end(self, session_id: str) -> None:
-        self._ended[self._capable.key_of(session_id)] = None
-        if len(self._ended) > _REMEMBERED_ENDS:
-            self._ended.popitem(last=False)
-
-    async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Await the work; if the caller is cancelled meanwhile, the work goes on without it."""
-        return await asyncio.shield(self.finish_later(work))
-
-    def finish_later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Start the work on its own; `drain` waits for it."""
-        task = asyncio.ensure_future(work)
-        self._finishing.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[Any]) -> None:
-        self._finishing.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            _logger.debug("a store operation ended with an error", exc_info=task.exception())
-
-    async def drain(self) -> None:
-        """Wait for this loop's work of cancelled requests, before its client is closed."""
-        loop = asyncio.get_running_loop()
-        # One that is done may still be listed; to await it would not let the loop unlist it.
-        while tasks := [
-            task for task in list(self._finishing) if task.get_loop() is loop and not task.done()
-        ]:
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _back_off(attempt: int) -> None:

@@ -40,12 +40,14 @@ class HttpSession:
         "_accessed",
         "_attributes",
         "_codec",
+        "_displaced",
         "_id",
         "_invalidated",
         "_is_new",
         "_last_accessed",
         "_metadata",
         "_metadata_changed",
+        "_noted",
         "_payload",
         "_previous_id",
         "_rotating",
@@ -58,8 +60,7 @@ class HttpSession:
     def __init__(
         self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
     ) -> None:
-        metadata: dict[str, Any] = {}
-        attributes: dict[str, Any] = {}
+        metadata, attributes = dict[str, Any](), dict[str, Any]()
         for name, value in (data or {}).items():
             (metadata if name in RESERVED_NAMES else attributes)[name] = value
         self._start(session_id, DEFAULT_CODEC, {}, metadata, time.time())
@@ -81,13 +82,13 @@ class HttpSession:
         self._metadata = metadata
         self._metadata_changed: set[str] = set()
         self._last_accessed = now
-        self._is_new = False
-        self._invalidated = False
-        self._accessed = False
-        self._transient = False
+        self._is_new = self._invalidated = self._accessed = self._transient = False
+        self._rotating = False
         self._write_refusal: str | None = None
         self._rotation_refusal: str | None = None
-        self._rotating = False
+        # Whose the session was before, and what is noted of whose it is going to be.
+        self._displaced: str | None = None
+        self._noted: tuple[str, str] | None = None
         # The id and bytes that the store is known to hold; None for a session never stored.
         self._stored_id: str | None = None
         self._payload: bytes | None = None
@@ -182,12 +183,9 @@ class HttpSession:
     @property
     def pending(self) -> bool:
         """True if something was done to the session since its last commit."""
-        return (
-            (self._invalidated and self.stored)
-            or self.rotated
-            or (self.stored and bool(self._metadata_changed))
-            or self._attributes.changed
-        )
+        if self.stored and (self._invalidated or self._rotating or self._metadata_changed):
+            return True
+        return self._attributes.changed
 
     @property
     def max_inactive_interval(self) -> int | None:
@@ -257,6 +255,7 @@ class HttpSession:
     def authenticate(self, principal: str | None) -> None:
         """Record who logged in just now; `pyfly_session.security.login` does it."""
         self._require_writable()
+        self._displaced = self._displaced or self._metadata.get(PRINCIPAL)
         self._note(PRINCIPAL, principal)
         self._note(AUTHENTICATED_AT, self._last_accessed if principal else None)
 

@@ -26,6 +26,7 @@ class HashedIdStore(CapableStore):
     def __init__(self, store: SessionStore) -> None:
         super().__init__(store)
         for name in (
+            "get",
             "delete",
             "exists",
             "load_and_slide",
@@ -42,6 +43,10 @@ class HashedIdStore(CapableStore):
         if isinstance(session_id, StoredId):
             return session_id
         return StoredId(hashlib.sha256(session_id.encode()).hexdigest())
+
+    def recall(self, key: str) -> str:
+        """Return an id for which `key_of` gives the key."""
+        return StoredId(key)
 
     def _hashing(self, call: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def hashed(session_id: str, *arguments: Any) -> Any:

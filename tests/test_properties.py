@@ -203,7 +203,7 @@ def test_origin_of_the_section_is_used_where_the_key_has_none() -> None:
         ("max-lifetme", "pyfly.session.max-lifetime"),
         ("reddis", "pyfly.session.redis"),
         ("secure", "pyfly.session.cookie.secure"),
-        ("max_sessions", "pyfly.session.memory.max-sessions"),
+        ("max_sessions", "pyfly.session.concurrency.max-sessions"),
     ],
 )
 def test_unknown_key_is_refused_with_a_proposal(key: str, proposal: str) -> None:

@@ -223,7 +223,7 @@ async def test_only_a_slow_reader_asks_again_whether_its_session_lives(
 async def test_the_memory_of_ended_ids_is_bounded(
     repository: SessionRepository, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyfly_session.repository._REMEMBERED_ENDS", 2)
+    monkeypatch.setattr("pyfly_session.endings._REMEMBERED", 2)
     readers = [await request(repository, await start(repository)) for _ in range(3)]
     for reader in readers:
         logout = await request(repository, reader.id)

@@ -97,7 +97,7 @@ class InMemorySessionStore:
                 payload, deadline = entry
                 if deadline <= now:
                     return None
-                if key == _shelf_of(ttl):
+                if key == _shelf_of(session_id, ttl):
                     shelf[session_id] = (payload, now + ttl)
                     shelf.move_to_end(session_id)
                 else:
@@ -154,7 +154,8 @@ class InMemorySessionStore:
             now = self._clock()
             return sum(
                 1
-                for shelf in self._shelves.values()
+                for key, shelf in self._shelves.items()
+                if key > 0
                 for _, deadline in shelf.values()
                 if deadline > now
             )
@@ -176,7 +177,7 @@ class InMemorySessionStore:
     def _put(self, session_id: str, payload: bytes, ttl: int) -> None:
         self._take(session_id)
         self._make_room()
-        key = _shelf_of(ttl)
+        key = _shelf_of(session_id, ttl)
         shelf = self._shelves.get(key)
         if shelf is None:
             shelf = self._shelves[key] = OrderedDict()
@@ -206,11 +207,12 @@ class InMemorySessionStore:
     def _make_room(self) -> None:
         if self._max_sessions is None:
             return
-        if sum(map(len, self._shelves.values())) < self._max_sessions:
+        held = sum(len(shelf) for key, shelf in self._shelves.items() if key > 0)
+        if held < self._max_sessions:
             return
         # The first of a shelf was used longest ago there; its last use was ttl before its end.
         oldest = min(
-            (key for key, shelf in self._shelves.items() if shelf),
+            (key for key, shelf in self._shelves.items() if shelf and key > 0),
             key=lambda key: next(iter(self._shelves[key].values()))[1] - key,
         )
         self._shelves[oldest].popitem(last=False)
@@ -223,7 +225,11 @@ class InMemorySessionStore:
             )
 
 
-def _shelf_of(ttl: int) -> int:
-    """Round a ttl down to three significant bits: neighbours share a shelf."""
+def _shelf_of(session_id: str, ttl: int) -> int:
+    """Round a ttl down to three significant bits: neighbours share a shelf.
+
+    Negative for a record about sessions, which no visitor may crowd out.
+    """
     shift = max(0, ttl.bit_length() - 3)
-    return ttl >> shift << shift
+    rounded = ttl >> shift << shift
+    return -rounded if ":" in session_id else rounded

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyfly_session.errors import ConfigurationError, SessionStoreUnavailableError
+from pyfly_session.concurrency import SessionConcurrencyController
+from pyfly_session.errors import (
+    ConfigurationError,
+    SessionStoreUnavailableError,
+    TooManySessionsError,
+)
 from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.principal_index import former_ids
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.session import HttpSession
+from pyfly_session.web.mapping import SessionMapping
+from pyfly_session.web.session_filter import SessionFilter
 
 SECURITY_CONTEXT = "SECURITY_CONTEXT"
 """The session attribute that holds the `SecurityContext`; the original's name."""
@@ -31,6 +39,7 @@ async def login(request: Any, security_context: SecurityContext) -> None:
         ConfigurationError: The request has no session.
         SessionReadOnlyError: The response has begun, or sessions are never created.
         SessionStoreUnavailableError: The store failed, and the login would be forgotten.
+        TooManySessionsError: The user has as many sessions as allowed, and none may be evicted.
     """
     user_id = security_context.user_id
     if not user_id:
@@ -40,8 +49,9 @@ async def login(request: Any, security_context: SecurityContext) -> None:
         raise SessionStoreUnavailableError(
             "the session could not be loaded, so a login would not be saved", operation="login"
         )
-    # First, because it is what may be refused; nothing is changed then.
+    # First what may be refused; nobody is logged in or out then.
     session.rotate_id()
+    await _take_place(request, session, user_id)
     if not _is_free_for(session, user_id):
         session.clear()
     session.set_attribute(SECURITY_CONTEXT, security_context)
@@ -55,8 +65,39 @@ async def logout(request: Any) -> None:
     Raises:
         ConfigurationError: The request has no session.
     """
-    session_of(request).invalidate()
+    session = session_of(request)
+    principal, controller = session._metadata.get(PRINCIPAL), _foreign_controller(request)
+    session.invalidate()
+    if principal is not None and controller is not None:
+        await controller.on_logout(principal, session._stored_id or session._id)
     request.state.security_context = SecurityContext.anonymous()
+
+
+async def end_other_sessions(request: Any) -> int:
+    """End all sessions of the user who is logged in, but this one; return how many.
+
+    For a change of password, and for "log out everywhere else".
+
+    Raises:
+        ConfigurationError: The request has no session.
+        SessionStoreError: The store failed; some sessions may be left.
+    """
+    session, used = session_of(request), filter_of(request)
+    principal = session.get_attribute(PRINCIPAL)
+    if used is None or principal is None:
+        return 0
+    return await used.repository.principals.end_all(principal, keep=session)
+
+
+async def why_ended(request: Any) -> str | None:
+    """Return why the browser's former session was ended by somebody else, None if unknown.
+
+    ``evicted`` if another login of the same user took its place, ``ended`` if it was ended by
+    `end_other_sessions` or an operator. Asks the store; call it where a visitor is told that
+    they have to log in.
+    """
+    used = filter_of(request)
+    return None if used is None else await used.why_ended(request)
 
 
 def context_of(session: HttpSession) -> SecurityContext:
@@ -77,12 +118,46 @@ def session_of(request: Any) -> HttpSession:
     """
     session = getattr(request.state, "session", None)
     if not isinstance(session, HttpSession):
+        # The name is a common one: a database session may have taken it further inside.
+        mapping = request.scope.get("session") if hasattr(request, "scope") else None
+        session = mapping.http_session if isinstance(mapping, SessionMapping) else None
+    if session is None:
         raise ConfigurationError(
             f"the request has no session; set {_ENABLED} to true, and put the SessionFilter"
             " before whatever needs the session",
             key=_ENABLED,
         )
     return session
+
+
+def filter_of(request: Any) -> SessionFilter | None:
+    """Return the filter that attached the request's session, if it was ours."""
+    used = getattr(request.state, "session_filter", None)
+    return used if isinstance(used, SessionFilter) else None
+
+
+def _foreign_controller(request: Any) -> SessionConcurrencyController | None:
+    """Return the controller if it has a registry of the application's own."""
+    used = filter_of(request)
+    if used is None or used.concurrency is None:
+        return None
+    return None if used.concurrency.registry is used.repository.principals else used.concurrency
+
+
+async def _take_place(request: Any, session: HttpSession, user_id: str) -> None:
+    """Have the login counted among the user's sessions, if there is a limit to them."""
+    used = filter_of(request)
+    if used is None or used.concurrency is None:
+        return
+    if session._noted is not None and session._noted[0] != user_id:
+        await used.repository.release(session)
+    accepted = await used.concurrency.on_login(
+        user_id, session._id, session._last_accessed, replaces=former_ids(session)
+    )
+    if not accepted:
+        raise TooManySessionsError(user_id)
+    if _foreign_controller(request) is None:
+        session._noted = (user_id, session._id)
 
 
 def _is_free_for(session: HttpSession, user_id: str) -> bool:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from pyfly_session.web.filters import CHAIN, HeadHook, WebFilter
+from pyfly_session.web.filters import CHAIN, HeadHook, WebFilter, Wrapper
 
 _logger = logging.getLogger(__name__)
 _HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
@@ -186,6 +186,10 @@ class _Passage:
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response."""
         self._hooks.append(hook)
+
+    def wrap(self, wrapper: Wrapper) -> None:
+        """Put something between the server and the application."""
+        self._receive, self._send = wrapper(self._receive, self._send)
 
     async def respond(self, response: ASGIApp) -> None:
         """Send a response at once, through the hooks."""

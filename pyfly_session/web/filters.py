@@ -8,7 +8,7 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Any, Protocol
 
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Send
 
 HIGHEST_PRECEDENCE = -(2**31)
 """The smallest order: such a filter is the outermost. Spring's ``Ordered.HIGHEST_PRECEDENCE``."""
@@ -18,6 +18,9 @@ CallNext = Callable[[Any], Awaitable[Any]]
 
 HeadHook = Callable[[Message], Awaitable[None]]
 """Sees the head of a response, and may change it, just before it leaves."""
+
+Wrapper = Callable[[Receive, Send], tuple[Receive, Send]]
+"""Returns what an application receives from and sends to, instead of these."""
 
 CHAIN = "pyfly_session.chain"
 """Where the scope of a request keeps its `ChainPassage`."""
@@ -81,6 +84,10 @@ class ChainPassage(Protocol):
         list that the hook may append to. Hooks of inner filters run first. A hook that raises
         stops the head.
         """
+        ...
+
+    def wrap(self, wrapper: Wrapper) -> None:
+        """Put something between the server and the application, for every message."""
         ...
 
     async def respond(self, response: ASGIApp) -> None:

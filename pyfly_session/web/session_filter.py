@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from starlette.responses import PlainTextResponse
-from starlette.websockets import WebSocketClose
 
+from pyfly_session.concurrency import SessionConcurrencyController
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.ports import SessionStore
-from pyfly_session.properties import bind_properties
+from pyfly_session.properties import WebSocketProperties, bind_properties
 from pyfly_session.repository import SessionRepository
 from pyfly_session.session import HttpSession
+from pyfly_session.web.answers import answer_to, unavailable
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.exchange import Exchange
 from pyfly_session.web.filters import (
@@ -27,12 +28,12 @@ from pyfly_session.web.filters import (
 )
 from pyfly_session.web.mapping import SessionMapping
 from pyfly_session.web.resolvers import SessionIdResolver, headers_of, require_resolver
+from pyfly_session.web.sockets import LiveSocket, is_foreign_origin, refusal_of_origin
 
 _logger = logging.getLogger(__name__)
 
 CreationPolicy = Literal["always", "if-required", "never"]
 StoreErrorPolicy = Literal["fail", "anonymous"]
-_RETRY_AFTER_SECONDS = "5"
 
 
 class SessionFilter(OncePerRequestFilter):
@@ -58,6 +59,8 @@ class SessionFilter(OncePerRequestFilter):
             that is empty and not saved (`HttpSession.transient`).
         repository: What loads and commits the sessions, instead of one made from ``store``,
             ``ttl`` and ``max_lifetime``.
+        concurrency: Limits the sessions of each user; None for no limit.
+        websocket: What holds for open WebSockets.
         clock: Unix time in seconds.
 
     Raises:
@@ -81,6 +84,8 @@ class SessionFilter(OncePerRequestFilter):
         exclude_patterns: Iterable[str] = (),
         on_store_error: StoreErrorPolicy = "fail",
         repository: SessionRepository | None = None,
+        concurrency: SessionConcurrencyController | None = None,
+        websocket: WebSocketProperties | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         patterns = exclude_patterns if isinstance(exclude_patterns, str) else list(exclude_patterns)
@@ -95,6 +100,7 @@ class SessionFilter(OncePerRequestFilter):
         self.repository = repository or SessionRepository(
             store, ttl=bound.ttl, max_lifetime=bound.max_lifetime, clock=clock
         )
+        self.concurrency = concurrency
         self.resolver: SessionIdResolver = (
             cookie or SessionCookie(name=cookie_name, secure=secure)
             if resolver is None
@@ -106,6 +112,7 @@ class SessionFilter(OncePerRequestFilter):
         self.creation = bound.creation
         self._tolerant = bound.on_store_error == "anonymous"
         self.exclude_patterns = bound.exclude_patterns
+        self._websocket = websocket or WebSocketProperties()
 
     @property
     def store(self) -> SessionStore:
@@ -120,8 +127,12 @@ class SessionFilter(OncePerRequestFilter):
         unloaded: str | None = None
         headers = headers_of(request)
         resolver = self.resolver if self._way_of is None else self._way_of(headers)
+        candidates = resolver.candidates(headers)
+        is_socket = chain is not None and not chain.is_http
+        if is_socket and candidates and self._is_from_elsewhere(request):
+            return refusal_of_origin(request)
         try:
-            session = await self._find(resolver.candidates(headers))
+            session = await self._find(candidates)
         except SessionStoreError as error:
             if not self._tolerant:
                 return self._refuse(request, str(error))
@@ -139,15 +150,18 @@ class SessionFilter(OncePerRequestFilter):
             tolerant=self._tolerant,
         )
         exchange.unloaded = unloaded
-        _attach(request, session)
+        self._attach(request, session)
         if chain is not None:
-            chain.before_head(exchange.before_head)
+            call_next = self._join(chain, exchange, call_next)
         try:
             try:
                 response = await call_next(request)
             except Exception as error:
                 if exchange.failure is not None and not exchange.head_sent:
                     return self._refuse(request, exchange.failure)
+                answer = None if exchange.head_sent else answer_to(request, error)
+                if answer is not None:
+                    return await self._conclude(request, exchange, answer, chain)
                 await self._honour(exchange, chain, error)
                 raise
             return await self._conclude(request, exchange, response, chain)
@@ -155,9 +169,42 @@ class SessionFilter(OncePerRequestFilter):
             exchange.abandon()
             raise
 
+    async def why_ended(self, request: Any) -> str | None:
+        """Return why the session that the client asks for was ended by somebody else."""
+        headers = headers_of(request)
+        resolver = self.resolver if self._way_of is None else self._way_of(headers)
+        for candidate in resolver.candidates(headers):
+            reason = await self.repository.endings.why(candidate)
+            if reason is not None:
+                return reason
+        return None
+
+    def _attach(self, request: Any, session: HttpSession) -> None:
+        scope = getattr(request, "scope", None)
+        if isinstance(scope, dict):
+            # What request.state is a view of, without making the view.
+            state = scope.setdefault("state", {})
+            state["session"] = session
+            state["session_filter"] = self
+            scope["session"] = SessionMapping(session)
+        else:
+            request.state.session = session
+            request.state.session_filter = self
+
+    def _is_from_elsewhere(self, request: Any) -> bool:
+        return is_foreign_origin(request, self._websocket.allowed_origins)
+
+    def _join(self, chain: ChainPassage, exchange: Exchange, call_next: CallNext) -> CallNext:
+        """Have the head of the response pass the exchange, and each message of a WebSocket."""
+        if not chain.is_http:
+            socket = LiveSocket(exchange, self.repository, self._websocket)
+            call_next = socket.around(chain, call_next)
+        chain.before_head(exchange.before_head)
+        return call_next
+
     def _refuse(self, request: Any, reason: str) -> Any:
         self.repository.counts["unavailable"] += 1
-        return _unavailable(request, reason)
+        return unavailable(request, reason)
 
     async def _find(self, candidates: Iterable[str]) -> HttpSession:
         for candidate in candidates:
@@ -207,28 +254,3 @@ class SessionFilter(OncePerRequestFilter):
             except Exception:
                 _logger.exception("the session could not be saved after %r", error)
         await exchange.commit_unheard()
-
-
-def _attach(request: Any, session: HttpSession) -> None:
-    scope = getattr(request, "scope", None)
-    if isinstance(scope, dict):
-        # What request.state is a view of, without making the view.
-        scope.setdefault("state", {})["session"] = session
-        scope["session"] = SessionMapping(session)
-    else:
-        request.state.session = session
-
-
-def _unavailable(request: Any, reason: str) -> Any:
-    """Return what tells the client, honestly, that the store failed."""
-    _logger.error("a request gets the answer 503: %s", reason)
-    scope = getattr(request, "scope", None) or {}
-    if scope.get("type") == "websocket" and "websocket.http.response" not in (
-        scope.get("extensions") or {}
-    ):
-        return WebSocketClose(code=1013, reason="session store unavailable")
-    return PlainTextResponse(
-        "The session store is unavailable. Please try again in a moment.\n",
-        status_code=503,
-        headers={"Retry-After": _RETRY_AFTER_SECONDS, "Cache-Control": "no-store"},
-    )

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from pyfly_session.errors import TooManySessionsError
 from pyfly_session.security.login import login, logout, session_of
 from pyfly_session.security.oauth2 import attempts
 from pyfly_session.security.oauth2.claims import ContextMapper, claims_to_context
@@ -86,6 +87,9 @@ class OAuth2LoginHandler:
             return await self._finish(request, provider)
         except OAuth2LoginError as failure:
             return self._failed(request, failure)
+        except TooManySessionsError as refusal:
+            told = OAuth2LoginError("too_many_sessions", f"{str(refusal).capitalize()}.", 409)
+            return self._failed(request, told)
 
     async def log_out(self, request: Request) -> Response:
         """End the session, here first, and then at the provider if it offers that."""

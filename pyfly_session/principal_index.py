@@ -1,0 +1,336 @@
+"""`PrincipalIndex`: keeps the records of who has which sessions true.
+
+The record of a principal always names every session of theirs, and perhaps some that have
+ended: an id is noted before the session is stored under it, and struck out after it is gone.
+Whoever reads a record looks at the sessions themselves. A session in use is noted again
+before its entry could be over, so no message of the backend about expired keys is needed,
+and a record that was lost comes back by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyfly_session import ids
+from pyfly_session.fallbacks import CapableStore
+from pyfly_session.metadata import (
+    AUTHENTICATED_AT,
+    CREATED_AT,
+    LAST_ACCESSED,
+    PRINCIPAL,
+    RESERVED_NAMES,
+)
+from pyfly_session.ports import FORWARD_SECONDS
+from pyfly_session.principal_records import ENDING, LIVE, PENDING, Entries, Entry, PrincipalRecords
+from pyfly_session.session import HttpSession
+
+_REMEMBERED = 65_536
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalSession:
+    """A stored session of a principal, as it was when it was found.
+
+    Attributes:
+        session_id: Its id, which opens the session; as the store knows it.
+        principal: Whose it is.
+        created_at: Unix time of its creation, in seconds.
+        logged_in_at: Unix time of the login, in seconds.
+        last_accessed: Unix time of the last write to it, in seconds.
+        attributes: What is stored in it.
+    """
+
+    session_id: str = field(repr=False)
+    principal: str
+    created_at: float
+    logged_in_at: float
+    last_accessed: float
+    attributes: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def masked_id(self) -> str:
+        """A short hash of the id, to show and to log."""
+        return ids.mask(self.session_id)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRegistration:
+    """What `PrincipalIndex.register_limited` did.
+
+    Attributes:
+        accepted: The session was registered.
+        evicted: The ids of the sessions that were ended to make room, oldest login first.
+    """
+
+    accepted: bool
+    evicted: tuple[str, ...] = ()
+
+
+class PrincipalIndex:
+    """Notes the sessions of each principal. Shared by all requests, in any number of event loops.
+
+    Args:
+        sessions: Where the sessions are.
+        records: Where the records are, if not there.
+        idle: Idle time of a session in seconds, unless another is given.
+        clock: Unix time in seconds.
+        end: Ends the session of an id, for a reason, wherever it was moved.
+        later: Has work done without the request waiting for it.
+    """
+
+    def __init__(
+        self,
+        sessions: CapableStore,
+        *,
+        records: CapableStore | None = None,
+        idle: int,
+        clock: Callable[[], float],
+        end: Callable[[str, str], Awaitable[None]],
+        later: Callable[..., object],
+    ) -> None:
+        self._sessions = sessions
+        self._records = PrincipalRecords(records or sessions, clock)
+        self._idle = idle
+        self._clock = clock
+        self._end = end
+        self._later = later
+        # When the entry of a session in use has to be renewed by this process.
+        self._due: OrderedDict[str, float] = OrderedDict()
+
+    async def register(
+        self,
+        principal: str,
+        session_id: str,
+        created_at: float,
+        *,
+        replaces: Collection[str] = (),
+        idle: int | None = None,
+    ) -> None:
+        """Note a session that is about to be stored; `confirm` it when it is.
+
+        Args:
+            principal: Whose it is.
+            session_id: The id that it is about to have.
+            created_at: Unix time of the login.
+            replaces: The ids that it had in this request; the stored one first.
+            idle: Its idle time in seconds.
+        """
+        await self.register_limited(
+            principal,
+            session_id,
+            created_at,
+            max_sessions=-1,
+            evict_oldest=False,
+            replaces=replaces,
+            idle=idle,
+        )
+
+    async def register_limited(
+        self,
+        principal: str,
+        session_id: str,
+        created_at: float,
+        *,
+        max_sessions: int,
+        evict_oldest: bool,
+        replaces: Collection[str] = (),
+        idle: int | None = None,
+    ) -> SessionRegistration:
+        """Note a session if the principal's others leave room, in one atomic step.
+
+        Args:
+            principal: Whose it is.
+            session_id: The id that it is about to have.
+            created_at: Unix time of the login.
+            max_sessions: The most sessions of this principal; negative for no limit.
+            evict_oldest: End the sessions with the oldest logins until there is room.
+            replaces: The ids that it had in this request; they take no room of their own.
+            idle: Its idle time in seconds.
+        """
+        mine = self._key(session_id)
+        replaced = [self._key(each) for each in replaces]
+        victims: list[str] = []
+
+        async def with_room(entries: Entries) -> Entries | None:
+            # Only what was theirs before can be what the session falls back to.
+            former = ""
+            entries.pop(mine, None)
+            for name in replaced:
+                entry = entries.pop(name, None)
+                if entry is not None:
+                    former = former or (entry.former if entry.state == PENDING else name)
+            others = {n: entry for n, entry in entries.items() if entry.state != ENDING}
+            excess = len(others) + 1 - max_sessions if max_sessions >= 0 else 0
+            if excess > 0:
+                live = await self._resolve(principal, others)
+                over = {n for n in others if n not in live and not self._is_pending(others[n])}
+                entries = {n: entry for n, entry in entries.items() if n not in over}
+                others = {n: entry for n, entry in others.items() if n not in over}
+                excess = len(others) + 1 - max_sessions
+            if excess > 0 and not evict_oldest:
+                return None
+            victims[:] = sorted(others, key=lambda n: others[n].logged_in_at)[: max(excess, 0)]
+            for name in victims:
+                entries[name] = entries[name]._replace(state=ENDING)
+            entries[mine] = self._entry(created_at, idle, state=PENDING, former=former)
+            return entries
+
+        if not await self._records.change(principal, with_room):
+            return SessionRegistration(accepted=False)
+        if victims:
+            await self._finish(principal, "evicted")
+        return SessionRegistration(accepted=True, evicted=tuple(victims))
+
+    async def confirm(
+        self, principal: str, noted_id: str, session_id: str, *, idle: int | None = None
+    ) -> bool:
+        """Take note that the session is stored; False, and end it, if it was ended meanwhile."""
+        noted, mine = self._key(noted_id), self._key(session_id)
+
+        async def confirmed(entries: Entries) -> Entries | None:
+            entry = entries.pop(noted, None)
+            if entry is None or entry.state == ENDING:
+                return None
+            return entries | {mine: self._entry(entry.logged_in_at, idle)}
+
+        if await self._records.change(principal, confirmed):
+            self._remember(session_id, idle or self._idle)
+            return True
+        # Whoever struck it out may have looked for it before it was there.
+        await self._end(session_id, "evicted")
+        await self.deregister(principal, noted_id, session_id)
+        return False
+
+    async def release(self, principal: str, session_id: str) -> None:
+        """Take back `register`: the session is not going to be stored under this id."""
+
+        async def released(entries: Entries) -> Entries:
+            entry = entries.pop(self._key(session_id), None)
+            if entry is not None and entry.state == PENDING and entry.former:
+                entries[entry.former] = entry._replace(state=LIVE, former="")
+            return entries
+
+        await self._records.change(principal, released)
+
+    async def deregister(self, principal: str, *session_ids: str) -> None:
+        """Strike out sessions that have ended."""
+        names = {self._key(each) for each in session_ids}
+
+        async def without(entries: Entries) -> Entries:
+            return {name: entry for name, entry in entries.items() if name not in names}
+
+        await self._records.change(principal, without)
+
+    async def note(self, session: HttpSession, principal: str, idle: int) -> None:
+        """Note a session before its commit stores it, under an id that it did not have."""
+        logged_in_at = session._metadata.get(AUTHENTICATED_AT) or session._metadata[CREATED_AT]
+        former = former_ids(session)
+        await self.register(principal, session._id, logged_in_at, replaces=former, idle=idle)
+        session._noted = (principal, session._id)
+
+    def note_use(self, session: HttpSession, principal: str, idle: int) -> None:
+        """Have a session in use noted again, if it is time for that."""
+        due = self._due.get(session._id)
+        if due is not None and self._clock() < due:
+            return
+        self._remember(session._id, idle)
+        logged_in_at = session._metadata.get(AUTHENTICATED_AT) or session._metadata[CREATED_AT]
+        self._later(self._renew(principal, session._id, logged_in_at, idle))
+
+    async def _renew(self, principal: str, session_id: str, logged_in_at: float, idle: int) -> None:
+        mine = self._key(session_id)
+
+        async def renewed(entries: Entries) -> Entries | None:
+            known = entries.get(mine)
+            if known is not None and known.state == ENDING:
+                return None
+            if any(entry.former == mine for entry in entries.values()):
+                return entries
+            if known is not None and known.until - self._clock() > 1.5 * idle:
+                return entries
+            return entries | {mine: self._entry(logged_in_at, idle)}
+
+        try:
+            if not await self._records.change(principal, renewed):
+                await self._finish(principal, "ended")
+        except BaseException:
+            self._due.pop(session_id, None)
+            raise
+
+    async def _resolve(self, principal: str, entries: Entries) -> dict[str, PrincipalSession]:
+        """Look at the sessions themselves; return those that live and are the principal's."""
+        found: dict[str, PrincipalSession] = {}
+        names = list(entries)
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            sessions = await asyncio.gather(
+                *(self._session(principal, name, entries[name]) for name in some)
+            )
+            found.update((n, each) for n, each in zip(some, sessions, strict=True) if each)
+        return found
+
+    async def _session(self, principal: str, name: str, entry: Entry) -> PrincipalSession | None:
+        for candidate in filter(None, (name, entry.former)):
+            session_id = self._sessions.recall(candidate)
+            data = await self._sessions.get(session_id)
+            if data is not None and data.get(PRINCIPAL) == principal:
+                return PrincipalSession(
+                    session_id=session_id,
+                    principal=principal,
+                    created_at=_seconds(data.get(CREATED_AT)),
+                    logged_in_at=entry.logged_in_at,
+                    last_accessed=_seconds(data.get(LAST_ACCESSED)),
+                    attributes={n: v for n, v in data.items() if n not in RESERVED_NAMES},
+                )
+        return None
+
+    async def _finish(self, principal: str, reason: str) -> None:
+        """End the sessions that are marked for it; whoever marked them may have been stopped."""
+        entries = await self._records.read(principal)
+        marked = {name: entry for name, entry in entries.items() if entry.state == ENDING}
+        for name, entry in marked.items():
+            for session_id in filter(None, (name, entry.former)):
+                await self._end(self._sessions.recall(session_id), reason)
+        await self._forget(principal, marked)
+
+    async def _forget(self, principal: str, over: Mapping[str, Entry]) -> None:
+        async def without(entries: Entries) -> Entries:
+            return {name: each for name, each in entries.items() if over.get(name) != each}
+
+        await self._records.change(principal, without)
+
+    def _is_pending(self, entry: Entry) -> bool:
+        # After that no request writes it any more.
+        return entry.state == PENDING and self._clock() < entry.noted_at + FORWARD_SECONDS
+
+    def _entry(
+        self, logged_in_at: float, idle: int | None, *, state: str = LIVE, former: str = ""
+    ) -> Entry:
+        now = self._clock()
+        # Noted again after half of the idle time at the latest, so this is later than its end.
+        until = now + 2 * max(idle or self._idle, FORWARD_SECONDS)
+        return Entry(logged_in_at, now, until, state, former)
+
+    def _remember(self, session_id: str, idle: int) -> None:
+        self._due[session_id] = self._clock() + idle / 2
+        self._due.move_to_end(session_id)
+        if len(self._due) > _REMEMBERED:
+            self._due.popitem(last=False)
+
+    def _key(self, session_id: str) -> str:
+        return str(self._sessions.key_of(session_id))
+
+
+def former_ids(session: HttpSession) -> list[str]:
+    """Return the ids that a session had in this request, the stored one first."""
+    noted = session._noted[1] if session._noted else None
+    return [each for each in (session._stored_id, session.previous_id, noted) if each]
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,146 @@
+"""One record for each principal, in the session store itself: the sessions that may be theirs.
+
+A record is kept like a session, under an id that no client can send, and changed by
+compare-and-swap alone. So it needs nothing of a store that sessions do not need, is atomic
+wherever they are, and lives in one slot of a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
+
+from pyfly_session.errors import SessionConflictError, SessionDecodingError
+from pyfly_session.fallbacks import CapableStore
+
+# A colon: no cookie or header with one is taken for an id.
+PREFIX = "principal:"
+LIVE, PENDING, ENDING = "live", "pending", "ending"
+_ATTEMPTS = 256
+_EAGER_ATTEMPTS = 4
+
+
+class Entry(NamedTuple):
+    """What a record tells of one session.
+
+    Attributes:
+        logged_in_at: Unix time of the login, in seconds.
+        noted_at: Unix time when the entry was written.
+        until: Unix time when the session has ended for certain, unless the entry is renewed.
+        state: ``live``; ``pending`` while it is being stored; ``ending`` while it is being ended.
+        former: The id that it still has while it is given a new one, or empty.
+    """
+
+    logged_in_at: float
+    noted_at: float
+    until: float
+    state: str = LIVE
+    former: str = ""
+
+
+Entries = dict[str, Entry]
+Decision = Callable[[Entries], Awaitable[Entries | None]]
+
+
+class PrincipalRecords:
+    """Reads and changes the records. Shared by all requests, in any number of event loops.
+
+    Args:
+        store: Where the records are.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(self, store: CapableStore, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def read(self, principal: str) -> Entries:
+        """Return the entries that are not over; some of their sessions may have ended already."""
+        return self._entries(await self._store.get(_key(principal)) or {})
+
+    async def change(self, principal: str, decide: Decision) -> bool:
+        """Replace the entries by what ``decide`` makes of them, atomically.
+
+        Args:
+            principal: Whose entries.
+            decide: Gets the entries, which it may change, and returns the new ones, or None to
+                leave all as it is. Called again if another process was faster.
+
+        Returns:
+            False if ``decide`` returned None.
+
+        Raises:
+            SessionConflictError: Others were faster every time.
+            SessionStoreError: The backend failed.
+        """
+        # Requests of this process take turns, or most of them would meet each other.
+        name = (id(asyncio.get_running_loop()), principal)
+        turn = self._turns.get(name)
+        if turn is None:
+            turn = self._turns[name] = asyncio.Lock()
+        async with turn:
+            return await self._change(_key(principal), decide)
+
+    async def _change(self, key: str, decide: Decision) -> bool:
+        store, codec = self._store, self._store.codec
+        data = await store.get(key)
+        current = None if data is None else codec.dumps(data)
+        for attempt in range(_ATTEMPTS):
+            if attempt >= _EAGER_ATTEMPTS:
+                await asyncio.sleep(random.uniform(0, 0.0005 * attempt))  # noqa: S311 - no secret
+            before = self._entries(data or {})
+            after = await decide(dict(before))
+            if after is None:
+                return False
+            if after == before:
+                return True
+            value = codec.dumps({name: list(entry) for name, entry in after.items()})
+            ttl = self._seconds_to_live(after)
+            if current is not None:
+                found = await store.compare_and_swap(key, current, value, ttl)
+            elif await store.create_if_absent(key, value, ttl):
+                found = value
+            else:
+                # Somebody else made it; what it holds comes with the next attempt.
+                found = b""
+            if found == value:
+                return True
+            # It never moves: nobody renames a record.
+            current = found if isinstance(found, bytes) else None
+            data = self._data(current)
+        raise SessionConflictError("of a principal's record", _ATTEMPTS)
+
+    def _data(self, payload: bytes | None) -> dict[str, Any] | None:
+        if payload is None:
+            return None
+        try:
+            return self._store.codec.loads(payload)
+        except SessionDecodingError:
+            return {}
+
+    def _entries(self, data: dict[str, Any]) -> Entries:
+        """Return the entries of a record; what is none, or is over, is left out."""
+        now = self._clock()
+        entries = {}
+        for name, value in data.items():
+            match value:
+                case [int() | float(), int() | float(), int() | float() as until, str(), str()]:
+                    if until > now:
+                        entries[name] = Entry(*value)
+        return entries
+
+    def _seconds_to_live(self, entries: Entries) -> int:
+        latest = max((entry.until for entry in entries.values()), default=0.0)
+        return min(max(1, math.ceil(latest - self._clock())), 2**31 - 1)
+
+
+def _key(principal: str) -> str:
+    digest = hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()
+    # 160 bits: nobody finds two names with one record, and the id stays short.
+    return PREFIX + digest[:40]

@@ -1,0 +1,100 @@
+"""Who has which sessions: find, list and end them by principal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.principal_index import PrincipalIndex, PrincipalSession, SessionRegistration
+from pyfly_session.principal_records import ENDING, Entries
+from pyfly_session.session import HttpSession
+
+__all__ = ["PrincipalSession", "PrincipalSessions", "SessionRegistration"]
+
+
+class PrincipalSessions(PrincipalIndex):
+    """The sessions of each principal. Shared by all requests, in any number of event loops.
+
+    A bean of the container, ``principal_sessions``. What is in the records is written by the
+    commits of the sessions.
+    """
+
+    async def find_by_principal(self, principal: str) -> list[PrincipalSession]:
+        """Return the live sessions of a principal, oldest login first. No access to any of them.
+
+        Raises:
+            SessionStoreError: The backend failed.
+        """
+        entries = await self._records.read(principal)
+        if any(entry.state == ENDING for entry in entries.values()):
+            await self._finish(principal, "ended")
+        found = await self._resolve(principal, entries)
+        dead = {
+            name: entry
+            for name, entry in entries.items()
+            if name not in found and not self._is_pending(entry)
+        }
+        if dead:
+            await self._forget(principal, dead)
+        sessions = {each.session_id: each for each in found.values()}
+        return sorted(sessions.values(), key=lambda each: each.logged_in_at)
+
+    async def end(self, session_id: str, *, reason: str = "ended") -> bool:
+        """End one session, wherever it was moved; False if there is none.
+
+        Raises:
+            SessionStoreError: The backend failed.
+        """
+        data = await self._sessions.get(session_id)
+        await self._end(session_id, reason)
+        if data is None:
+            return False
+        principal = data.get(PRINCIPAL)
+        if isinstance(principal, str):
+            await self.deregister(principal, session_id)
+        return True
+
+    async def end_all(
+        self, principal: str, *, keep: HttpSession | str | None = None, reason: str = "ended"
+    ) -> int:
+        """End every session of a principal, logins that are under way included.
+
+        Args:
+            principal: Whose sessions.
+            keep: One that goes on, the current one for example.
+            reason: What `SessionRepository.why_ended` tells.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            SessionStoreError: The backend failed; some sessions may be left.
+        """
+        if isinstance(keep, HttpSession):
+            kept = {self._key(each) for each in (keep._id, keep._stored_id) if each}
+        else:
+            kept = {self._key(keep)} if keep else set()
+        live: Mapping[str, PrincipalSession] = {}
+
+        async def all_ending(entries: Entries) -> Entries:
+            nonlocal live
+            chosen = {
+                name: entry
+                for name, entry in entries.items()
+                if name not in kept and entry.former not in kept
+            }
+            live = await self._resolve(principal, chosen)
+            return entries | {name: entry._replace(state=ENDING) for name, entry in chosen.items()}
+
+        await self._records.change(principal, all_ending)
+        await self._finish(principal, reason)
+        return len({each.session_id for each in live.values()})
+
+    async def list_sessions(self, principal: str) -> list[tuple[str, float]]:
+        """Return id and time of login of each live session, oldest login first."""
+        found = await self.find_by_principal(principal)
+        return [(each.session_id, each.logged_in_at) for each in found]
+
+    async def count(self, principal: str) -> int:
+        """Return how many live sessions there are."""
+        return len(await self.find_by_principal(principal))

@@ -1,0 +1,42 @@
+"""Work that goes on when the request that began it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+_logger = logging.getLogger(__name__)
+
+
+class UnfinishedWork:
+    """Keeps store operations that have to come to their end. Shared by all event loops."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Await the work; if the caller is cancelled meanwhile, the work goes on without it."""
+        return await asyncio.shield(self.finish_later(work))
+
+    def finish_later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Start the work on its own; `drain` waits for it."""
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _logger.debug("a store operation ended with an error", exc_info=task.exception())
+
+    async def drain(self) -> None:
+        """Wait for what this loop has begun, before its client is closed."""
+        loop = asyncio.get_running_loop()
+        # One that is done may still be listed; to await it would not let the loop unlist it.
+        while tasks := [
+            task for task in list(self._tasks) if task.get_loop() is loop and not task.done()
+        ]:
+            await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,554 @@
+"""Who has which sessions: found, ended, limited; through the application, over every store."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+
+from pyfly_session import SecurityContext, SessionRepository, SessionStore
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.concurrency import (
+    ConcurrencyControlPolicy,
+    SessionConcurrencyController,
+    SessionRegistry,
+)
+from pyfly_session.principal_records import PENDING
+from pyfly_session.security import end_other_sessions, login, logout, why_ended
+from pyfly_session.web import SessionFilter
+from tests.conftest import Clock
+from tests.interposed import InterposedStore
+from tests.web.conftest import Site
+from tests.web.driver import App, Browser, Connection, ask
+
+STORES = ["memory", "valkey", "fakeredis", "fakeredis-without-scripts", "four-verbs"]
+HASHED = pytest.mark.parametrize("hash_ids", [False, True], ids=["plain", "hashed"])
+
+
+async def enter(request: Request) -> PlainTextResponse:
+    await login(request, SecurityContext(user_id=request.query_params["user"]))
+    return PlainTextResponse("welcome")
+
+
+async def leave(request: Request) -> PlainTextResponse:
+    await logout(request)
+    return PlainTextResponse("bye")
+
+
+async def who(request: Request) -> PlainTextResponse:
+    context = request.state.session.get_attribute("SECURITY_CONTEXT")
+    return PlainTextResponse(context.user_id if context else "nobody")
+
+
+async def rotate(request: Request) -> PlainTextResponse:
+    request.state.session.rotate_id()
+    return PlainTextResponse()
+
+
+async def others(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(await end_other_sessions(request)))
+
+
+async def why(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(await why_ended(request)))
+
+
+async def mind_changed(request: Request) -> PlainTextResponse:
+    await login(request, SecurityContext(user_id="alice"))
+    request.state.session.clear()
+    return PlainTextResponse()
+
+
+class Place:
+    """One process of a site: an application whose sessions may be limited."""
+
+    def __init__(self, store: SessionStore, clock: Clock, **options: Any) -> None:
+        policy = options.pop("policy", None)
+        self.repository = SessionRepository(store, clock=clock, **options)
+        self.principals = self.repository.principals
+        controller = policy and SessionConcurrencyController(self.principals, policy)
+        site = Site.__new__(Site)
+        site.filter = SessionFilter(store, repository=self.repository, concurrency=controller)
+        self.app: App = site.app(
+            enter=enter,
+            leave=leave,
+            who=who,
+            rotate=rotate,
+            others=others,
+            why=why,
+            mind_changed=mind_changed,
+        )
+
+    async def log_in(self, user: str = "alice", browser: Browser | None = None) -> Browser:
+        browser = browser or Browser(self.app)
+        answer = await browser.get(f"/enter?user={user}")
+        assert answer.text == "welcome", answer.text
+        return browser
+
+    async def found(self, user: str = "alice") -> set[str]:
+        return {each.masked_id for each in await self.principals.find_by_principal(user)}
+
+    async def is_logged_in(self, browser: Browser) -> bool:
+        answer = await ask(self.app, "/who", cookie=browser.cookie)
+        return answer.text != "nobody"
+
+
+@pytest.fixture(params=STORES)
+def anywhere(request: pytest.FixtureRequest, make_store: Any) -> SessionStore:
+    store: SessionStore = make_store(request.param)
+    return store
+
+
+@pytest.fixture(params=["memory", "valkey"])
+def atomic(request: pytest.FixtureRequest, make_store: Any) -> SessionStore:
+    store: SessionStore = make_store(request.param)
+    return store
+
+
+def limit(sessions: int, strategy: str = "evict-oldest", **more: Any) -> ConcurrencyControlPolicy:
+    return ConcurrencyControlPolicy(sessions, strategy, **more)
+
+
+@HASHED
+async def test_sessions_of_a_user_are_found_and_of_nobody_else(
+    anywhere: SessionStore, clock: Clock, hash_ids: bool
+) -> None:
+    place = Place(anywhere, clock, hash_ids=hash_ids)
+    await place.log_in("bob")
+    assert await place.found() == set()
+    first = await place.log_in()
+    clock.advance(5)
+    await place.log_in()
+    sessions = await place.principals.find_by_principal("alice")
+    assert [each.logged_in_at for each in sessions] == [clock() - 5, clock()]
+    assert sessions[0].attributes["SECURITY_CONTEXT"].user_id == "alice"
+    assert (sessions[0].session_id == first.cookie) is not hash_ids
+    assert str(first.cookie) not in repr(sessions)
+    assert await place.principals.count("alice") == 2
+    assert len(await place.principals.list_sessions("bob")) == 1
+
+
+@HASHED
+async def test_ended_session_is_over_for_its_browser_and_not_found(
+    anywhere: SessionStore, clock: Clock, hash_ids: bool
+) -> None:
+    place = Place(anywhere, clock, hash_ids=hash_ids)
+    first, second = await place.log_in(), await place.log_in()
+    [session, _] = await place.principals.find_by_principal("alice")
+    assert await place.principals.end(session.session_id)
+    assert not await place.principals.end(session.session_id)
+    alive = [await place.is_logged_in(each) for each in (first, second)]
+    assert sorted(alive) == [False, True]
+    assert len(await place.found()) == 1
+
+
+@HASHED
+async def test_all_sessions_but_the_current_one_are_ended(
+    anywhere: SessionStore, clock: Clock, hash_ids: bool
+) -> None:
+    place = Place(anywhere, clock, hash_ids=hash_ids)
+    browsers = [await place.log_in() for _ in range(3)]
+    bob = await place.log_in("bob")
+    assert (await browsers[1].get("/others")).text == "2"
+    alive = [await place.is_logged_in(each) for each in browsers]
+    assert alive == [False, True, False]
+    assert await place.is_logged_in(bob)
+    assert (await browsers[1].get("/others")).text == "0"
+
+
+async def test_all_sessions_of_a_user_are_ended(anywhere: SessionStore, clock: Clock) -> None:
+    place = Place(anywhere, clock)
+    browsers = [await place.log_in() for _ in range(3)]
+    assert await place.principals.end_all("alice") == 3
+    assert not any([await place.is_logged_in(each) for each in browsers])
+    assert await place.principals.end_all("alice") == 0
+
+
+async def test_logout_takes_the_session_off_the_record(
+    anywhere: SessionStore, clock: Clock
+) -> None:
+    place = Place(anywhere, clock)
+    browser = await place.log_in()
+    await browser.get("/leave")
+    assert await place.principals._records.read("alice") == {}
+
+
+async def test_change_of_id_is_followed(anywhere: SessionStore, clock: Clock) -> None:
+    place = Place(anywhere, clock)
+    browser = await place.log_in()
+    await browser.get("/rotate")
+    await browser.get("/rotate")
+    [session] = await place.principals.find_by_principal("alice")
+    assert session.session_id == browser.cookie
+    assert len(await place.principals._records.read("alice")) == 1
+    await place.principals.end_all("alice")
+    assert not await place.is_logged_in(browser)
+
+
+async def test_another_user_in_the_same_browser_takes_the_session_over(
+    anywhere: SessionStore, clock: Clock
+) -> None:
+    place = Place(anywhere, clock)
+    browser = await place.log_in("alice")
+    await place.log_in("bob", browser)
+    assert await place.found("alice") == set()
+    assert len(await place.found("bob")) == 1
+    assert await place.principals._records.read("alice") == {}
+
+
+async def test_login_that_is_taken_back_in_the_same_request_leaves_no_entry(
+    anywhere: SessionStore, clock: Clock
+) -> None:
+    place = Place(anywhere, clock, policy=limit(1, "reject-new"))
+    await Browser(place.app).get("/mind_changed")
+    assert await place.principals._records.read("alice") == {}
+    await place.log_in()
+
+
+@pytest.mark.parametrize("kind", ["memory", "four-verbs"])
+async def test_expired_session_is_neither_found_nor_counted(
+    make_store: Any, clock: Clock, kind: str
+) -> None:
+    place = Place(make_store(kind), clock, ttl=600)
+    await place.log_in()
+    clock.advance(599)
+    assert len(await place.found()) == 1
+    clock.advance(1)
+    assert await place.found() == set()
+    assert await place.principals._records.read("alice") == {}
+
+
+@pytest.mark.parametrize("kind", ["memory", "four-verbs"])
+async def test_session_in_use_stays_on_the_record_for_as_long_as_it_lives(
+    make_store: Any, clock: Clock, kind: str
+) -> None:
+    place = Place(make_store(kind), clock, ttl=600)
+    browser = await place.log_in()
+    for _ in range(30):
+        clock.advance(590)
+        assert (await browser.get("/who")).text == "alice"
+        await place.repository.drain()
+    assert len(await place.found()) == 1
+
+
+async def test_record_of_a_user_who_never_comes_back_is_gone_in_the_end(clock: Clock) -> None:
+    store = InMemorySessionStore(clock=clock)
+    place = Place(store, clock, ttl=600)
+    await place.log_in()
+    assert sum(map(len, store._shelves.values())) == 2
+    clock.advance(1200)
+    await store.exists("any")
+    assert sum(map(len, store._shelves.values())) == 0
+
+
+async def test_lost_record_comes_back_with_the_next_use(atomic: SessionStore, clock: Clock) -> None:
+    place, elsewhere = Place(atomic, clock), Place(atomic, clock)
+    browser = await place.log_in()
+    [key] = [each for each in await keys_of(atomic) if "principal:" in each]
+    await atomic.delete(key)
+    assert await place.found() == set()
+    await ask(elsewhere.app, "/who", cookie=browser.cookie)
+    await elsewhere.repository.drain()
+    assert len(await place.found()) == 1
+
+
+async def keys_of(store: Any) -> list[str]:
+    if isinstance(store, InMemorySessionStore):
+        return [key for shelf in store._shelves.values() for key in shelf]
+    found = await store._client.keys("*")
+    return [key.decode().removeprefix("pyfly:session:") for key in found]
+
+
+async def test_record_cannot_be_asked_for_with_a_cookie(atomic: SessionStore, clock: Clock) -> None:
+    place = Place(atomic, clock)
+    await place.log_in()
+    [key] = [each for each in await keys_of(atomic) if "principal:" in each]
+    answer = await ask(place.app, "/who", cookie=key)
+    assert answer.text == "nobody"
+    assert answer.session_id != key
+
+
+async def test_flood_of_visitors_does_not_push_the_record_out_of_the_memory_store(
+    clock: Clock,
+) -> None:
+    store = InMemorySessionStore(clock=clock, max_sessions=10)
+    place = Place(store, clock)
+    browser = await place.log_in()
+    for _ in range(50):
+        await Browser(place.app).get("/who")
+        await browser.get("/who")
+    assert len(store) == 10
+    assert len(await place.found()) == 1
+
+
+async def test_oldest_login_makes_room(anywhere: SessionStore, clock: Clock) -> None:
+    place = Place(anywhere, clock, policy=limit(2))
+    browsers = []
+    for _ in range(4):
+        browsers.append(await place.log_in())
+        clock.advance(1)
+    assert [await place.is_logged_in(each) for each in browsers] == [False, False, True, True]
+    assert len(await place.found()) == 2
+
+
+async def test_visitor_since_long_who_logs_in_late_is_not_the_oldest(
+    atomic: SessionStore, clock: Clock
+) -> None:
+    """Fault 29: what counts is the login, not the beginning of the session."""
+    place = Place(atomic, clock, policy=limit(1))
+    late = Browser(place.app)
+    await late.get("/who")
+    clock.advance(60)
+    early = await place.log_in()
+    clock.advance(60)
+    await place.log_in(browser=late)
+    assert [await place.is_logged_in(each) for each in (early, late)] == [False, True]
+
+
+async def test_new_login_is_refused_when_the_places_are_taken(
+    anywhere: SessionStore, clock: Clock
+) -> None:
+    place = Place(anywhere, clock, policy=limit(1, "reject-new"))
+    first = await place.log_in()
+    second = Browser(place.app)
+    await second.get("/who")
+    answer = await second.get("/enter?user=alice")
+    assert answer.status == 409
+    assert "log out" in answer.text
+    assert [await place.is_logged_in(each) for each in (first, second)] == [True, False]
+    await place.log_in("bob", second)
+    await first.get("/leave")
+    await place.log_in("alice", second)
+
+
+async def test_login_again_in_the_same_browser_is_not_refused(
+    anywhere: SessionStore, clock: Clock
+) -> None:
+    """Fault 28: the former id takes no place of its own."""
+    place = Place(anywhere, clock, policy=limit(1, "reject-new"))
+    browser = await place.log_in()
+    for _ in range(3):
+        await place.log_in(browser=browser)
+        await browser.get("/rotate")
+    assert len(await place.found()) == 1
+    assert await place.is_logged_in(browser)
+
+
+@pytest.mark.parametrize("kind", ["memory", "four-verbs"])
+async def test_user_whose_session_expired_is_not_locked_out(
+    make_store: Any, clock: Clock, kind: str
+) -> None:
+    """Fault 27: nobody has to log out for a place to become free."""
+    place = Place(make_store(kind), clock, ttl=60, policy=limit(1, "reject-new"))
+    await place.log_in()
+    clock.advance(60)
+    await place.log_in()
+
+
+async def test_user_whose_session_was_lost_is_not_locked_out(
+    atomic: SessionStore, clock: Clock
+) -> None:
+    place = Place(atomic, clock, policy=limit(1, "reject-new"))
+    browser = await place.log_in()
+    await atomic.delete(str(browser.cookie))
+    await place.log_in()
+
+
+@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
+async def test_limit_holds_for_parallel_logins_in_several_processes(
+    atomic: SessionStore, clock: Clock, strategy: str
+) -> None:
+    """Fault 26: as many as allowed get in, whoever asks when."""
+    places = [Place(atomic, clock, policy=limit(3, strategy)) for _ in range(4)]
+    browsers = [Browser(place.app) for place, _ in itertools.product(places, range(10))]
+    answers = await asyncio.gather(*(each.get("/enter?user=alice") for each in browsers))
+    alive = [await places[0].is_logged_in(each) for each in browsers]
+    assert sum(alive) == 3
+    assert len(await places[1].found()) == 3
+    if strategy == "reject-new":
+        assert sorted({each.status for each in answers}) == [200, 409]
+        assert sum(each.status == 200 for each in answers) == 3
+
+
+async def test_evicted_session_does_not_come_back(atomic: SessionStore, clock: Clock) -> None:
+    """A request of the evicted browser that was under way ends without a session."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> PlainTextResponse:
+        request.state.session.set_attribute("late", "x")
+        reached.set()
+        await go_on.wait()
+        return PlainTextResponse()
+
+    place = Place(atomic, clock, policy=limit(1))
+    browser = await place.log_in()
+    site = Site.__new__(Site)
+    site.filter = SessionFilter(atomic, repository=place.repository)
+    connection = Connection(site.app(slow=slow), "/slow", cookie=browser.cookie)
+    task = asyncio.create_task(connection.run())
+    await reached.wait()
+    clock.advance(1)
+    await place.log_in()
+    go_on.set()
+    answer = await task
+    assert answer.cookie() is None
+    assert not await place.is_logged_in(browser)
+    assert len(await place.found()) == 1
+
+
+async def test_login_that_is_evicted_before_it_is_stored_does_not_get_in(
+    clock: Clock,
+) -> None:
+    store = InterposedStore(InMemorySessionStore(clock=clock))
+    place, elsewhere = (Place(store, clock, policy=limit(1)) for _ in range(2))
+    latecomer = Browser(elsewhere.app)
+
+    async def another_login() -> None:
+        clock.advance(1)
+        await elsewhere.log_in(browser=latecomer)
+
+    early = Browser(place.app)
+    await early.get("/who")
+    store.before("rename", another_login)
+    await early.get("/enter?user=alice")
+    alive = [await place.is_logged_in(each) for each in (early, latecomer)]
+    assert alive == [False, True]
+    assert len(await place.found()) == 1
+
+
+async def test_end_all_ends_a_login_that_is_under_way(clock: Clock) -> None:
+    store = InterposedStore(InMemorySessionStore(clock=clock))
+    place = Place(store, clock)
+
+    async def end_all() -> None:
+        await Place(store.inner, clock).principals.end_all("alice")
+
+    browser = Browser(place.app)
+    await browser.get("/who")
+    store.before("rename", end_all)
+    answer = await browser.get("/enter?user=alice")
+    assert (cookie := answer.cookie()) is not None
+    assert cookie.is_deletion
+    assert await place.found() == set()
+
+
+async def test_cancelled_login_frees_its_place(atomic: SessionStore, clock: Clock) -> None:
+    place = Place(atomic, clock, policy=limit(1, "reject-new"))
+    entered = asyncio.Event()
+
+    async def hang(request: Request) -> None:
+        await login(request, SecurityContext(user_id="alice"))
+        entered.set()
+        await asyncio.Event().wait()
+
+    site = Site.__new__(Site)
+    controller = SessionConcurrencyController(place.principals, limit(1, "reject-new"))
+    site.filter = SessionFilter(atomic, repository=place.repository, concurrency=controller)
+    task = asyncio.create_task(Connection(site.app(hang=hang), "/hang").run())
+    await entered.wait()
+    entries = await place.principals._records.read("alice")
+    assert [entry.state for entry in entries.values()] == [PENDING]
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await place.repository.drain()
+    await place.log_in()
+
+
+async def test_process_that_died_while_it_evicted_is_made_up_for(
+    make_store: Any, clock: Clock
+) -> None:
+    inner = make_store("memory")
+    store = InterposedStore(inner)
+    dying, place = Place(store, clock, policy=limit(1)), Place(inner, clock, policy=limit(1))
+    victim = await place.log_in()
+    clock.advance(1)
+
+    async def die() -> None:
+        raise ConnectionError("the plug is pulled")
+
+    store.before("delete_moved", die)
+    with pytest.raises(ConnectionError):
+        await ask(dying.app, "/enter?user=alice")
+    assert await place.found() == set()
+    assert not await place.is_logged_in(victim)
+    await place.log_in()
+
+
+async def test_limit_of_one_user_may_differ(atomic: SessionStore, clock: Clock) -> None:
+    async def limit_of(principal: str) -> int | None:
+        return {"alice": 2, "root": -1}.get(principal)
+
+    place = Place(atomic, clock, policy=limit(1, limit_of=limit_of))
+    for user, expected in (("alice", 2), ("bob", 1), ("root", 5)):
+        for _ in range(5):
+            await place.log_in(user)
+        assert len(await place.found(user)) == expected
+
+
+async def test_evicted_user_can_be_told_why(anywhere: SessionStore, clock: Clock) -> None:
+    place = Place(anywhere, clock, policy=limit(1))
+    first = await place.log_in()
+    evicted = str(first.cookie)
+    clock.advance(1)
+    second = await place.log_in()
+    ended = str(second.cookie)
+    await place.principals.end_all("alice")
+    for cookie, reason in ((evicted, "evicted"), (ended, "ended"), ("0" * 32, "None")):
+        assert (await ask(place.app, "/why", cookie=cookie)).text == reason
+    assert place.repository.counts["evicted"] == 1
+    assert place.repository.counts["ended"] == 1
+
+
+async def test_registry_of_the_applications_own_is_asked_and_told(
+    atomic: SessionStore, clock: Clock
+) -> None:
+    elsewhere = SessionRepository(InMemorySessionStore(clock=clock), clock=clock)
+    assert isinstance(elsewhere.principals, SessionRegistry)
+    told: list[str] = []
+
+    class Registry:
+        async def register_limited(self, *args: Any, **more: Any) -> Any:
+            return await elsewhere.principals.register_limited(*args, **more)
+
+        async def deregister(self, principal: str, session_id: str) -> None:
+            told.append(f"{principal} left")
+
+    repository = SessionRepository(atomic, clock=clock)
+    controller = SessionConcurrencyController(
+        Registry(),  # type: ignore[arg-type]
+        limit(1),
+        session_deleter=repository.principals.end,
+    )
+    site = Site.__new__(Site)
+    site.filter = SessionFilter(atomic, repository=repository, concurrency=controller)
+    app = site.app(enter=enter, leave=leave, who=who)
+    first, second = Browser(app), Browser(app)
+    await first.get("/enter?user=alice")
+    clock.advance(1)
+    await second.get("/enter?user=alice")
+    assert (await first.get("/who")).text == "nobody"
+    assert (await second.get("/who")).text == "alice"
+    await second.get("/leave")
+    assert told == ["alice left"]
+
+
+@pytest.mark.parametrize("value", [0, -2, True, 1.5, None])
+def test_impossible_limit_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="-1, for no limit, or at least 1"):
+        ConcurrencyControlPolicy(value)
+
+
+def test_unknown_strategy_is_refused() -> None:
+    with pytest.raises(ValueError, match="evict-oldest"):
+        ConcurrencyControlPolicy(1, "evict-newest")
+
+
+async def test_impossible_limit_of_one_user_is_refused(clock: Clock) -> None:
+    place = Place(InMemorySessionStore(), clock, policy=limit(1, limit_of=lambda _: 0))
+    with pytest.raises(ValueError, match="what limit_of returns"):
+        await ask(place.app, "/enter?user=alice")
