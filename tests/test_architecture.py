@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
         "unfinished",
     },
     "encryption": {"codec", "errors", "cryptography"},
+    "scopes": {"codec", "errors", "session", "web", "dependency_injector"},
     **{room: {"errors", "msgspec", *BINDING} for room in BINDING},
     **{room: {"errors", "yaml", *BINDING, *READING} for room in READING},
     "_reference": {"properties", "_oauth2_properties"},
