@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from pyfly_session.codec import Raw, SessionCodec, report_lost_attribute
@@ -20,6 +20,18 @@ _IMMUTABLE = frozenset(
 )
 
 
+class Owner(Protocol):
+    """Keeps an attribute as an object that the codec does not know."""
+
+    def plain(self, value: Any) -> Any:
+        """Return what is stored of the object.
+
+        Raises:
+            SessionEncodingError: It cannot be stored as it is.
+        """
+        ...
+
+
 class Attributes:
     """Attributes decoded when first read, encoded when changed. Owned by one request.
 
@@ -28,7 +40,7 @@ class Attributes:
         fragments: What the store holds, by name; owned from here on.
     """
 
-    __slots__ = ("_assigned", "_codec", "_live", "_seen", "_watched")
+    __slots__ = ("_assigned", "_codec", "_live", "_owners", "_seen", "_watched")
 
     def __init__(self, codec: SessionCodec, fragments: dict[str, Raw]) -> None:
         self._codec = codec
@@ -40,6 +52,8 @@ class Attributes:
         self._assigned: set[str] = set()
         # Committed, or read and of a type that may change in place.
         self._watched: set[str] = set()
+        # Never changed, but replaced: most requests have none.
+        self._owners: dict[str, Owner] = _NO_OWNERS
 
     def adopt(self, data: Mapping[str, Any], *, as_changes: bool) -> None:
         """Take over plain values; as changes, or as what the store is known to hold."""
@@ -65,14 +79,32 @@ class Attributes:
             self._watched.add(name)
         return value
 
+    def bind(self, name: str, value: Any, owner: Owner) -> None:
+        """Have an object stand for an attribute; it is stored if it has changed.
+
+        Changed means: another than now, so an absent attribute may stay absent, and one that
+        was stored by an older version of the object stays as it is.
+        """
+        self._live[name] = value
+        self._owners = {**self._owners, name: owner}
+        self._watched.add(name)
+        if name not in self._assigned:
+            self._seen[name] = Raw(self._encoded(name))
+
+    def owner(self, name: str) -> Owner | None:
+        """Return whose object stands for an attribute."""
+        return self._owners.get(name) if name in self._live else None
+
     def assign(self, name: str, value: Any) -> None:
         """Set a value."""
+        self._release(name)
         self._live[name] = value
         self._assigned.add(name)
 
     def remove(self, name: str) -> None:
         """Remove a value, if it is there."""
         if name in self:
+            self._release(name)
             self._live.pop(name, None)
             self._assigned.add(name)
 
@@ -107,10 +139,10 @@ class Attributes:
         """
         delta: Delta = {}
         for name in self._assigned:
-            delta[name] = self._codec.encode(name, self._live[name]) if name in self._live else None
+            delta[name] = self._encoded(name) if name in self._live else None
         for name in self._watched - self._assigned:
             if self._changed_in_place(name):
-                delta[name] = self._codec.encode(name, self._live[name])
+                delta[name] = self._encoded(name)
         return delta
 
     def committed(self, delta: Delta) -> None:
@@ -136,12 +168,21 @@ class Attributes:
             except SessionEncodingError:
                 return
 
+    def _encoded(self, name: str) -> bytes:
+        value = self._live[name]
+        owner = self._owners.get(name)
+        return self._codec.encode(name, value if owner is None else owner.plain(value))
+
+    def _release(self, name: str) -> None:
+        if name in self._owners:
+            self._owners = {each: o for each, o in self._owners.items() if each != name}
+
     def _changed_in_place(self, name: str) -> bool:
         if name not in self._live or name not in self._seen:
             return name in self._live
         seen = bytes(self._seen[name])
         try:
-            encoded = self._codec.encode(name, self._live[name])
+            encoded = self._encoded(name)
         except SessionEncodingError:
             if self._is_writable(name, seen):
                 raise
@@ -162,3 +203,6 @@ class Attributes:
         except (SessionEncodingError, SessionDecodingError):
             return False
         return True
+
+
+_NO_OWNERS: dict[str, Owner] = {}

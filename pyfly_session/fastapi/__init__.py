@@ -1,0 +1,18 @@
+"""Sessions as dependencies of FastAPI. Nothing else of the library imports FastAPI."""
+
+from pyfly_session.fastapi.requirements import LoginRequired, SessionRequired, User
+from pyfly_session.fastapi.session import Session, Visitor, current_session, current_visitor
+from pyfly_session.fastapi.stored import Stored
+from pyfly_session.security.oauth2.targets import local_target
+
+__all__ = [
+    "Session",
+    "Visitor",
+    "User",
+    "SessionRequired",
+    "LoginRequired",
+    "Stored",
+    "current_session",
+    "current_visitor",
+    "local_target",
+]

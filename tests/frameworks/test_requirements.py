@@ -1,0 +1,210 @@
+"""Who is let through, and what the others are told: 401, 403, or where to log in."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from fastapi import Depends, FastAPI
+from starlette.types import Receive, Scope, Send
+
+from pyfly_session import SecurityContext
+from pyfly_session.fastapi import LoginRequired, local_target
+from pyfly_session.web import WebFilterChainMiddleware
+from tests.frameworks import shop
+from tests.web.conftest import Site
+from tests.web.driver import Answer, Browser, ask
+
+PAGE = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")]
+API = [("accept", "application/json")]
+
+
+@pytest.fixture
+def app(memory_site: Site) -> FastAPI:
+    app = shop.create_app()
+    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    return app
+
+
+async def logged_in(app: FastAPI, query: str = "") -> Browser:
+    browser = Browser(app)
+    await browser.get(f"/login/alice{query}", method="POST")
+    return browser
+
+
+def challenge(answer: Answer) -> tuple[int, str | None]:
+    return answer.status, answer.get("www-authenticate")
+
+
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+@pytest.mark.parametrize("headers", [API, PAGE, []])
+async def test_an_anonymous_client_gets_a_401(
+    app: FastAPI, prefix: str, headers: list[tuple[str, str]]
+) -> None:
+    answer = await ask(app, f"{prefix}/api/me", headers=headers)
+    assert challenge(answer) == (401, 'Session error="login_required"')
+    assert json.loads(answer.text) == {"detail": "You have to log in."}
+    assert answer.get("cache-control") == "no-store"
+    assert answer.get("vary") == "Accept, Cookie"
+
+
+@pytest.mark.parametrize("prefix", ["", "/inner"])
+async def test_a_user_is_let_through_until_the_logout(app: FastAPI, prefix: str) -> None:
+    browser = await logged_in(app)
+    assert (await browser.get(f"{prefix}/api/me")).text == '"alice"'
+    await browser.get("/logout", method="POST")
+    assert (await browser.get(f"{prefix}/api/me")).status == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/account/orders", "/account/orders"),
+        ("/account/orders?page=2&sort=a%26b", "/account/orders?page=2&sort=a%26b"),
+        ("/inner/account/orders", "/inner/account/orders"),
+        ("/account/a b/käse", "/account/a%20b/k%C3%A4se"),
+        ("/account/%2e", "/account/%252e"),
+    ],
+)
+async def test_a_browser_is_sent_to_the_login_and_told_the_way_back(
+    app: FastAPI, path: str, target: str
+) -> None:
+    answer = await ask(app, path, headers=PAGE)
+    location = urlsplit(answer.get("location") or "")
+    assert (answer.status, location.netloc, location.path) == (303, "", "/login")
+    wanted = parse_qs(location.query)["next"][0]
+    assert wanted == target
+    assert local_target(wanted, "/refused") == target
+
+
+async def test_a_form_is_not_sent_again_by_the_way_back(app: FastAPI) -> None:
+    answer = await ask(app, "/account/orders", headers=PAGE, method="POST")
+    assert (answer.status, answer.get("location")) == (303, "/login")
+    head = await ask(app, "/account/orders", headers=PAGE, method="HEAD")
+    assert head.get("location") == "/login?next=/account/orders"
+
+
+@pytest.mark.parametrize("headers", [API, [], [("accept", "*/*")]])
+async def test_a_program_is_not_sent_to_a_page(
+    app: FastAPI, headers: list[tuple[str, str]]
+) -> None:
+    answer = await ask(app, "/account/orders", headers=headers)
+    assert challenge(answer) == (401, 'Session error="login_required"')
+    assert answer.get("location") is None
+
+
+@pytest.mark.parametrize(
+    "path", ["//evil.example", "//evil.example/%2f..", "/\\evil.example", "/\t/evil.example"]
+)
+async def test_no_path_leads_to_another_site(memory_site: Site, path: str) -> None:
+    """Whatever the server takes for a path, a browser would follow after the login."""
+    app = FastAPI()
+    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    app.add_api_route("/{rest:path}", lambda: "ok", dependencies=[Depends(shop.page_login)])
+    answer = await ask(app, path, headers=PAGE)
+    assert answer.status == 303
+    target = parse_qs(urlsplit(answer.get("location") or "").query).get("next", ["/"])[0]
+    assert target == "/" or local_target(target, "/refused") == target
+    assert not target.startswith(("//", "/\\"))
+
+
+async def test_a_prefix_of_a_proxy_is_kept(app: FastAPI) -> None:
+    async def behind_proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, "root_path": "/prefix"}, receive, send)
+
+    for path in ("/account/orders", "/prefix/account/orders"):
+        answer = await ask(behind_proxy, path, headers=PAGE)
+        assert answer.get("location") == "/prefix/login?next=/prefix/account/orders"
+    answer = await ask(behind_proxy, "/prefix/inner/account/orders", headers=PAGE)
+    assert answer.get("location") == "/prefix/login?next=/prefix/inner/account/orders"
+
+
+async def test_a_login_of_long_ago_has_to_be_renewed(app: FastAPI, memory_site: Site) -> None:
+    browser = await logged_in(app)
+    memory_site.clock.advance(299)
+    assert (await browser.get("/checkout")).text == '"alice"'
+    memory_site.clock.advance(1)
+    answer = await browser.get("/checkout", headers=API)
+    assert challenge(answer) == (401, 'Session error="recent_login_required"')
+    page = await browser.get("/checkout", headers=PAGE)
+    assert (page.status, page.get("location")) == (303, "/login?next=/checkout")
+    # For everything else the login holds.
+    assert (await browser.get("/api/me")).text == '"alice"'
+    await browser.get("/login/alice", method="POST")
+    assert (await browser.get("/checkout")).text == '"alice"'
+
+
+async def test_a_login_of_unknown_age_is_not_recent(app: FastAPI, memory_site: Site) -> None:
+    """Sessions of the original have a context, and do not say since when."""
+    known = await memory_site.seed(SECURITY_CONTEXT=SecurityContext("alice"))
+    assert (await ask(app, "/api/me", cookie=known)).text == '"alice"'
+    assert (await ask(app, "/checkout", cookie=known)).status == 401
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [
+        ("?roles=ADMIN&permissions=lamps:write", 200),
+        ("?roles=ADMIN+USER&permissions=lamps:read+lamps:write", 200),
+        ("?roles=ADMIN", 403),
+        ("?permissions=lamps:write", 403),
+        ("?roles=admin&permissions=lamps:write", 403),
+        ("", 403),
+    ],
+)
+async def test_rights_are_checked(app: FastAPI, query: str, status: int) -> None:
+    browser = await logged_in(app, query)
+    answer = await browser.get("/admin", headers=PAGE)
+    assert answer.status == status
+    if status == 403:
+        assert json.loads(answer.text) == {"detail": "You are not allowed to do this."}
+
+
+async def test_without_a_login_rights_are_not_looked_at(app: FastAPI) -> None:
+    assert (await ask(app, "/admin")).status == 401
+
+
+async def test_a_session_may_be_demanded_without_a_login(app: FastAPI) -> None:
+    browser = Browser(app)
+    answer = await browser.get("/known")
+    assert challenge(answer) == (401, 'Session error="session_required"')
+    assert (await browser.get("/known")).text == '"known"'
+    assert (await ask(app, "/known", cookie="f" * 32)).status == 401
+
+
+async def test_nobody_is_sent_to_log_in_while_the_store_is_down(memory_site: Site) -> None:
+    memory_site.configure(on_store_error="anonymous")
+    app = shop.create_app()
+    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    browser = await logged_in(app)
+    memory_site.probe.fail()
+    for path in ("/api/me", "/account/orders", "/known"):
+        answer = await ask(app, path, cookie=browser.cookie, headers=PAGE)
+        assert (answer.status, answer.get("retry-after")) == (503, "5")
+    assert (await ask(app, "/who", cookie=browser.cookie)).text == "null"
+    memory_site.probe.recover()
+    assert (await browser.get("/api/me")).text == '"alice"'
+
+
+async def test_a_socket_without_a_login_is_closed(app: FastAPI) -> None:
+    answer = await ask(app, "/socket", kind="websocket", headers=PAGE)
+    assert [each["type"] for each in answer.messages] == ["websocket.close"]
+    assert answer.messages[0]["code"] == 1008
+    browser = await logged_in(app)
+    answer = await browser.get("/socket", kind="websocket")
+    assert answer.messages[1]["text"] == "alice"
+    assert '"bell"' in (await browser.get("/shop/cart")).text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_age": 0}, "max_age must be at least 1 second, got 0"),
+        ({"roles": "ADMIN"}, "lists of str, got 'ADMIN'"),
+        ({"permissions": "lamps:write"}, "lists of str, got 'lamps:write'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        LoginRequired(**options)  # type: ignore[arg-type]
