@@ -60,6 +60,8 @@ ALLOWED: dict[str, set[str]] = {
     "adapters": {*CORE, "redis"},
     "web": {*CORE, "concurrency", "repository", "properties", "starlette"},
     "security": {*CORE, "concurrency", "principal_index", "web", "starlette", "authlib", "httpx2", "joserfc"},
+    "openapi": {"properties"},
+    "fastapi": {*CORE, "openapi", "properties", "security", "pydantic", "pydantic_core", "starlette"},
     "testing": {
         *CORE,
         *("fallbacks", "repository", "web", "security", "adapters", "auto_configuration"),
