@@ -20,7 +20,10 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>Login failed</title>
-<style>body {{ font: 1rem/1.5 sans-serif; margin: 4rem auto; max-width: 32rem; }}</style>
+<style>
+:root {{ color-scheme: light dark }}
+body {{ font: 1rem/1.5 sans-serif; margin: 4rem auto; max-width: 32rem; padding: 0 1.25rem }}
+</style>
 <h1>Login failed</h1>
 <p>{message}</p>
 {link}<p><small>{code}</small></p>

@@ -1,0 +1,106 @@
+"""A real browser in front of the example, and a real OpenID provider behind it.
+
+Only what names this folder runs its tests: ``tox -e browser`` or ``pytest tests/browser``.
+They need Chromium, Node.js and playwright, and are skipped where one of these is missing.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.shop import Shop, running_shop
+from tests.browser.visitor import Visitor
+
+OpenShop = Callable[..., Shop]
+Visit = Callable[..., Visitor]
+
+CHROMIUM = Path("/usr/bin/chromium")
+_HERE = Path(__file__).parent
+_OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave these tests to those who ask for them."""
+    named = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
+    asked_for = any(path == _HERE or _HERE in path.parents for path in named)
+    return None if asked_for or not collection_path.name.startswith("test_") else True
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Return Chromium, running."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    for program in (str(CHROMIUM), "node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=list(_OPTIONS),
+            # The back button of a reader shows kept pages, so that of the tests does, too.
+            ignore_default_args=["--disable-back-forward-cache"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def open_shop(chromium: Any, request: pytest.FixtureRequest) -> Iterator[OpenShop]:
+    """Return a function that opens a shop over a kind of store; each is opened once."""
+    with ExitStack() as stack:
+
+        @cache
+        def open_shop(store: str = "memory", **session: Any) -> Shop:
+            if store == "valkey":
+                redis = {"url": request.getfixturevalue("valkey_url")}
+                session = {**session, "store": "redis", "redis": redis}
+            return stack.enter_context(running_shop(session))
+
+        yield open_shop
+
+
+@pytest.fixture
+def shop(open_shop: OpenShop, request: pytest.FixtureRequest) -> Shop:
+    """Return the shop over the memory store, or over those that a test names."""
+    return open_shop(getattr(request, "param", "memory"))
+
+
+@pytest.fixture
+def visit(chromium: Any) -> Iterator[Visit]:
+    """Return a function that sends somebody with a browser of their own to a shop.
+
+    What their pages write to the console as a warning or an error fails the test.
+    """
+    with ExitStack() as stack:
+        everybody: list[Visitor] = []
+
+        def visit(shop: Shop) -> Visitor:
+            context = stack.enter_context(chromium.new_context())
+            context.set_default_timeout(10_000)
+            everybody.append(Visitor(context, shop))
+            return everybody[-1]
+
+        yield visit
+        assert [words for each in everybody for words in each.console] == []
+
+
+@pytest.fixture
+def visitor(shop: Shop, visit: Visit) -> Visitor:
+    """Return somebody with a fresh browser."""
+    return visit(shop)

@@ -1,0 +1,122 @@
+"""The site of the documentation: built strictly, complete, quiet, and as narrow as a phone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+_PHONE = {"width": 390, "height": 844}
+_OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@dataclass
+class Page(HTMLParser):
+    """What one page of the site offers and asks for.
+
+    Attributes:
+        anchors: Where a link may lead in it.
+        links: Where its links lead.
+        parts: The files that a browser loads with it.
+    """
+
+    path: Path
+    anchors: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value for name, value in attrs if value is not None}
+        self.anchors |= {given[name] for name in ("id", "name") if name in given}
+        target = given.get("href") or given.get("src")
+        if target is not None:
+            (self.links if tag == "a" else self.parts).append(target)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the site, built with every warning an error."""
+    for module in ("sphinx", "myst_parser", "furo"):
+        pytest.importorskip(module, reason="needs the extra `docs`")
+    folder = tmp_path_factory.mktemp("site")
+    options = ["-W", "--keep-going", "-q", "-c", "docs", "-d", str(folder / ".doctrees")]
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "sphinx", *options, ".", str(folder)],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def test_every_link_leads_somewhere(site: Path, pages: dict[Path, Page]) -> None:
+    broken = []
+    for page in pages.values():
+        for link in page.links:
+            target, _, anchor = unquote(link).partition("#")
+            if "://" in target or target.startswith("mailto:"):
+                continue
+            path = (page.path.parent / target).resolve() if target else page.path
+            found = pages.get(path)
+            if not path.is_file() or (found and anchor and anchor not in found.anchors):
+                broken.append(f"{page.path.relative_to(site)}: {link}")
+    assert not broken
+
+
+def test_everything_comes_from_the_site_itself(site: Path, pages: dict[Path, Page]) -> None:
+    for page in pages.values():
+        for part in page.parts:
+            path = page.path.parent / unquote(part.partition("?")[0].partition("#")[0])
+            assert part.startswith("data:") or path.is_file(), f"{page.path}: {part}"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_page_fits_a_phone_and_writes_nothing_to_the_console(
+    site: Path, pages: dict[Path, Page], chromium: Any, theme: str
+) -> None:
+    found: list[str] = []
+    context = chromium.new_context(viewport=_PHONE, color_scheme=theme)
+    tab = context.new_page()
+    tab.on("console", lambda message: found.append(f"{tab.url}: {message.text}"))
+    tab.on("pageerror", lambda error: found.append(f"{tab.url}: {error}"))
+    for path in pages:
+        tab.goto(path.as_uri())
+        overhang = tab.evaluate(_OVERHANG)
+        if overhang > 0:
+            found.append(f"{path.relative_to(site)} is {overhang} pixels too wide")
+    context.close()
+    assert not found
+
+
+@pytest.mark.parametrize("picture", ["request", "imports"])
+def test_a_picture_follows_the_theme_that_the_reader_chose(
+    site: Path, chromium: Any, picture: str
+) -> None:
+    context = chromium.new_context(color_scheme="light")
+    tab = context.new_page()
+    tab.goto((site / "docs" / "explanation" / "architecture.html").as_uri())
+    image = tab.locator(f'img[src*="{picture}"]')
+    seen = []
+    for theme in ("light", "dark"):
+        tab.evaluate("theme => document.body.dataset.theme = theme", theme)
+        seen.append(image.screenshot())
+    context.close()
+    assert seen[0] != seen[1]
