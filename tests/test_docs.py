@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+import pyfly_session
 from pyfly_session import HttpSession, errors
 from pyfly_session._oauth2_properties import bind_oauth2_properties
 from pyfly_session.properties import bind_properties, describe_properties
@@ -28,7 +29,7 @@ PACKAGE = ROOT / "pyfly_session"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 _FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<language>\w*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
+    r"^(?P<indent> *)```(?P<language>[\w{}-]*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
 _FILE = re.compile(r"<!-- file: (?P<path>[\w./-]+) -->\s*\Z")
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
@@ -180,13 +181,23 @@ def anchors_of(page: Path) -> set[str]:
     return anchors
 
 
-def test_every_page_can_be_reached_from_the_index() -> None:
-    linked = {
-        (DOCS / link["target"].partition("#")[0]).resolve()
-        for link in _LINK.finditer((DOCS / "index.md").read_text(encoding="utf-8"))
-    }
-    missing = [name_of(page) for page in DOCS.rglob("*.md") if page not in linked]
-    assert missing == ["docs/index.md"]
+def test_every_page_and_example_has_its_line_in_the_index() -> None:
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    # The navigation of the site is made of these lines.
+    listed = re.findall(r"^- \[[^\]]+\]\(([\w./-]+\.md)\)", index, re.M)
+    assert len(listed) == len(set(listed))
+    pages = {*DOCS.rglob("*.md"), *ROOT.glob("examples/*/README.md")} - {DOCS / "index.md"}
+    missing = pages - {(DOCS / path).resolve() for path in listed}
+    assert {name_of(page) for page in missing} == set(), "add a line to a list of docs/index.md"
+
+
+def test_every_public_name_is_in_the_reference_of_the_code() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("reference/api/*.md"))
+    whole_modules = set(re.findall(r"^\.\. automodule:: ([\w.]+)$", text, re.M))
+    objects = set(re.findall(r"^\.\. auto(?:class|function):: ([\w.]+)$", text, re.M))
+    for name in pyfly_session.__all__:
+        module = getattr(pyfly_session, name).__module__
+        assert module in whole_modules or f"{module}.{name}" in objects, name
 
 
 @pages(PAGES)

@@ -29,7 +29,7 @@ class SessionStoreContract(
 
     The fixture returns or yields a fresh, empty store for each test; it may be a coroutine.
     Capabilities are found out, as the library does it; tests of those that the store does not
-    have are skipped.
+    have are skipped::
 
         class TestMyStore(SessionStoreContract):
             @pytest.fixture

@@ -1,0 +1,102 @@
+"""How Sphinx makes the site from the pages and the docstrings; `tox -e site` runs it.
+
+It reads the whole repository, `sphinx-build -c docs . OUT`, so that a page links to an example as
+it does where the files are read without the site.
+"""
+
+from __future__ import annotations
+
+import re
+from posixpath import dirname, normpath, relpath
+from typing import TYPE_CHECKING
+
+from docutils import nodes
+
+import pyfly_session
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "pyfly_session"
+version = release = pyfly_session.__version__
+
+root_doc = "docs/index"
+include_patterns = ["docs/**.md", "examples/*/README.md", "CHANGELOG.md"]
+exclude_patterns = [".*", "**/.*", "build", "dist", "venv"]
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+# The anchors that GitHub makes, so that a link to a heading works in both places.
+myst_heading_anchors = 6
+
+# A single backtick in a docstring links to what it names, and is plain code otherwise.
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
+napoleon_numpy_docstring = False
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+
+html_theme = "furo"
+html_title = "pyfly_session"
+html_static_path = ["assets"]
+html_css_files = ["site.css"]
+html_extra_path = ["root"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_copyright = False
+html_show_sphinx = False
+
+_SECTION = re.compile(r"^## (?P<title>.+)\n(?P<body>(?:(?!## ).*\n?)*)", re.M)
+_PAGE = re.compile(r"^- \[[^\]]*\]\((?P<page>[\w./-]+)\.md\)", re.M)
+_MODULE = re.compile(r"\[`(?P<name>[^`]+)`\]\((?P<path>(?:\.\./)+pyfly_session/[\w/]+)\.py\)")
+
+
+def _navigation(app: Sphinx, page: str, text: list[str]) -> None:
+    """Make the navigation from the lists of the index: each page is named there, once."""
+    if page != root_doc:
+        return
+    for section in _SECTION.finditer(text[0]):
+        pages = "\n".join(_PAGE.findall(section["body"]))
+        text[0] += f"\n```{{toctree}}\n:hidden:\n:caption: {section['title']}\n\n{pages}\n```\n"
+
+
+def _sources(app: Sphinx, page: str, text: list[str]) -> None:
+    """Let a link to a module lead to the page that shows its source."""
+
+    def link(found: re.Match[str]) -> str:
+        module = "_modules/" + normpath(f"{dirname(page)}/{found['path']}") + ".html"
+        return f'<a href="{relpath(module, dirname(page))}"><code>{found["name"]}</code></a>'
+
+    text[0] = _MODULE.sub(link, text[0])
+
+
+def _properties(app: Sphinx, document: nodes.document) -> None:
+    """Turn the tables of properties, which are too wide for any page, into lists of terms."""
+    for table in list(document.findall(nodes.table)):
+        header, *rows = (
+            [cell.children[0] if cell.children else nodes.paragraph() for cell in row.children]
+            for row in table.findall(nodes.row)
+        )
+        names = [cell.astext() for cell in header]
+        if "Key" in names and "Effect" in names:
+            terms = [_property(dict(zip(names, row, strict=True))) for row in rows]
+            table.replace_self(nodes.definition_list("", *terms, classes=["properties"]))
+
+
+def _property(cells: dict[str, nodes.Element]) -> nodes.definition_list_item:
+    key, effect = cells.pop("Key"), cells.pop("Effect")
+    facts = nodes.paragraph(classes=["facts"])
+    for name, cell in cells.items():
+        facts += [nodes.Text(f"{' · ' if len(facts) else ''}{name}: "), *cell.children]
+    return nodes.definition_list_item(
+        "",
+        nodes.term("", "", *key.children, ids=[key.astext()]),
+        nodes.definition("", effect, facts),
+    )
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("doctree-read", _properties)
+    app.connect("source-read", _navigation)
+    app.connect("source-read", _sources)
