@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pyfly_session.metadata import PRINCIPAL
 from pyfly_session.repository import SessionRepository
 from pyfly_session.session import HttpSession
 
@@ -32,4 +33,6 @@ async def keep(repository: SessionRepository, session: HttpSession, *, slide: bo
     if repository.seconds_to_live(session) != ttl:
         # Another request gave it an idle time of its own.
         await store.load_and_slide(session._id, repository.seconds_to_live(session))
+    if PRINCIPAL in session._metadata:
+        repository.principals.note_use(session, repository._idle(session))
     return True

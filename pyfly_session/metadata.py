@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyfly_session.codec import Raw, SessionCodec
@@ -13,9 +13,18 @@ CREATED_AT = "_created_at"
 LAST_ACCESSED = "_last_accessed"
 MAX_INACTIVE_INTERVAL = "_max_inactive_interval"
 PRINCIPAL = "_principal"
+PRINCIPAL_ALIASES = "_principal_aliases"
 AUTHENTICATED_AT = "_authenticated_at"
 RESERVED_NAMES = frozenset(
-    {CREATED_AT, LAST_ACCESSED, MAX_INACTIVE_INTERVAL, PRINCIPAL, AUTHENTICATED_AT, TYPE_KEY}
+    {
+        CREATED_AT,
+        LAST_ACCESSED,
+        MAX_INACTIVE_INTERVAL,
+        PRINCIPAL,
+        PRINCIPAL_ALIASES,
+        AUTHENTICATED_AT,
+        TYPE_KEY,
+    }
 )
 
 
@@ -44,6 +53,14 @@ def take_metadata(fragments: dict[str, Raw], codec: SessionCodec) -> dict[str, A
     return metadata
 
 
+def principal_names(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return under which names a session can be found: its principal's, and aliases of it."""
+    principal = metadata.get(PRINCIPAL)
+    if not isinstance(principal, str):
+        return ()
+    return (principal, *metadata.get(PRINCIPAL_ALIASES, ()))
+
+
 def is_interval(value: object) -> bool:
     """Tell whether a value is a whole number of seconds, at least 1."""
     return type(value) is int and 1 <= value < 2**31
@@ -61,10 +78,15 @@ def _is_timestamp(value: object) -> bool:
     return type(value) in (int, float) and -1e12 < value < 1e12  # type: ignore[operator]
 
 
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 _IS_VALID: tuple[tuple[str, Callable[[Any], bool]], ...] = (
     (CREATED_AT, _is_timestamp),
     (LAST_ACCESSED, _is_timestamp),
     (AUTHENTICATED_AT, _is_timestamp),
     (MAX_INACTIVE_INTERVAL, is_interval),
     (PRINCIPAL, lambda value: isinstance(value, str)),
+    (PRINCIPAL_ALIASES, _are_names),
 )

@@ -23,6 +23,7 @@ from pyfly_session.metadata import (
     LAST_ACCESSED,
     PRINCIPAL,
     RESERVED_NAMES,
+    principal_names,
 )
 from pyfly_session.ports import FORWARD_SECONDS
 from pyfly_session.principal_records import ENDING, LIVE, PENDING, Entries, Entry, PrincipalRecords
@@ -226,21 +227,15 @@ class PrincipalIndex:
 
         await self._records.change(principal, without)
 
-    async def note(self, session: HttpSession, principal: str, idle: int) -> None:
-        """Note a session before its commit stores it, under an id that it did not have."""
-        logged_in_at = session._metadata.get(AUTHENTICATED_AT) or session._metadata[CREATED_AT]
-        former = former_ids(session)
-        await self.register(principal, session._id, logged_in_at, replaces=former, idle=idle)
-        session._noted = (principal, session._id)
-
-    def note_use(self, session: HttpSession, principal: str, idle: int) -> None:
+    def note_use(self, session: HttpSession, idle: int) -> None:
         """Have a session in use noted again, if it is time for that."""
         due = self._due.get(session._id)
         if due is not None and self._clock() < due:
             return
         self._remember(session._id, idle)
         logged_in_at = session._metadata.get(AUTHENTICATED_AT) or session._metadata[CREATED_AT]
-        self._later(self._renew(principal, session._id, logged_in_at, idle))
+        for name in principal_names(session._metadata):
+            self._later(self._renew(name, session._id, logged_in_at, idle))
 
     async def _renew(self, principal: str, session_id: str, logged_in_at: float, idle: int) -> None:
         mine = self._key(session_id)
@@ -278,10 +273,10 @@ class PrincipalIndex:
         for candidate in filter(None, (name, entry.former)):
             session_id = self._sessions.recall(candidate)
             data = await self._sessions.get(session_id)
-            if data is not None and data.get(PRINCIPAL) == principal:
+            if data is not None and principal in principal_names(data):
                 return PrincipalSession(
                     session_id=session_id,
-                    principal=principal,
+                    principal=data[PRINCIPAL],
                     created_at=_seconds(data.get(CREATED_AT)),
                     logged_in_at=entry.logged_in_at,
                     last_accessed=_seconds(data.get(LAST_ACCESSED)),
@@ -324,12 +319,6 @@ class PrincipalIndex:
 
     def _key(self, session_id: str) -> str:
         return str(self._sessions.key_of(session_id))
-
-
-def former_ids(session: HttpSession) -> list[str]:
-    """Return the ids that a session had in this request, the stored one first."""
-    noted = session._noted[1] if session._noted else None
-    return [each for each in (session._stored_id, session.previous_id, noted) if each]
 
 
 def _seconds(value: object) -> float:

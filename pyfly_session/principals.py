@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.metadata import principal_names
 from pyfly_session.principal_index import PrincipalIndex, PrincipalSession, SessionRegistration
 from pyfly_session.principal_records import ENDING, Entries
 from pyfly_session.session import HttpSession
@@ -49,9 +49,8 @@ class PrincipalSessions(PrincipalIndex):
         await self._end(session_id, reason)
         if data is None:
             return False
-        principal = data.get(PRINCIPAL)
-        if isinstance(principal, str):
-            await self.deregister(principal, session_id)
+        for name in principal_names(data):
+            await self.deregister(name, session_id)
         return True
 
     async def end_all(

@@ -30,6 +30,13 @@ from pyfly_session.metadata import (
     take_metadata,
 )
 from pyfly_session.ports import Moved, SessionStore
+from pyfly_session.principal_commits import (
+    changes_hands,
+    confirm_after,
+    note_before,
+    release,
+    strike_out,
+)
 from pyfly_session.principals import PrincipalSessions
 from pyfly_session.session import HttpSession
 from pyfly_session.stored_ids import HashedIdStore
@@ -64,6 +71,7 @@ class SessionRepository:
         hash_ids: Give the store a hash of each id instead of the id.
         records: A store for the records of who has which sessions, if they shall not be in
             ``store`` itself.
+        counts: Counts what happened, instead of a new counter.
         clock: Unix time in seconds.
 
     Attributes:
@@ -87,6 +95,7 @@ class SessionRepository:
         max_size: int | None = None,
         hash_ids: bool = False,
         records: SessionStore | None = None,
+        counts: Counter[str] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         for name, seconds in (("ttl", ttl), ("max_lifetime", max_lifetime)):
@@ -100,7 +109,7 @@ class SessionRepository:
         self._ttl = ttl
         self._max_lifetime = max_lifetime
         self._clock = clock
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter() if counts is None else counts
         self.endings = Endings(self._capable, ttl, self.counts)
         work = UnfinishedWork()
         self.finish, self.finish_later, self.drain = work.finish, work.finish_later, work.drain
@@ -146,9 +155,8 @@ class SessionRepository:
             await self.finish(
                 self._capable.load_and_slide(session_id, self.seconds_to_live(session))
             )
-        principal = session._metadata.get(PRINCIPAL)
-        if principal is not None:
-            self.principals.note_use(session, principal, self._idle(session))
+        if PRINCIPAL in session._metadata:
+            self.principals.note_use(session, self._idle(session))
         return session
 
     def _idle(self, session: HttpSession) -> int:
@@ -186,7 +194,7 @@ class SessionRepository:
                 return Outcome.UNSAVED
         elif not (session.rotated or delta):
             return await self._untouched(session)
-        if PRINCIPAL in session._metadata_changed or PRINCIPAL in session._metadata:
+        if session._noted or changes_hands(session):
             return await self._commit_of_principal(session, delta)
         return await self._store(session, delta)
 
@@ -206,33 +214,18 @@ class SessionRepository:
         Noted before, for nobody may overlook it; looked at again after, for who ended it
         meanwhile could not find it yet.
         """
-        principal, displaced = session._metadata.get(PRINCIPAL), session._displaced
-        former = session._stored_id
-        if session._noted is not None and session._noted[0] != principal:
-            await self.release(session)
-        changes = former is None or session.rotated or PRINCIPAL in session._metadata_changed
-        if changes and principal is not None and session._noted != (principal, session._id):
-            await self.principals.note(session, principal, self._idle(session))
+        former, idle = session._stored_id, self._idle(session)
+        await note_before(self.principals, session, idle)
         outcome = await self._store(session, delta)
-        noted, session._noted, session._displaced = session._noted, None, None
-        if displaced is not None and displaced != principal and former is not None:
-            await self.principals.deregister(displaced, former)
-        if noted is None:
+        gone = outcome is Outcome.GONE
+        if await confirm_after(self.principals, session, former, idle, gone=gone):
             return outcome
-        if session._stored_id is None or outcome is Outcome.GONE:
-            await self.principals.deregister(*noted)
-        elif not await self.principals.confirm(
-            *noted, session._stored_id, idle=self._idle(session)
-        ):
-            session._stored_id = None
-            return Outcome.ENDED
-        return outcome
+        session._stored_id = None
+        return Outcome.ENDED
 
     async def release(self, session: HttpSession) -> None:
         """Take note that a session which a login announced is not going to be stored."""
-        if session._noted is not None:
-            noted, session._noted = session._noted, None
-            await self.principals.release(*noted)
+        await release(self.principals, session)
 
     async def _create(self, session: HttpSession, delta: Delta) -> Outcome:
         now = self._clock()
@@ -309,10 +302,7 @@ class SessionRepository:
             # An attempt that was interrupted may have stored it already.
             await self._capable.delete(session._id)
         session._stored_id = None
-        await self.release(session)
-        for principal in {session._metadata.get(PRINCIPAL), session._displaced}:
-            if principal is not None and former is not None:
-                await self.principals.deregister(principal, former)
+        await strike_out(self.principals, session, former)
         return Outcome.ENDED
 
     def _gone(self, session: HttpSession) -> Outcome:

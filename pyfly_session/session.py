@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyfly_session import ids
@@ -16,11 +16,15 @@ from pyfly_session.metadata import (
     LAST_ACCESSED,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
+    PRINCIPAL_ALIASES,
     RESERVED_NAMES,
+    principal_names,
     require_free,
     require_interval,
     take_metadata,
 )
+
+_NOBODY: frozenset[str] = frozenset()
 
 
 class HttpSession:
@@ -37,25 +41,11 @@ class HttpSession:
     """
 
     __slots__ = (
-        "_accessed",
-        "_attributes",
-        "_codec",
-        "_displaced",
-        "_id",
-        "_invalidated",
-        "_is_new",
-        "_last_accessed",
-        "_metadata",
-        "_metadata_changed",
-        "_noted",
-        "_payload",
-        "_previous_id",
-        "_rotating",
-        "_rotation_refusal",
-        "_stored_id",
-        "_transient",
+        "_accessed", "_attributes", "_codec", "_displaced", "_id", "_invalidated", "_is_new",
+        "_last_accessed", "_metadata", "_metadata_changed", "_noted", "_payload",
+        "_previous_id", "_rotating", "_rotation_refusal", "_stored_id", "_transient",
         "_write_refusal",
-    )
+    )  # fmt: skip
 
     def __init__(
         self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
@@ -86,9 +76,9 @@ class HttpSession:
         self._rotating = False
         self._write_refusal: str | None = None
         self._rotation_refusal: str | None = None
-        # Whose the session was before, and what is noted of whose it is going to be.
-        self._displaced: str | None = None
-        self._noted: tuple[str, str] | None = None
+        # Whose the session was before, and under which id it is noted for whose it will be.
+        self._displaced: frozenset[str] = _NOBODY
+        self._noted: dict[str, str] = {}
         # The id and bytes that the store is known to hold; None for a session never stored.
         self._stored_id: str | None = None
         self._payload: bytes | None = None
@@ -252,11 +242,15 @@ class HttpSession:
         for name in list(self._attributes):
             self._attributes.remove(name)
 
-    def authenticate(self, principal: str | None) -> None:
-        """Record who logged in just now; `pyfly_session.security.login` does it."""
+    def authenticate(self, principal: str | None, aliases: Iterable[str] = ()) -> None:
+        """Record who logged in just now; `pyfly_session.security.login` does it.
+
+        By an alias the session is found as well, by what a provider calls it for example.
+        """
         self._require_writable()
-        self._displaced = self._displaced or self._metadata.get(PRINCIPAL)
+        self._displaced |= frozenset(principal_names(self._metadata))
         self._note(PRINCIPAL, principal)
+        self._note(PRINCIPAL_ALIASES, (list(aliases) or None) if principal else None)
         self._note(AUTHENTICATED_AT, self._last_accessed if principal else None)
 
     def rotate_id(self) -> None:

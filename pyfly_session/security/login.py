@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pyfly_session.concurrency import SessionConcurrencyController
@@ -11,7 +12,7 @@ from pyfly_session.errors import (
     TooManySessionsError,
 )
 from pyfly_session.metadata import PRINCIPAL
-from pyfly_session.principal_index import former_ids
+from pyfly_session.principal_commits import former_ids
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.session import HttpSession
 from pyfly_session.web.mapping import SessionMapping
@@ -23,7 +24,9 @@ SECURITY_CONTEXT = "SECURITY_CONTEXT"
 _ENABLED = "pyfly.session.enabled"
 
 
-async def login(request: Any, security_context: SecurityContext) -> None:
+async def login(
+    request: Any, security_context: SecurityContext, *, aliases: Iterable[str] = ()
+) -> None:
     """Log a user in: from here on the session is theirs, under a new id.
 
     Attributes of another user who was logged in before are dropped, those of an anonymous
@@ -33,6 +36,7 @@ async def login(request: Any, security_context: SecurityContext) -> None:
     Args:
         request: The request, with its session.
         security_context: An authenticated context.
+        aliases: Other names by which the session shall be found and ended.
 
     Raises:
         ValueError: The context is anonymous.
@@ -55,7 +59,7 @@ async def login(request: Any, security_context: SecurityContext) -> None:
     if not _is_free_for(session, user_id):
         session.clear()
     session.set_attribute(SECURITY_CONTEXT, security_context)
-    session.authenticate(user_id)
+    session.authenticate(user_id, aliases)
     request.state.security_context = security_context
 
 
@@ -149,7 +153,7 @@ async def _take_place(request: Any, session: HttpSession, user_id: str) -> None:
     used = filter_of(request)
     if used is None or used.concurrency is None:
         return
-    if session._noted is not None and session._noted[0] != user_id:
+    if user_id not in session._noted:
         await used.repository.release(session)
     accepted = await used.concurrency.on_login(
         user_id, session._id, session._last_accessed, replaces=former_ids(session)
@@ -157,7 +161,7 @@ async def _take_place(request: Any, session: HttpSession, user_id: str) -> None:
     if not accepted:
         raise TooManySessionsError(user_id)
     if _foreign_controller(request) is None:
-        session._noted = (user_id, session._id)
+        session._noted[user_id] = session._id
 
 
 def _is_free_for(session: HttpSession, user_id: str) -> bool:

@@ -552,3 +552,28 @@ async def test_impossible_limit_of_one_user_is_refused(clock: Clock) -> None:
     place = Place(InMemorySessionStore(), clock, policy=limit(1, limit_of=lambda _: 0))
     with pytest.raises(ValueError, match="what limit_of returns"):
         await ask(place.app, "/enter?user=alice")
+
+
+async def test_session_is_found_and_ended_by_an_alias(anywhere: SessionStore, clock: Clock) -> None:
+    async def enter_with_alias(request: Request) -> PlainTextResponse:
+        context = SecurityContext(user_id="alice")
+        await login(request, context, aliases=["sid-1", "sub-1"])
+        return PlainTextResponse()
+
+    place = Place(anywhere, clock, policy=limit(2))
+    site = Site.__new__(Site)
+    site.filter = SessionFilter(anywhere, repository=place.repository)
+    browser = Browser(site.app(enter=enter_with_alias, rotate=rotate, leave=leave))
+    await browser.get("/enter")
+    await browser.get("/rotate")
+    for name in ("alice", "sid-1", "sub-1"):
+        [session] = await place.principals.find_by_principal(name)
+        assert session.session_id == browser.cookie
+        assert session.principal == "alice"
+    assert await place.principals.end_all("sid-1") == 1
+    assert not await place.is_logged_in(browser)
+    assert await place.found() == set()
+    await browser.get("/enter")
+    await browser.get("/leave")
+    for name in ("alice", "sid-1", "sub-1"):
+        assert await place.principals._records.read(name) == {}
