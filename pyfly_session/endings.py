@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from pyfly_session.fallbacks import CapableStore
 
 _MAX_MOVES = 8
 _REMEMBERED = 4096
+
+Notice = Callable[[], None]
 
 
 class Endings:
@@ -24,6 +27,7 @@ class Endings:
         self._note_seconds = note_seconds
         self._counts = counts
         self._seen: OrderedDict[str, None] = OrderedDict()
+        self._watchers: dict[str, set[Notice]] = {}
 
     async def delete(self, session_id: str) -> None:
         """Delete a session, under the ids too that others gave it: a logout has to hold."""
@@ -32,7 +36,30 @@ class Endings:
             if target is None:
                 return
             self.remember(target)
-            target = await self._store.delete_moved(target)
+            ended, target = target, await self._store.delete_moved(target)
+            for notice in tuple(self._watchers.get(self._store.key_of(ended), ())):
+                notice()
+
+    def watch(self, session_id: str, notice: Notice) -> Callable[[], None]:
+        """Have it called when this process ends the session of an id, not when it renames it.
+
+        Args:
+            session_id: The id.
+            notice: Called in whatever thread ends the session; must not raise.
+
+        Returns:
+            What stops the watching.
+        """
+        key = self._store.key_of(session_id)
+        self._watchers.setdefault(key, set()).add(notice)
+
+        def stop() -> None:
+            watchers = self._watchers.get(key, set())
+            watchers.discard(notice)
+            if not watchers:
+                self._watchers.pop(key, None)
+
+        return stop
 
     async def end(self, session_id: str, reason: str) -> None:
         """Delete a session on behalf of somebody else, with a note why for its browser."""

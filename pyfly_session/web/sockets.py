@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from starlette.responses import PlainTextResponse
@@ -50,6 +51,7 @@ class LiveSocket:
         "_rules",
         "_send",
         "_timer",
+        "_unwatch",
         "_waiting",
     )
 
@@ -66,6 +68,7 @@ class LiveSocket:
         self._waiting: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._unwatch: Callable[[], None] | None = None
         self._closing: asyncio.Task[Any] | None = None
 
     def around(self, chain: ChainPassage, call_next: CallNext) -> CallNext:
@@ -137,6 +140,8 @@ class LiveSocket:
         session = self._exchange.session
         if head["type"] == "websocket.accept" and session.stored and not session.invalidated:
             self._look_later()
+            tell = partial(_tell, asyncio.get_running_loop(), self._end)
+            self._unwatch = self._repository.endings.watch(session._id, tell)
 
     def _leave(self) -> None:
         self._over = True
@@ -144,6 +149,9 @@ class LiveSocket:
             if waiting is not None:
                 waiting.cancel()
         self._timer = self._looking = None
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
 
     def _look_later(self) -> None:
         idle = self._repository.seconds_to_live(self._exchange.session)
@@ -201,6 +209,14 @@ class LiveSocket:
             return False
         is_somebody = PRINCIPAL in session._metadata or _SECURITY_CONTEXT in session._attributes
         return rule == "always" or is_somebody
+
+
+def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+    """Call it in its loop, from any thread."""
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError:
+        _logger.debug("the loop of a WebSocket was closed before its session ended")
 
 
 def is_foreign_origin(request: Any, allowed: Iterable[str]) -> bool:

@@ -1,0 +1,362 @@
+"""An open WebSocket and its session: kept alive, saved, closed when the session ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.properties import WebSocketProperties
+from tests.web.conftest import Site
+from tests.web.driver import Connection, ask
+
+KNOWN = "a" * 32
+ALICE: dict[str, Any] = {PRINCIPAL: "alice"}
+CLOSED = {"type": "websocket.close", "code": 1008, "reason": "the session has ended"}
+
+
+def fast(site: Site, *, ttl: int = 1800, **rules: Any) -> Site:
+    """Let the site look after its sockets all the time."""
+    return site.configure(ttl=ttl, websocket=WebSocketProperties(check_interval=0.001, **rules))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what another task does; the test's timeout bounds it."""
+    while not condition():  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.001)
+
+
+async def until_stored(site: Site, expected: dict[str, Any] | None) -> None:
+    """Wait until the store holds this of the session."""
+    while await site.stored(KNOWN) != expected:  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.001)
+
+
+class Talk:
+    """An open WebSocket whose application echoes what it gets.
+
+    Attributes:
+        disconnects: What ended the application's loop, codes.
+    """
+
+    def __init__(self, site: Site, *, cookie: str | None = KNOWN) -> None:
+        self.site = site
+        self.disconnects: list[int] = []
+        self.session: Any = None
+
+        async def logout(request: Request) -> Response:
+            request.state.session.invalidate()
+            return PlainTextResponse("bye")
+
+        async def rotate(request: Request) -> Response:
+            request.state.session.rotate_id()
+            return PlainTextResponse("ok")
+
+        self.app = site.app(WebSocketRoute("/", self.echo), logout=logout, rotate=rotate)
+        connect = [{"type": "websocket.connect"}]
+        self.socket = Connection(
+            self.app, kind="websocket", cookie=cookie, incoming=connect, swallow=True
+        )
+
+    async def echo(self, websocket: WebSocket) -> None:
+        self.session = websocket.state.session
+        await websocket.accept()
+        try:
+            while True:
+                text = await websocket.receive_text()
+                if text.startswith("set "):
+                    websocket.state.session.set_attribute("said", text[4:])
+                if text == "leave":
+                    websocket.state.session.invalidate()
+                await websocket.send_text(text)
+        except WebSocketDisconnect as error:
+            self.disconnects.append(error.code)
+
+    async def open(self) -> Talk:
+        self.socket.start()
+        await self.socket.started()
+        return self
+
+    async def say(self, text: str) -> None:
+        """Send one message and wait for its echo."""
+        count = len(self.socket.answer.messages) + 1
+        self.socket.receive({"type": "websocket.receive", "text": text})
+        await self.socket.messages(count)
+
+    async def looks(self, count: int = 2) -> None:
+        """Wait until the session has been looked at so often; the first may have begun before."""
+        names = ("exists", "load_and_slide", "get")
+        seen = len(self.site.probe.calls)
+        calls = self.site.probe.calls
+        await until(lambda: sum(name in names for name, _ in calls[seen:]) >= count)
+
+    async def hang_up(self) -> None:
+        self.socket.receive({"type": "websocket.disconnect", "code": 1000})
+        await self.socket.end()
+
+    @property
+    def sent(self) -> list[dict[str, Any]]:
+        return self.socket.answer.messages[1:]
+
+
+class TestSliding:
+    async def test_messages_of_the_client_keep_the_session_alive(self, timed_site: Site) -> None:
+        await timed_site.seed(KNOWN)
+        talk = await Talk(fast(timed_site)).open()
+        for _ in range(8):
+            timed_site.clock.advance(1700)
+            await talk.say("still here")
+            await talk.looks()
+        assert await timed_site.stored(KNOWN) == {}
+        await talk.hang_up()
+
+    async def test_messages_of_the_client_keep_it_alive_on_a_real_server(self, site: Site) -> None:
+        """The store is told to slide, once for any number of messages."""
+        await site.seed(KNOWN)
+        talk = await Talk(fast(site)).open()
+        before = site.probe.names.count("exists")
+        await talk.looks()
+        assert site.probe.names.count("exists") > before
+        slides = "load_and_slide" if site.probe.loads == 1 else "save"
+        before = site.probe.names.count(slides)
+        await talk.say("still here")
+        await until(lambda: site.probe.names.count(slides) > before)
+        await talk.looks(3)
+        assert site.probe.names.count(slides) == before + 1
+        await talk.hang_up()
+
+    async def test_silence_ends_the_session_exactly(self, timed_site: Site) -> None:
+        await timed_site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(timed_site)).open()
+        timed_site.clock.advance(1799)
+        await talk.looks()
+        assert talk.sent == []
+        timed_site.clock.advance(1)
+        await talk.socket.end()
+        assert talk.sent == [CLOSED]
+
+    @pytest.mark.parametrize("counts", [True, False])
+    async def test_messages_to_the_client_count_only_if_asked_to(
+        self, timed_site: Site, counts: bool
+    ) -> None:
+        async def ticker(websocket: WebSocket) -> None:
+            await websocket.accept()
+            for _ in range(2):
+                await going_on.acquire()
+                await websocket.send_text("tick")
+            await websocket.receive()
+
+        going_on = asyncio.Semaphore(0)
+        await timed_site.seed(KNOWN)
+        talk = Talk(fast(timed_site, slide_on_send=counts))
+        talk.socket = Connection(
+            timed_site.socket(ticker),
+            kind="websocket",
+            cookie=KNOWN,
+            incoming=[{"type": "websocket.connect"}],
+        )
+        await talk.open()
+        for number in (1, 2):
+            timed_site.clock.advance(1000)
+            going_on.release()
+            await talk.socket.messages(1 + number)
+            if counts or number == 1:
+                await talk.looks()
+        assert (await timed_site.stored(KNOWN) is not None) is counts
+        await talk.hang_up()
+
+    async def test_no_message_outlives_the_absolute_lifetime(self, timed_site: Site) -> None:
+        await timed_site.seed(KNOWN, **ALICE)
+        rules = WebSocketProperties(check_interval=0.001)
+        talk = await Talk(timed_site.configure(max_lifetime=3600, websocket=rules)).open()
+        for _ in range(3):
+            timed_site.clock.advance(1000)
+            await talk.say("still here")
+            await talk.looks()
+        timed_site.clock.advance(600)
+        await talk.socket.end()
+        assert talk.sent[-1] == CLOSED
+
+    async def test_idle_time_that_another_request_gave_it_is_kept(self, timed_site: Site) -> None:
+        async def shorter(request: Request) -> Response:
+            request.state.session.set_max_inactive_interval(60)
+            return PlainTextResponse("ok")
+
+        await timed_site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(timed_site)).open()
+        await ask(timed_site.app(shorter=shorter), "/shorter", cookie=KNOWN)
+        timed_site.clock.advance(59)
+        await talk.say("still here")
+        await talk.looks()
+        timed_site.clock.advance(60)
+        await talk.socket.end()
+        assert talk.sent[-1] == CLOSED
+
+
+class TestSaving:
+    async def test_changes_are_saved_while_the_socket_is_open(self, site: Site) -> None:
+        await site.seed(KNOWN)
+        talk = await Talk(fast(site)).open()
+        await talk.say("set hello")
+        await until_stored(site, {"said": "hello"})
+        await talk.say("set goodbye")
+        await talk.hang_up()
+        assert await site.stored(KNOWN) == {"said": "goodbye"}
+
+    async def test_logout_over_the_socket_ends_the_session_at_once(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
+        await talk.say("leave")
+        await until_stored(site, None)
+        await talk.say("and its socket stays, for the application knows")
+        await talk.hang_up()
+        assert CLOSED not in talk.sent
+
+    async def test_store_that_is_down_for_a_while_closes_nothing(
+        self, site: Site, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
+        site.probe.fail()
+        await talk.looks()
+        await talk.say("set hello")
+        site.probe.recover()
+        await until_stored(site, {"said": "hello"})
+        await talk.hang_up()
+        assert CLOSED not in talk.sent
+        warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
+        assert any("could not look after its session #" in each for each in warnings)
+        assert not any(KNOWN in each for each in warnings)
+
+
+class TestClosing:
+    async def test_end_in_the_same_process_is_noticed_at_once(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
+        rules = WebSocketProperties(check_interval=3600)
+        talk = await Talk(site.configure(websocket=rules)).open()
+        await ask(talk.app, "/logout", cookie=KNOWN)
+        await talk.socket.end()
+        assert (talk.sent, talk.disconnects) == ([CLOSED], [1008])
+
+    async def test_all_sockets_of_a_session_are_closed_and_no_other(
+        self, memory_site: Site
+    ) -> None:
+        await memory_site.seed(KNOWN, **ALICE)
+        other = await memory_site.seed("b" * 32, **ALICE)
+        memory_site.configure(websocket=WebSocketProperties(check_interval=3600))
+        talks = [await Talk(memory_site, cookie=each).open() for each in (KNOWN, KNOWN, other)]
+        await memory_site.filter.repository.principals.end(KNOWN)
+        for talk in talks[:2]:
+            await talk.socket.end()
+        await talks[2].say("still here")
+        await talks[2].hang_up()
+        assert [CLOSED in talk.sent for talk in talks] == [True, True, False]
+
+    @pytest.mark.parametrize("path", ["/logout", "/rotate"])
+    async def test_socket_is_closed_when_its_session_ends_elsewhere(
+        self, native_site: Site, path: str
+    ) -> None:
+        await native_site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(native_site)).open()
+        await ask(Talk(native_site.another_node()).app, path, cookie=KNOWN)
+        await talk.socket.end()
+        assert talk.sent == [CLOSED]
+        assert talk.disconnects == [1008]
+
+    @pytest.mark.parametrize(
+        ("rule", "attributes", "closes"),
+        [
+            ("authenticated", {}, False),
+            ("authenticated", ALICE, True),
+            ("authenticated", {"SECURITY_CONTEXT": {"user_id": "alice"}}, True),
+            ("always", {}, True),
+            ("never", ALICE, False),
+        ],
+    )
+    async def test_rule_says_whose_sockets_are_closed(
+        self, memory_site: Site, rule: str, attributes: dict[str, Any], closes: bool
+    ) -> None:
+        await memory_site.seed(KNOWN, **attributes)
+        talk = await Talk(fast(memory_site, close_on_session_end=rule)).open()
+        await memory_site.probe.inner.delete(KNOWN)
+        if closes:
+            await talk.socket.end()
+        else:
+            calls = len(memory_site.probe.calls)
+            await talk.looks(1)
+            await talk.say("still here")
+            await talk.hang_up()
+            # Nothing is left to look after.
+            assert len(memory_site.probe.calls) <= calls + 2
+        assert (CLOSED in talk.sent) is closes
+
+    async def test_application_that_goes_on_sending_reaches_nobody(self, memory_site: Site) -> None:
+        errors: list[int] = []
+
+        async def chatter(websocket: WebSocket) -> None:
+            await websocket.accept()
+            await ended.wait()
+            try:
+                await websocket.send_text("secret")
+            except WebSocketDisconnect as error:
+                errors.append(error.code)
+
+        ended = asyncio.Event()
+        await memory_site.seed(KNOWN, **ALICE)
+        app = fast(memory_site).socket(chatter)
+        socket = Connection(
+            app, kind="websocket", cookie=KNOWN, incoming=[{"type": "websocket.connect"}]
+        ).start()
+        await socket.started()
+        await memory_site.probe.inner.delete(KNOWN)
+        await socket.messages(2)
+        ended.set()
+        await socket.end()
+        assert socket.answer.messages[1:] == [CLOSED]
+        assert errors == [1006]
+
+    async def test_message_that_comes_too_late_reaches_no_application(
+        self, memory_site: Site
+    ) -> None:
+        await memory_site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(memory_site)).open()
+        await memory_site.probe.inner.delete(KNOWN)
+        await talk.socket.messages(2)
+        talk.socket.receive({"type": "websocket.receive", "text": "set late"})
+        await talk.socket.end()
+        assert (talk.sent, talk.disconnects) == ([CLOSED], [1008])
+
+    async def test_cancellation_is_not_taken_for_the_end_of_the_session(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
+        await talk.say("set hello")
+        await talk.socket.cancel()
+        await site.filter.repository.drain()
+        assert await site.stored(KNOWN) == {"said": "hello"}
+        assert talk.disconnects == []
+
+    async def test_socket_without_a_stored_session_costs_nothing(self, memory_site: Site) -> None:
+        rules = WebSocketProperties(check_interval=0.001)
+        memory_site.configure(creation="if-required", websocket=rules)
+        talk = await Talk(memory_site, cookie=None).open()
+        await talk.say("hello")
+        await asyncio.sleep(0.01)
+        await talk.hang_up()
+        assert memory_site.probe.calls == []
+
+    async def test_nothing_is_looked_at_once_the_socket_is_gone(self, memory_site: Site) -> None:
+        await memory_site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(memory_site)).open()
+        await talk.looks()
+        await talk.hang_up()
+        calls = len(memory_site.probe.calls)
+        await asyncio.sleep(0.01)
+        assert len(memory_site.probe.calls) == calls
