@@ -95,6 +95,19 @@ class WebSocketProperties(Properties, frozen=True, kw_only=True):
     ] = ()
 
 
+class ObservabilityProperties(Properties, frozen=True, kw_only=True):
+    """What OpenTelemetry is told."""
+
+    enabled: Annotated[
+        bool,
+        about(
+            "Tell OpenTelemetry what happens, as metrics and spans;"
+            " needs the package opentelemetry-api.",
+            True,
+        ),
+    ] = False
+
+
 class EncryptionProperties(Properties, frozen=True, kw_only=True):
     """Encryption of the stored sessions, if there are keys."""
 

@@ -23,8 +23,10 @@ from pyfly_session.errors import SessionError
 from pyfly_session.filter_configuration import (
     SessionFilterAutoConfiguration,
     concurrency_controller,
+    malformed_id_filter,
     records_store,
     session_repository,
+    telemetry_if_enabled,
 )
 from pyfly_session.following import following
 from pyfly_session.openapi import describe_session
@@ -59,6 +61,8 @@ class SessionContainer(containers.DeclarativeContainer):
         redis_client: The client of the Redis store; made here unless it is overridden.
         session_store: The user's store, or else the one that the properties choose.
         session_id_resolver: The user's `SessionIdResolver`, or else what the properties choose.
+        telemetry: What OpenTelemetry is told with, None unless
+            ``pyfly.session.observability.enabled`` is true.
         session_repository: Loads and commits the sessions.
         principal_sessions: Finds and ends the sessions of a principal.
         session_limit: The limit of one principal, a function; None for the same for all.
@@ -94,6 +98,7 @@ class SessionContainer(containers.DeclarativeContainer):
         default=following(resolver_of, properties)
     )
 
+    telemetry = following(telemetry_if_enabled, properties.provided.observability)
     session_repository: providers.Dependency[Any] = providers.Dependency(
         default=following(
             session_repository,
@@ -106,6 +111,7 @@ class SessionContainer(containers.DeclarativeContainer):
                 store_auto_configuration.redis_store.provider,
             ),
             clock,
+            telemetry,
         )
     )
     principal_sessions = session_repository.provided.principals
@@ -134,7 +140,10 @@ class SessionContainer(containers.DeclarativeContainer):
         clock=clock,
     )
     web_filters = providers.List(
-        session_filter, oauth2.oauth2_session_security_filter, oauth2.oauth2_login_filter
+        following(malformed_id_filter, properties, telemetry, session_id_resolver),
+        session_filter,
+        oauth2.oauth2_session_security_filter,
+        oauth2.oauth2_login_filter,
     )
 
 

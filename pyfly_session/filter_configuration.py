@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
@@ -14,13 +14,17 @@ from pyfly_session.concurrency import (
     LimitOf,
     SessionConcurrencyController,
 )
+from pyfly_session.errors import ConfigurationError
 from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
 from pyfly_session.principals import PrincipalSessions
-from pyfly_session.properties import SessionProperties
+from pyfly_session.properties import ObservabilityProperties, SessionProperties
 from pyfly_session.repository import SessionRepository
 from pyfly_session.web.resolvers import SessionIdResolver, resolver_of
 from pyfly_session.web.session_filter import SessionFilter
+
+if TYPE_CHECKING:
+    from pyfly_session.observability import MalformedIdFilter, Telemetry
 
 _logger = logging.getLogger(__name__)
 
@@ -42,6 +46,7 @@ def session_repository(
     store: SessionStore,
     records: SessionStore | None,
     clock: Callable[[], float],
+    telemetry: Telemetry | None = None,
 ) -> SessionRepository:
     """Return what loads and commits sessions as the properties say."""
     if records is not None:
@@ -51,15 +56,49 @@ def session_repository(
             properties.concurrency.registry,
             type(store).__name__,
         )
-    return SessionRepository(
-        store,
-        ttl=properties.ttl,
-        max_lifetime=properties.max_lifetime,
-        max_size=properties.max_size,
-        hash_ids=properties.hash_ids,
-        records=records,
-        clock=clock,
-    )
+    options: dict[str, Any] = {
+        "ttl": properties.ttl,
+        "max_lifetime": properties.max_lifetime,
+        "max_size": properties.max_size,
+        "hash_ids": properties.hash_ids,
+        "records": records,
+        "clock": clock,
+    }
+    if telemetry is None:
+        return SessionRepository(store, **options)
+    from pyfly_session.observability import ObservedSessionRepository
+
+    return ObservedSessionRepository(store, telemetry=telemetry, **options)
+
+
+def telemetry_if_enabled(observability: ObservabilityProperties) -> Telemetry | None:
+    """Return the instruments of OpenTelemetry, None unless they are asked for.
+
+    Raises:
+        ConfigurationError: The package of its API is not installed.
+    """
+    if not observability.enabled:
+        return None
+    key = "pyfly.session.observability.enabled"
+    try:
+        from pyfly_session.observability import Telemetry
+    except ImportError as error:
+        raise ConfigurationError(
+            f"{key} needs the package opentelemetry-api; pip install 'pyfly-session[otel]'",
+            key=key,
+        ) from error
+    return Telemetry()
+
+
+def malformed_id_filter(
+    properties: SessionProperties, telemetry: Telemetry | None, resolver: SessionIdResolver
+) -> MalformedIdFilter | None:
+    """Return what counts malformed ids, None unless OpenTelemetry is told."""
+    if telemetry is None or properties.enabled is not True:
+        return None
+    from pyfly_session.observability import MalformedIdFilter
+
+    return MalformedIdFilter(telemetry, properties, resolver)
 
 
 def _controller(

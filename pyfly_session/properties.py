@@ -29,6 +29,7 @@ from pyfly_session._section_properties import (
     EncryptionProperties,
     HeaderProperties,
     MemoryProperties,
+    ObservabilityProperties,
     WebSocketProperties,
 )
 from pyfly_session.errors import ConfigurationError
@@ -42,6 +43,7 @@ __all__ = [
     "RedisProperties",
     "EncryptionProperties",
     "MemoryProperties",
+    "ObservabilityProperties",
     "bind_properties",
     "PropertyDescription",
     "describe_properties",
@@ -141,6 +143,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     websocket: WebSocketProperties = WebSocketProperties()
     concurrency: ConcurrencyProperties = ConcurrencyProperties()
     encryption: EncryptionProperties = EncryptionProperties()
+    observability: ObservabilityProperties = ObservabilityProperties()
     redis: RedisProperties = RedisProperties()
     memory: MemoryProperties = MemoryProperties()
 

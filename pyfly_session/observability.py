@@ -1,0 +1,219 @@
+"""Metrics and spans by OpenTelemetry; loaded only where ``pyfly.session.observability`` is on.
+
+Uses the API package alone: what is exported, and where to, is the application's choice of SDK.
+No id, no attribute, no user's name and no message of a driver, which may quote a key, is
+recorded. A span tells the short hash of an id that the log tells, too.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from opentelemetry import context, metrics, trace
+
+from pyfly_session import ids
+from pyfly_session.fallbacks import CapableStore
+from pyfly_session.ports import SessionStore
+from pyfly_session.properties import SessionProperties
+from pyfly_session.repository import Outcome, SessionRepository
+from pyfly_session.session import HttpSession
+from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
+from pyfly_session.web.resolvers import SessionIdResolver, headers_of
+
+_SCOPE = "pyfly_session"
+# Source: semantic conventions, db.client.operation.duration.
+_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
+_OPERATIONS = (
+    "get",
+    "exists",
+    "delete",
+    "load_and_slide",
+    "create_if_absent",
+    "compare_and_swap",
+    "rename",
+    "delete_moved",
+)
+_RESULT = "pyfly.session.load.result"
+_OUTCOME = "pyfly.session.commit.outcome"
+_FOUND, _ABSENT = {_RESULT: "found"}, {_RESULT: "absent"}
+_OUTCOMES = {each: {_OUTCOME: each.name.lower()} for each in Outcome}
+
+
+class Telemetry:
+    """The instruments. One for each container, shared by all requests.
+
+    Args:
+        tracer_provider: Makes the tracer; the global one unless given.
+        meter_provider: Makes the meter; the global one unless given.
+    """
+
+    def __init__(
+        self,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        meter_provider: metrics.MeterProvider | None = None,
+    ) -> None:
+        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+        self.loads = meter.create_counter(
+            "pyfly.session.loads", "{load}", "Ids looked up for requests, found or absent."
+        )
+        self.commits = meter.create_counter(
+            "pyfly.session.commits", "{commit}", "Commits, and what they did."
+        )
+        self.events = meter.create_counter(
+            "pyfly.session.events", "{event}", "What did not go the usual way."
+        )
+        self.malformed = meter.create_counter(
+            "pyfly.session.ids.malformed", "{request}", "Requests with what cannot be an id."
+        )
+        self.duration = meter.create_histogram(
+            "pyfly.session.store.operation.duration",
+            "s",
+            "Duration of one operation of the session store.",
+            explicit_bucket_boundaries_advisory=_BUCKETS,
+        )
+
+    def counts(self) -> Counter[str]:
+        """Return a counter whose increments go to the metric, too."""
+        return _Events(self.events)
+
+    def watch(self, capable: CapableStore, store: SessionStore) -> None:
+        """Have every operation of the store timed and traced."""
+        system = system_of(store)
+        for operation in _OPERATIONS:
+            watched = self._watched(getattr(capable, operation), operation, system)
+            setattr(capable, operation, watched)
+
+    def _watched(
+        self, call: Callable[..., Awaitable[Any]], operation: str, system: str
+    ) -> Callable[..., Awaitable[Any]]:
+        start_span, record = self._tracer.start_span, self.duration.record
+        attributes = {"db.system.name": system, "db.operation.name": operation}
+        of_session, of_record = f"{operation} session", f"{operation} record"
+
+        async def watched(session_id: str, *arguments: Any) -> Any:
+            # A colon: what the library itself keeps about sessions.
+            is_record = ":" in session_id
+            name = of_record if is_record else of_session
+            span = start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
+            token = None
+            if span.is_recording():
+                if not is_record:
+                    span.set_attribute("pyfly.session.id.hash", ids.mask(session_id))
+                # Current, so that the spans of a driver belong to it.
+                token = context.attach(trace.set_span_in_context(span))
+            measured = attributes
+            began = time.perf_counter()
+            try:
+                return await call(session_id, *arguments)
+            except BaseException as error:
+                measured = {**attributes, "error.type": type(error).__qualname__}
+                span.set_attribute("error.type", measured["error.type"])
+                span.set_status(trace.StatusCode.ERROR)
+                raise
+            finally:
+                record(time.perf_counter() - began, measured)
+                if token is not None:
+                    context.detach(token)
+                span.end()
+
+        return watched
+
+
+class ObservedSessionRepository(SessionRepository):
+    """A `SessionRepository` that tells what it does.
+
+    Args:
+        store: Any session store.
+        telemetry: The instruments.
+        options: As those of `SessionRepository`.
+    """
+
+    def __init__(self, store: SessionStore, *, telemetry: Telemetry, **options: Any) -> None:
+        super().__init__(store, counts=telemetry.counts(), **options)
+        telemetry.watch(self._capable, store)
+        self._telemetry = telemetry
+
+    async def load(self, session_id: str) -> HttpSession | None:
+        """Return the session of this id, and count whether there was one."""
+        session = await super().load(session_id)
+        self._telemetry.loads.add(1, _ABSENT if session is None else _FOUND)
+        return session
+
+    async def commit(self, session: HttpSession, *, create: bool = True) -> Outcome:
+        """Store what the request did to the session, and count what came of it."""
+        was_stored = session.stored
+        try:
+            outcome = await super().commit(session, create=create)
+        except BaseException as error:
+            failed = {_OUTCOME: "failed", "error.type": type(error).__qualname__}
+            self._telemetry.commits.add(1, failed)
+            raise
+        created = outcome is Outcome.STORED and not was_stored
+        self._telemetry.commits.add(1, {_OUTCOME: "created"} if created else _OUTCOMES[outcome])
+        return outcome
+
+
+class MalformedIdFilter(OncePerRequestFilter):
+    """Counts requests that bring what cannot be an id, which no store is asked for.
+
+    Args:
+        telemetry: The instruments.
+        properties: Tell the names of cookie and header.
+        resolver: Tells the ids of a request.
+    """
+
+    __pyfly_order__ = HIGHEST_PRECEDENCE + 149
+
+    def __init__(
+        self, telemetry: Telemetry, properties: SessionProperties, resolver: SessionIdResolver
+    ) -> None:
+        self.exclude_patterns = properties.exclude_patterns
+        self._count = telemetry.malformed.add
+        self._resolver = resolver
+        self._cookie = re.compile(rb"(?:^|;)\s*%s\s*=" % re.escape(properties.cookie_name.encode()))
+        self._header = properties.header.name.lower().encode()
+        self._ways = properties.resolver
+
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+        """Look at the ids of the request, and run the rest of the chain."""
+        headers = list(headers_of(request))
+        if self._offers(headers) and not self._resolver.candidates(headers):
+            self._count(1)
+        return await call_next(request)
+
+    def _offers(self, headers: list[tuple[bytes, bytes]]) -> bool:
+        for name, value in headers:
+            if name == b"cookie" and "cookie" in self._ways and self._cookie.search(value):
+                return True
+            if name == self._header and "header" in self._ways:
+                return True
+        return False
+
+
+class _Events(Counter[str]):
+    """A counter whose increments are added to a metric, too."""
+
+    def __init__(self, events: metrics.Counter) -> None:
+        super().__init__()
+        self._add = events.add
+
+    def __setitem__(self, name: str, count: int) -> None:
+        more = count - self[name]
+        super().__setitem__(name, count)
+        self._add(more, {"pyfly.session.event": name})
+
+
+def system_of(store: SessionStore) -> str:
+    """Return the ``db.system.name`` of a store: what it says itself, or what its class is called.
+
+    ``RedisSessionStore`` is ``redis``, a ``MongoStore`` is ``mongo``.
+    """
+    said = getattr(store, "db_system_name", None)
+    name = type(store).__name__
+    return said or (name.removesuffix("Store").removesuffix("Session") or name).lower()
