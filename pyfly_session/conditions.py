@@ -51,7 +51,11 @@ def conditions(container: Any) -> list[Condition]:
         container.oauth2.properties(),
         container.config_origins(),
     )
-    return [_provided(container, bean) or explain(report, bean) for bean, explain in _BEANS.items()]
+    return [
+        _provided(container, bean) or explain(report, bean)
+        for bean, explain in _BEANS.items()
+        if hasattr(container, bean.partition(".")[0])
+    ]
 
 
 def container_report(container: Any) -> str:
@@ -139,6 +143,27 @@ def _resolver(report: _Report, bean: str) -> Condition:
     return report.because(bean, choice, f"{PREFIX}.resolver", ", ".join(ways), default=default)
 
 
+def _limiting(report: _Report, bean: str) -> Condition:
+    concurrency, key = report.properties.concurrency, f"{PREFIX}.concurrency.enabled"
+    if not concurrency.enabled:
+        return report.because(bean, "none", key, "false", default=True)
+    says = f"{key} is true: {concurrency.max_sessions} for each user, then {concurrency.strategy}"
+    if concurrency.max_sessions < 0:
+        says = f"{key} is true, without a limit for all"
+    return report.because(bean, "SessionConcurrencyController", key, says)
+
+
+def _telemetry(report: _Report, bean: str) -> Condition:
+    enabled, key = report.properties.observability.enabled, f"{PREFIX}.observability.enabled"
+    choice = "Telemetry" if enabled else "none"
+    return report.because(bean, choice, key, "true" if enabled else "false", default=not enabled)
+
+
+def _unprovided(choice: str) -> Explain:
+    """Return what explains a bean that no property decides about."""
+    return lambda report, bean: Condition(bean, choice, "the application provides none")
+
+
 def _registrations(report: _Report, bean: str) -> Condition:
     choice = "InMemoryClientRegistrationRepository"
     client = report.oauth2.client
@@ -151,10 +176,6 @@ def _registrations(report: _Report, bean: str) -> Condition:
     )
     says = f"{key} is true, with {', '.join(places) or 'no registrations'}"
     return report.because(bean, choice, key, says)
-
-
-def _mapper(report: _Report, bean: str) -> Condition:
-    return Condition(bean, "claims_to_context", "the application provides none")
 
 
 def _of_login(choice: str) -> Explain:
@@ -189,8 +210,13 @@ _BEANS: dict[str, Explain] = {
     "session_store": _store,
     "redis_client": _client,
     "session_id_resolver": _resolver,
+    "session_repository": _unprovided("SessionRepository"),
+    "principal_sessions": _unprovided("PrincipalSessions"),
+    "session_limit": _unprovided("none"),
+    "session_concurrency_controller": _limiting,
+    "telemetry": _telemetry,
     "oauth2.client_registration_repository": _registrations,
-    "oauth2.security_context_mapper": _mapper,
+    "oauth2.security_context_mapper": _unprovided("claims_to_context"),
     "oauth2.oauth2_login_handler": _of_login("OAuth2LoginHandler"),
     "oauth2.oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
     "oauth2.oauth2_login_filter": _of_login("OAuth2LoginFilter"),

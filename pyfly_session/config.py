@@ -64,9 +64,9 @@ def load_config(
     """Load ``pyfly.yaml``, the files of the active profiles and the environment.
 
     Later sources win: the base file, ``pyfly-{profile}.yaml`` in the order of the
-    profiles, variables ``PYFLY_SESSION_…``. Mappings are merged key by key, anything
-    else, lists included, is replaced; a section left empty changes nothing. Then
-    ``${NAME:default}`` in texts is replaced from the environment.
+    profiles, variables ``PYFLY_SESSION_…`` and ``PYFLY_SECURITY_OAUTH2_…``. Mappings are
+    merged key by key, anything else, lists included, is replaced; a section left empty changes
+    nothing. Then ``${NAME:default}`` in texts is replaced from the environment.
 
     Args:
         directory: Where the files are. The default may be missing, another may not; the
@@ -84,6 +84,24 @@ def load_config(
             or anything below ``pyfly.session`` or about the login is unknown or not allowed.
     """
     environ = os.environ if environ is None else environ
+    tree, origins, active = read_sources(directory, profiles, environ)
+    overlay_environment(tree, environ, origins)
+    config = Config(resolve_tree(tree, environ, origins), origins=origins, profiles=active)
+    bind_properties(config)
+    bind_oauth2_properties(config)
+    return config
+
+
+def read_sources(
+    directory: str | os.PathLike[str],
+    profiles: str | Sequence[str] | None,
+    environ: Mapping[str, str],
+) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
+    """Return what the files hold, merged and otherwise as it is, its origins and the profiles.
+
+    Raises:
+        ConfigurationError: A file is missing or unusable.
+    """
     folder = Path(directory)
     if not folder.is_dir() and folder != Path(_DIRECTORY):
         raise ConfigurationError(
@@ -98,11 +116,7 @@ def load_config(
     active = _active_profiles(profiles, environ, tree, origins)
     for profile in active:
         _overlay_profile(tree, folder, profile, origins)
-    overlay_environment(tree, environ, origins)
-    config = Config(resolve_tree(tree, environ, origins), origins=origins, profiles=active)
-    bind_properties(config)
-    bind_oauth2_properties(config)
-    return config
+    return tree, origins, active
 
 
 def _exists(path: Path) -> bool:

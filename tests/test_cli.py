@@ -35,19 +35,22 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(commands, arguments)
 
 
-def test_help_lists_the_demo() -> None:
-    assert "demo  Show one session at work" in run("--help").output
+def test_help_lists_the_commands() -> None:
+    listed = dict(re.findall(r"^  (\w+) +(\w.+)$", run("--help").output, re.M))
+    assert listed["demo"].startswith("Show one session at work")
+    assert set(listed) == {"config", "conditions", "demo", "doctor", "sessions"}
 
 
 def test_version_is_that_of_the_package() -> None:
     assert __version__ in run("--version").output
 
 
-def test_help_imports_no_web_server() -> None:
+@pytest.mark.parametrize("command", ["config", "conditions", "demo", "doctor", "sessions"])
+def test_help_imports_nothing_that_is_slow(command: str) -> None:
     code = (
         "import sys; from pyfly_session.cli.group import commands;"
-        " commands(['demo', '--help'], standalone_mode=False);"
-        " sys.exit(bool({'uvicorn', 'jinja2', 'redis'} & set(sys.modules)))"
+        f" commands(['{command}', '--help'], standalone_mode=False);"
+        " sys.exit(bool({'uvicorn', 'jinja2', 'redis', 'dependency_injector'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)  # noqa: S603
     assert done.returncode == 0

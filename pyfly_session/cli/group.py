@@ -9,7 +9,11 @@ from typing import Any
 import click
 
 from pyfly_session import SessionError, __version__
+from pyfly_session.cli.conditions import conditions
+from pyfly_session.cli.config import config
 from pyfly_session.cli.demo import demo
+from pyfly_session.cli.doctor import doctor
+from pyfly_session.cli.sessions import sessions
 
 
 class _Group(click.Group):
@@ -27,4 +31,5 @@ def commands() -> None:
     """Server-side sessions for Starlette, FastAPI and ASGI."""
 
 
-commands.add_command(demo)
+for command in (config, conditions, doctor, sessions, demo):
+    commands.add_command(command)

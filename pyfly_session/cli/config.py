@@ -1,0 +1,72 @@
+"""``pyfly-session config``: the effective values, and where each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pyfly_session.cli.options import configured, say_missing
+from pyfly_session.cli.output import plain, print_json, print_table
+
+if TYPE_CHECKING:
+    from pyfly_session._fields import Properties
+    from pyfly_session.config import Config
+
+
+@click.command()
+@configured
+@click.option("--all", "every", is_flag=True, help="Show the defaults, too.")
+def config(directory: str, profiles: str | None, as_json: bool, every: bool) -> None:
+    """Show the configuration and where each value came from.
+
+    Shown are the properties that a file or an environment variable sets. Secrets are masked.
+    """
+    from pyfly_session.config import load_config
+
+    say_missing(directory)
+    loaded = load_config(directory, profiles)
+    rows = [
+        {"key": key, "value": value, "origin": loaded.origins.get(key, "default")}
+        for key, value in _values(loaded)
+        if every or key in loaded.origins
+    ]
+    if as_json:
+        print_json({"profiles": list(loaded.profiles), "properties": rows})
+        return
+    click.echo(f"Active profiles: {', '.join(loaded.profiles) or 'none'}\n")
+    if not rows:
+        click.echo("Nothing is set: every property has its default. --all shows them.")
+        return
+    cells = ((each["key"], plain(each["value"]), each["origin"]) for each in rows)
+    print_table(cells, "Property", "Value", "From")
+
+
+def _values(config: Config) -> Iterator[tuple[str, Any]]:
+    """Yield every property with its effective value, fit to be shown."""
+    from pyfly_session._oauth2_properties import PREFIX as OAUTH2
+    from pyfly_session._oauth2_properties import bind_oauth2_properties
+    from pyfly_session.properties import PREFIX, bind_properties
+
+    login = bind_oauth2_properties(config)
+    yield from _leaves(bind_properties(config), PREFIX)
+    yield from _leaves(login.client, f"{OAUTH2}.client")
+    for name, registration in login.registrations.items():
+        yield from _leaves(registration, f"{OAUTH2}.client.registrations.{name}")
+    yield from _leaves(login.login, f"{OAUTH2}.login")
+
+
+def _leaves(section: Properties, prefix: str) -> Iterator[tuple[str, Any]]:
+    from pyfly_session._fields import layout
+    from pyfly_session._masking import masked
+
+    for key, field in layout(type(section)).items():
+        value = getattr(section, field.name)
+        if field.section:
+            yield from _leaves(value, f"{prefix}.{key}")
+        else:
+            # An empty list of secrets hides nothing.
+            secret = field.facts.get("secret") if value else None
+            shown = masked(value, secret=secret)
+            yield f"{prefix}.{key}", list(shown) if isinstance(shown, tuple) else shown

@@ -1,0 +1,126 @@
+"""``pyfly-session config`` and ``conditions``: effective values, and who decided."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pyfly_session.properties import describe_properties
+from tests.cli.conftest import Run, write
+
+SECRET = "hunter2"
+
+
+def test_config_shows_what_is_set_and_where(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        folder,
+        pyfly="pyfly: {session: {enabled: true, ttl: 60}}",
+        pyfly_prod="pyfly: {session: {ttl: 90, exclude-patterns: [/health]}}",
+    )
+    monkeypatch.setenv("PYFLY_SESSION_COOKIE_NAME", "SHOP")
+    result = run("config", "--profiles", "prod")
+    assert result.exit_code == 0
+    assert result.output.splitlines() == [
+        "Active profiles: prod",
+        "",
+        "Property                        Value        From",
+        "pyfly.session.enabled           true         config/pyfly.yaml",
+        "pyfly.session.cookie-name       SHOP         environment variable"
+        " PYFLY_SESSION_COOKIE_NAME",
+        "pyfly.session.ttl               90           config/pyfly-prod.yaml",
+        'pyfly.session.exclude-patterns  ["/health"]  config/pyfly-prod.yaml',
+    ]
+
+
+def test_config_shows_every_property_if_asked_for(folder: Path, run: Run) -> None:
+    write(folder, pyfly="pyfly: {session: {ttl: 60}}")
+    rows = {
+        row["key"]: row for row in json.loads(run("config", "--all", "--json").output)["properties"]
+    }
+    assert {each.key for each in describe_properties()} <= set(rows)
+    assert rows["pyfly.session.ttl"]["origin"] == "config/pyfly.yaml"
+    assert rows["pyfly.session.max-lifetime"] == {
+        "key": "pyfly.session.max-lifetime",
+        "value": None,
+        "origin": "default",
+    }
+    assert rows["pyfly.security.oauth2.login.enabled"]["value"] is False
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--all"]])
+def test_config_masks_secrets(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    write(
+        folder,
+        pyfly=f"""
+pyfly:
+  session:
+    encryption: {{keys: [{SECRET}]}}
+    redis:
+      url: redis://shop:{SECRET}@h:1/0
+      password: {SECRET}
+      sentinel: {{password: {SECRET}}}
+""",
+    )
+    registration = "PYFLY_SECURITY_OAUTH2_CLIENT_REGISTRATIONS_GREEN"
+    monkeypatch.setenv(f"{registration}_CLIENT_ID", "shop")
+    monkeypatch.setenv(f"{registration}_CLIENT_SECRET", SECRET)
+    monkeypatch.setenv(f"{registration}_ISSUER_URI", "https://green.test")
+    output = run("config", *form).output
+    assert SECRET not in output
+    assert "redis://shop:***@h:1/0" in output
+    assert "pyfly.security.oauth2.client.registrations.green.client-secret" in output
+    assert f"environment variable {registration}_CLIENT_SECRET" in output
+
+
+def test_config_says_when_nothing_is_set(folder: Path, run: Run) -> None:
+    assert "every property has its default" in run("config").output
+    folder.rmdir()
+    result = run("config", "--json")
+    assert json.loads(result.stdout) == {"profiles": [], "properties": []}
+    assert "no directory config here" in result.stderr
+
+
+def test_a_wrong_configuration_is_one_sentence(folder: Path, run: Run) -> None:
+    write(folder, pyfly="pyfly: {session: {ttl: 0}}")
+    for command in ("config", "conditions"):
+        result = run(command, "--config", str(folder))
+        assert result.exit_code == 1
+        assert result.output.startswith("Error: pyfly.session.ttl must be at least 1 second")
+    result = run("config", "--config", "missing")
+    assert "Error: the configuration directory missing does not exist" in result.output
+
+
+def test_a_value_cannot_draw_on_the_terminal(folder: Path, run: Run) -> None:
+    write(folder, pyfly='pyfly: {session: {redis: {key-prefix: "a\\e[2Jb\\nc"}}}')
+    assert "a\\x1b[2Jb\\x0ac" in run("config").output
+
+
+def test_conditions_are_those_of_the_container(folder: Path, run: Run) -> None:
+    write(folder, pyfly="pyfly: {session: {enabled: true, store: redis}}")
+    lines = run("conditions").output.splitlines()
+    assert lines[0].split() == ["Bean", "Choice", "Because"]
+    assert lines[2].split(maxsplit=2) == [
+        "session_store",
+        "RedisSessionStore",
+        "pyfly.session.store is redis (config/pyfly.yaml)",
+    ]
+    rows = {row["bean"]: row for row in json.loads(run("conditions", "--json").output)}
+    assert rows["session_store"]["key"] == "pyfly.session.store"
+    assert rows["session_store"]["origin"] == "config/pyfly.yaml"
+    assert rows["oauth2.oauth2_login_filter"]["choice"] == "none"
+
+
+def test_the_installed_command_prints_columns_without_colour(folder: Path) -> None:
+    write(folder, pyfly="pyfly: {session: {ttl: 60}}")
+    command = [sys.executable, "-c", "from pyfly_session.cli import main; main()", "config"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)  # noqa: S603
+    assert "pyfly.session.ttl  60     config/pyfly.yaml" in done.stdout.splitlines()
+    assert "\x1b" not in done.stdout

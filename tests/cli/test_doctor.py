@@ -1,0 +1,230 @@
+"""``pyfly-session doctor``: each finding, its remedy, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from cryptography.fernet import Fernet
+
+from tests.cli.conftest import Run, write
+
+SAFE = """
+pyfly:
+  session:
+    enabled: true
+    store: redis
+    fail-fast: true
+    hash-ids: true
+    max-lifetime: 43200
+    cookie-name: __Host-session
+    cookie: {secure: true}
+    encryption: {keys: ["${KEY}"]}
+    redis: {url: "${REDIS_URL}"}
+"""
+
+
+@pytest.fixture
+def safe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have a configuration that nothing can be said against."""
+    monkeypatch.setenv("KEY", Fernet.generate_key().decode())
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:1/0")
+    write(folder, pyfly=SAFE)
+    return folder
+
+
+def findings(result: Result, level: str = "") -> list[dict[str, Any]]:
+    """Return what a run with ``--json`` found, at one level if it is given."""
+    found: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
+    return [each for each in found if level in ("", each["level"])]
+
+
+def test_every_mistake_is_told_at_once(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        folder,
+        pyfly="""
+pyfly:
+  session:
+    ttl: 0
+    stroe: redis
+    cookie: {same-site: nne}
+    redis: {url: "${UNSET}", timeout: soon}
+    exclude-patterns: [/ok, wrong]
+  security:
+    oauth2:
+      client: {registrations: {green: {client-secret: hunter2}}}
+""",
+    )
+    monkeypatch.setenv("PYFLY_SESSION_TLL", "1")
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    assert [(each["key"], each["origin"]) for each in findings(result)] == [
+        ("PYFLY_SESSION_TLL", None),
+        ("pyfly.session.redis.url", "config/pyfly.yaml"),
+        ("pyfly.session.ttl", "config/pyfly.yaml"),
+        ("pyfly.session.stroe", "config/pyfly.yaml"),
+        ("pyfly.session.cookie.same-site", "config/pyfly.yaml"),
+        ("pyfly.session.redis.timeout", "config/pyfly.yaml"),
+        ("pyfly.session.exclude-patterns", "config/pyfly.yaml"),
+        ("pyfly.security.oauth2.client.registrations.green.client-id", "config/pyfly.yaml"),
+    ]
+    output = run("doctor").output
+    assert "did you mean pyfly.session.store?" in output
+    assert "8 errors, 0 warnings, 0 hints." in output
+    assert "correct the configuration first" in output
+    assert "hunter2" not in output
+
+
+def test_a_file_that_cannot_be_read_is_an_error(folder: Path, run: Run) -> None:
+    write(folder, pyfly="a: [")
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "error   configuration  the file is not valid YAML" in result.output
+    assert run("doctor", "--config", "missing").exit_code == 1
+
+
+def test_a_safe_configuration_passes(safe: Path, run: Run) -> None:
+    result = run("doctor", "--offline", "--strict", "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["ok"] is True
+    assert {each["level"] for each in findings(result)} == {"ok"}
+
+
+# What is changed of the safe configuration, and what is said then.
+UNSAFE = [
+    ("SESSION_ENABLED", "false", "error", "enabled is not true"),
+    ("SESSION_STORE", "memory", "warning", "store is memory: sessions end with the process"),
+    ("SESSION_FAIL_FAST", "false", "warning", "fail-fast is false"),
+    ("SESSION_COOKIE_NAME", "SHOP", "hint", "cookie-name is SHOP"),
+    ("SESSION_COOKIE_SAME_SITE", "none", "warning", "same-site is none"),
+    ("SESSION_MAX_LIFETIME", "60", "warning", "max-lifetime is 60, less than pyfly.session.ttl"),
+    ("SESSION_MAX_LIFETIME", "", "hint", "max-lifetime is not set"),
+    ("SESSION_ENCRYPTION_KEYS", "", "hint", "encryption.keys is empty"),
+    ("SESSION_ENCRYPTION_ACCEPT_PLAIN", "on", "warning", "accept-plain is true"),
+    ("SESSION_HASH_IDS", "false", "hint", "hash-ids is false"),
+    ("SESSION_REDIS_URL", "redis://db.example:1/0", "hint", "sessions travel to db.example"),
+    ("SESSION_CONCURRENCY_ENABLED", "true", "warning", "registry is memory, the store is redis"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "level", "message"), UNSAFE)
+@pytest.mark.usefixtures("safe")
+def test_what_is_not_safe_is_told_with_its_place(
+    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, level: str, message: str
+) -> None:
+    variable = f"PYFLY_{name}"
+    monkeypatch.setenv(variable, value)
+    if "CONCURRENCY" in name:
+        monkeypatch.setenv("PYFLY_SESSION_CONCURRENCY_REGISTRY", "memory")
+    result = run("doctor", "--offline", "--json")
+    [found] = [each for each in findings(result, level) if message in each["message"]]
+    assert found["remedy"]
+    assert "environment variable PYFLY_SESSION_" in found["origin"]
+    assert result.exit_code == (1 if level == "error" else 0)
+    assert run("doctor", "--offline", "--strict").exit_code == (0 if level == "hint" else 1)
+
+
+@pytest.mark.usefixtures("safe")
+def test_a_cookie_over_plain_http_is_an_error_in_production_only(folder: Path, run: Run) -> None:
+    write(
+        folder,
+        pyfly_dev="pyfly: {session: {cookie-name: A, cookie: {secure: false}, store: memory}}",
+    )
+    assert run("doctor", "--profiles", "dev", "--strict").exit_code == 0
+    (folder / "pyfly-dev.yaml").rename(folder / "pyfly-eu.yaml")
+    result = run("doctor", "--profiles", "eu", "--json")
+    assert result.exit_code == 1
+    [error] = findings(result, "error")
+    assert error["key"] == "pyfly.session.cookie.secure"
+    assert error["origin"] == "config/pyfly-eu.yaml"
+
+
+def test_cookies_do_not_matter_where_only_headers_are_used(safe: Path, run: Run) -> None:
+    write(
+        safe, pyfly_eu="pyfly: {session: {resolver: header, cookie-name: A, cookie: {secure: no}}}"
+    )
+    result = run("doctor", "--offline", "--json", "--profiles", "eu")
+    assert "cookie" not in {each["check"] for each in findings(result)}
+
+
+@pytest.mark.parametrize("way", ["option", "variable"])
+def test_a_memory_store_for_several_workers_is_an_error(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    write(folder, pyfly="pyfly: {session: {enabled: true}}", pyfly_dev="")
+    arguments = ["doctor", "--profiles", "dev", "--json"]
+    assert run(*arguments, "--workers", "1").exit_code == 0
+    if way == "option":
+        arguments += ["--workers", "4"]
+    else:
+        monkeypatch.setenv("WEB_CONCURRENCY", "4")
+    result = run(*arguments)
+    assert result.exit_code == 1
+    [error] = findings(result, "error")
+    assert "there are 4 workers with sessions of their own" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("session", "message"),
+    [
+        ("{store: rediss}", "fell back to memory"),
+        ("{store: rediss, fail-fast: true}", "store must be memory or redis, got 'rediss'"),
+        ("{store: redis, encryption: {keys: [short]}}", "encryption.keys"),
+    ],
+)
+def test_a_store_that_cannot_be_is_an_error(
+    folder: Path, run: Run, session: str, message: str
+) -> None:
+    write(folder, pyfly=f"pyfly: {{session: {session}}}")
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    assert any(message in each["message"] for each in findings(result, "error"))
+    # Nothing to connect to, then.
+    assert "connection" not in {each["check"] for each in findings(result)}
+
+
+LOGIN = """
+pyfly:
+  session: {enabled: true, cookie: {secure: true, same-site: %s}}
+  security:
+    oauth2:
+      client:
+        enabled: true
+        registrations: {%s}
+      login: {enabled: true}
+"""
+GREEN = "green: {client-id: shop, client-secret: hunter2, issuer-uri: 'http://green.test'}"
+
+
+def test_the_login_is_checked(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(folder, pyfly=LOGIN % ("lax", GREEN))
+    result = run("doctor", "--json")
+    assert result.exit_code == 0
+    login = [each for each in findings(result) if each["check"] == "login"]
+    assert [each["level"] for each in login] == ["ok", "warning", "hint"]
+    assert "issuer-uri starts with http://" in login[1]["message"]
+    assert "redirect-uri is not set" in login[2]["message"]
+    assert "hunter2" not in result.output
+    write(folder, pyfly=LOGIN % ("strict", GREEN))
+    assert "got strict" in run("doctor").output
+    write(folder, pyfly=LOGIN % ("lax", ""))
+    assert "there are no registrations" in run("doctor").output
+    write(folder, pyfly=LOGIN % ("lax", GREEN))
+    monkeypatch.setitem(sys.modules, "pyfly_session.security.oauth2.login", None)
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "pip install 'pyfly-session[oauth2]'" in result.output
+
+
+@pytest.mark.usefixtures("safe")
+def test_people_get_the_same_as_programs(run: Run) -> None:
+    lines = run("doctor", "--offline").output.splitlines()
+    assert lines[0].startswith("ok      configuration  valid; active profiles: none; judged as")
+    assert "ok      encryption     pyfly.session.encryption.keys has 1 key" in "\n".join(lines)
+    assert lines[-1] == "0 errors, 0 warnings, 0 hints."

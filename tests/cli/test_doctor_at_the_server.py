@@ -1,0 +1,275 @@
+"""What ``pyfly-session doctor`` finds at a server: a real one, and one that answers otherwise."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from fakeredis import FakeAsyncRedis
+from redis.exceptions import NoPermissionError, ResponseError
+
+from pyfly_session import redis_clients
+from tests.cli.conftest import Run, write
+from tests.cli.test_doctor import findings
+from tests.conftest import take_scripts_away
+
+PROD = """
+pyfly:
+  session:
+    enabled: true
+    store: redis
+    fail-fast: true
+    cookie: {secure: true}
+    redis: {url: "${REDIS_URL}", connect-timeout: 0.2, timeout: 0.2, retries: 0}
+"""
+
+
+@pytest.fixture(autouse=True)
+def prod(folder: Path) -> None:
+    write(folder, pyfly=PROD)
+
+
+@pytest.fixture
+def server(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
+    """Return a client of a real, empty server that the configuration leads to."""
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushdb()
+        yield client
+
+
+def by_check(run: Run, *options: str) -> dict[str, dict[str, Any]]:
+    """Return the last finding of each check."""
+    return {each["check"]: each for each in findings(run("doctor", "--json", *options))}
+
+
+def test_a_good_server_passes_and_nothing_is_left_there(server: redis.Redis, run: Run) -> None:
+    server.set("pyfly:session:somebody", "theirs")
+    result = run("doctor", "--json")
+    assert result.exit_code == 0
+    found = {each["check"]: each for each in findings(result)}
+    assert found["version"]["message"].startswith("Valkey ")
+    for check in ("connection", "version", "scripting", "clock", "memory", "store"):
+        assert found[check]["level"] == "ok", found[check]
+    assert "changed and removed" in found["store"]["message"]
+    assert server.keys() == [b"pyfly:session:somebody"]
+    assert server.get("pyfly:session:somebody") == b"theirs"
+    assert server.ttl("pyfly:session:somebody") == -1
+
+
+def test_progress_goes_to_people_and_not_into_the_json(server: redis.Redis) -> None:
+    command = [sys.executable, "-c", "from pyfly_session.cli import main; main()", "doctor"]
+    done = subprocess.run([*command, "--json"], capture_output=True, encoding="utf-8")  # noqa: S603
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["ok"] is True
+    assert "Connecting to redis://127.0.0.1:" in done.stderr
+
+
+def test_a_server_that_is_down_is_an_error_without_the_password(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://shop:hunter2@127.0.0.1:1/0")
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "redis://shop:***@127.0.0.1:1/0 cannot be used" in result.output
+    assert "-> start it, or correct the address" in result.output
+    assert "hunter2" not in result.output
+
+
+def test_wrong_credentials_have_their_own_remedy(
+    server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYFLY_SESSION_REDIS_USERNAME", "nobody")
+    monkeypatch.setenv("PYFLY_SESSION_REDIS_PASSWORD", "hunter2")
+    found = by_check(run)["connection"]
+    assert (found["level"], found["remedy"][:25]) == ("error", "correct user name and pas")
+    assert "hunter2" not in found["message"]
+
+
+@contextlib.contextmanager
+def user(server: Any, monkeypatch: pytest.MonkeyPatch, rights: str) -> Iterator[None]:
+    """Have a user of these rights, and the configuration use it."""
+    monkeypatch.setenv("PYFLY_SESSION_REDIS_USERNAME", "shop")
+    monkeypatch.setenv("PYFLY_SESSION_REDIS_PASSWORD", "pass")
+    server.execute_command(f"ACL SETUSER shop on >pass resetkeys resetchannels -@all {rights}")
+    try:
+        yield
+    finally:
+        server.execute_command("ACL DELUSER shop")
+
+
+@pytest.mark.parametrize(
+    ("rights", "refused"),
+    [
+        ("~pyfly:session:* +@all -evalsha -eval", {"scripting", "store"}),
+        ("~pyfly:session:* ~{pyfly:session:*}:moved +@all -getex", {"store"}),
+        ("~other:* +@all", {"store"}),
+    ],
+)
+def test_missing_rights_are_errors(
+    server: redis.Redis,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    rights: str,
+    refused: set[str],
+) -> None:
+    with user(server, monkeypatch, rights):
+        found = by_check(run)
+    assert {name for name, each in found.items() if each["level"] == "error"} == refused
+    assert "grant +get" in found["store"]["remedy"]
+
+
+def test_the_rights_of_the_guide_are_enough_to_be_told_so(
+    server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rights = (
+        "~pyfly:session:* ~{pyfly:session:*}:moved +get +set +del +exists +getex +evalsha +eval"
+    )
+    with user(server, monkeypatch, f"{rights} +ping"):
+        result = run("doctor", "--json")
+    assert result.exit_code == 0
+    found = {each["check"]: each for each in findings(result)}
+    assert found["store"]["level"] == "ok"
+    for check in ("version", "clock", "memory", "replication", "persistence"):
+        assert found[check]["level"] == "hint"
+        assert "could not be found out" in found[check]["message"]
+
+
+def test_a_policy_that_evicts_sessions_is_a_warning(server: redis.Redis, run: Run) -> None:
+    try:
+        server.config_set("maxmemory-policy", "allkeys-lru")
+        assert by_check(run)["memory"]["level"] == "hint"
+        server.config_set("maxmemory", "1gb")
+        found = by_check(run)["memory"]
+        assert (found["level"], found["remedy"]) == ("warning", "maxmemory-policy noeviction")
+        assert "allkeys-lru: users are logged out" in found["message"]
+        assert run("doctor").exit_code == 0
+        assert run("doctor", "--strict").exit_code == 1
+        server.config_set("maxmemory-policy", "volatile-ttl")
+        assert by_check(run)["memory"]["level"] == "warning"
+    finally:
+        server.config_set("maxmemory", "0")
+        server.config_set("maxmemory-policy", "noeviction")
+
+
+def test_a_replica_is_an_error(server: redis.Redis, run: Run) -> None:
+    server.replicaof("127.0.0.1", 1)
+    try:
+        result = run("doctor", "--json")
+    finally:
+        server.replicaof("NO", "ONE")
+    errors = {each["check"]: each for each in findings(result, "error")}
+    assert errors["replication"]["remedy"] == "use the address of its master"
+    assert errors["store"]["remedy"] == "use the address of the master"
+
+
+@pytest.fixture
+def answering(server: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that has the server answer some commands otherwise."""
+    make = redis_clients.create_redis_client
+
+    def answering(**answers: Any) -> None:
+        def altered(properties: Any) -> Any:
+            client, closers = make(properties)
+            execute = client.execute_command
+
+            async def execute_altered(*command: Any, **options: Any) -> Any:
+                name = "_".join(map(str, command[: 2 if command[0] == "INFO" else 1]))
+                given = answers.get(name)
+                if isinstance(given, Exception):
+                    raise given
+                answer = await execute(*command, **options)
+                return {**answer, **given} if isinstance(given, dict) else given or answer
+
+            client.execute_command = execute_altered  # type: ignore[method-assign]
+            return client, closers
+
+        monkeypatch.setattr(redis_clients, "create_redis_client", altered)
+
+    return answering
+
+
+ODD = [
+    ("version", {"INFO_server": {"redis_version": "6.0.16", "valkey_version": ""}}, "error", "6.2"),
+    ("version", {"INFO_server": {"redis_version": ""}}, "hint", None),
+    ("clock", {"TIME": (1, 0)}, "warning", "synchronise"),
+    ("clock", {"TIME": (4_000_000_000, 0)}, "warning", "synchronise"),
+    ("replication", {"INFO_replication": {"connected_slaves": 1}}, "hint", "min-replicas"),
+    (
+        "replication",
+        {"INFO_replication": {"connected_slaves": 1, "min_slaves_good_slaves": 1}},
+        "ok",
+        None,
+    ),
+    ("memory", {"INFO_memory": {"maxmemory": 100, "used_memory": 95}}, "warning", "more memory"),
+    ("persistence", {"INFO_persistence": {"aof_enabled": 1}}, "ok", None),
+    ("scripting", {"EVALSHA": NoPermissionError("no permission")}, "error", "+evalsha"),
+    ("store", {"GETEX": ResponseError("unknown command 'GETEX'")}, "error", "6.2"),
+    ("store", {"SET": ResponseError("OOM command not allowed")}, "error", "more memory"),
+    ("store", {"SET": ResponseError("MISCONF Errors writing")}, "error", "disk"),
+    ("store", {"GETEX": b'{"of":"others"}'}, "error", "something else"),
+]
+
+
+@pytest.mark.parametrize(("check", "answers", "level", "remedy"), ODD)
+def test_what_a_server_tells_is_judged(
+    run: Run,
+    answering: Callable[..., None],
+    check: str,
+    answers: dict[str, Any],
+    level: str,
+    remedy: str | None,
+) -> None:
+    answering(**answers)
+    found = by_check(run)[check]
+    assert found["level"] == level
+    assert (remedy or "") in (found["remedy"] or "")
+
+
+@pytest.mark.parametrize("sign", ["rdb_last_bgsave_status", "aof_last_write_status"])
+def test_a_server_that_cannot_save_is_an_error(
+    run: Run, answering: Callable[..., None], sign: str
+) -> None:
+    answering(INFO_persistence={sign: "err", "loading": 1})
+    messages = [each["message"] for each in findings(run("doctor", "--json"), "error")]
+    assert messages[0].startswith(f"{sign} is err")
+    assert messages[1].startswith("the server is loading")
+
+
+def test_a_probe_that_fails_half_way_is_removed(
+    server: redis.Redis, run: Run, answering: Callable[..., None]
+) -> None:
+    answering(GETEX=ResponseError("unknown command 'GETEX'"))
+    assert run("doctor").exit_code == 1
+    assert server.keys() == []
+
+
+def test_a_server_without_scripts_is_used_without_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fake(properties: Any) -> Any:
+        client = FakeAsyncRedis()
+        take_scripts_away(client)
+        return client, [client.aclose]
+
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(redis_clients, "create_redis_client", fake)
+    found = by_check(run)
+    assert found["scripting"]["level"] == "hint"
+    assert found["store"]["level"] == "ok"
+
+
+def test_a_server_that_never_ends_is_given_up(
+    run: Run, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyfly_session.cli.doctor._PATIENCE_SECONDS", 0)
+    found = by_check(run)["connection"]
+    assert found["level"] == "error"
+    assert "did not answer everything within 0 seconds" in found["message"]
