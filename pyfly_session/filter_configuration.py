@@ -150,6 +150,7 @@ def _session_filter(
         creation=properties.creation,
         exclude_patterns=properties.exclude_patterns,
         on_store_error=properties.on_store_error,
+        websocket=properties.websocket,
     )
 
 

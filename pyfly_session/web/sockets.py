@@ -23,7 +23,7 @@ from pyfly_session.web.filters import CallNext, ChainPassage
 _logger = logging.getLogger(__name__)
 _POLICY_VIOLATION = 1008
 _ENDED = "the session has ended"
-# How long the application waits for the close to get out before it learns of it.
+# How long the close may take to get out when the application is done.
 _PATIENCE_SECONDS = 1.0
 # Where the room of security, which builds on this one, keeps who is logged in.
 _SECURITY_CONTEXT = "SECURITY_CONTEXT"
@@ -44,6 +44,7 @@ class LiveSocket:
         "_active",
         "_closing",
         "_exchange",
+        "_failed",
         "_looking",
         "_over",
         "_receive",
@@ -63,6 +64,7 @@ class LiveSocket:
         self._rules = rules
         self._active = False
         self._over = False
+        self._failed = False
         self._receive: Receive
         self._send: Send
         self._waiting: asyncio.Task[Any] | None = None
@@ -81,6 +83,9 @@ class LiveSocket:
                 return await call_next(request)
             finally:
                 self._leave()
+                if self._closing is not None:
+                    # A server hangs up when the application is done.
+                    await asyncio.wait({self._closing}, timeout=_PATIENCE_SECONDS)
 
         return run
 
@@ -98,8 +103,6 @@ class LiveSocket:
                 elif message["type"] == "websocket.disconnect":
                     self._over = True
                 return message
-        if self._closing is not None:
-            await asyncio.wait({self._closing}, timeout=_PATIENCE_SECONDS)
         return {"type": "websocket.disconnect", "code": _POLICY_VIOLATION, "reason": _ENDED}
 
     async def _next_message(self) -> Message | None:
@@ -164,11 +167,13 @@ class LiveSocket:
     async def _look_again(self) -> None:
         try:
             going_on = await self._look()
+            self._failed = False
         except Exception as error:  # noqa: BLE001 - whatever a store or a value raises
             # A store that is down ends no session; the next look may find it up again.
-            masked = ids.mask(self._exchange.session._id)
-            _logger.warning("a WebSocket could not look after its session %s: %s", masked, error)
-            going_on = True
+            masked, going_on = ids.mask(self._exchange.session._id), True
+            level = logging.DEBUG if self._failed else logging.WARNING
+            _logger.log(level, "a WebSocket could not look after session %s: %s", masked, error)
+            self._failed = True
         self._looking = None
         if going_on and not self._over:
             self._look_later()
@@ -236,7 +241,7 @@ def is_foreign_origin(request: Any, allowed: Iterable[str]) -> bool:
         return False
     scheme, _, host = origin.lower().partition("://")
     own = request.headers.get("host", "").lower()
-    return scheme not in ("http", "https") or _bare(host) != _bare(own)
+    return scheme not in ("http", "https") or not own or _bare(host) != _bare(own)
 
 
 def refusal_of_origin(request: Any) -> Any:

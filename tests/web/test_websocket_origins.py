@@ -1,0 +1,154 @@
+"""Whose pages may open a WebSocket with a session: a page of another site reads nothing."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
+
+from pyfly_session import ConfigurationError
+from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session.properties import WebSocketProperties, bind_properties
+from pyfly_session.web import SessionHeader
+from tests.web.conftest import Site
+from tests.web.driver import Answer, Connection, ask
+
+KNOWN = "a" * 32
+DENIAL: dict[str, Any] = {"websocket.http.response": {}}
+FOREIGN = "https://evil.example"
+
+
+class Service:
+    """A WebSocket that tells what it has seen of the application."""
+
+    def __init__(self, site: Site, **rules: Any) -> None:
+        self.opened = 0
+        self.app = site.configure(websocket=WebSocketProperties(**rules)).socket(self.serve)
+
+    async def serve(self, websocket: WebSocket) -> None:
+        self.opened += 1
+        await websocket.accept()
+
+    async def open(
+        self,
+        origin: str | None,
+        *,
+        host: str | None = None,
+        cookie: str | None = KNOWN,
+        **more: Any,
+    ) -> Answer:
+        headers = [] if origin is None else [("Origin", origin)]
+        socket = Connection(
+            self.app, kind="websocket", cookie=cookie, headers=headers + more.pop("headers", []),
+            **more,
+        )  # fmt: skip
+        if host is not None:
+            socket.scope["headers"][0] = (b"host", host.encode())
+        return await socket.run()
+
+
+def is_open(answer: Answer) -> bool:
+    return answer.messages[0]["type"] == "websocket.accept"
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        ("https://example.test", "example.test"),
+        ("http://example.test", "example.test"),
+        ("HTTPS://Example.Test", "EXAMPLE.test"),
+        ("https://example.test", "example.test:443"),
+        ("https://example.test:443", "example.test"),
+        ("http://example.test:80", "example.test"),
+        ("http://localhost:8000", "localhost:8000"),
+        ("http://[::1]:8000", "[::1]:8000"),
+    ],
+)
+async def test_page_of_the_same_host_may(memory_site: Site, origin: str, host: str) -> None:
+    assert is_open(await Service(memory_site).open(origin, host=host))
+
+
+@pytest.mark.parametrize(
+    ("origin", "host"),
+    [
+        (FOREIGN, "example.test"),
+        ("https://www.example.test", "example.test"),
+        ("https://example.test.evil.example", "example.test"),
+        ("http://localhost:3000", "localhost:8000"),
+        ("https://example.test:8443", "example.test"),
+        ("null", "example.test"),
+        ("", "example.test"),
+        ("example.test", "example.test"),
+        ("chrome-extension://example.test", "example.test"),
+        ("https://", ""),
+        ("https://evil.example/https://example.test", "example.test"),
+    ],
+)
+async def test_page_of_another_may_not_and_the_application_sees_nothing(
+    site: Site, origin: str, host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.seed(KNOWN, user="alice")
+    service = Service(site)
+    with caplog.at_level(logging.WARNING):
+        answer = await service.open(origin, host=host)
+    assert [(each["type"], each["code"]) for each in answer.messages] == [("websocket.close", 1008)]
+    assert (service.opened, site.probe.calls) == (0, [])
+    assert "pyfly.session.websocket.allowed-origins" in caplog.text
+
+
+async def test_refusal_is_403_where_the_server_can(memory_site: Site) -> None:
+    answer = await Service(memory_site).open(FOREIGN, extensions=DENIAL)
+    assert (answer.status, answer.cookie()) == (403, None)
+
+
+async def test_client_that_is_no_browser_sends_no_origin_and_may(memory_site: Site) -> None:
+    assert is_open(await Service(memory_site).open(None))
+
+
+async def test_visitor_without_a_session_may_come_from_anywhere(memory_site: Site) -> None:
+    """There is nothing yet that a foreign page could use."""
+    answer = await Service(memory_site).open(FOREIGN, cookie=None)
+    assert is_open(answer)
+    assert answer.session_id != KNOWN
+
+
+async def test_id_by_header_counts_as_well(memory_site: Site) -> None:
+    service = Service(memory_site)
+    service.app = memory_site.configure(resolver=SessionHeader()).socket(service.serve)
+    answer = await service.open(FOREIGN, cookie=None, headers=[("X-Auth-Token", KNOWN)])
+    assert not is_open(answer)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "may"),
+    [
+        (["https://app.example.org"], "https://app.example.org", True),
+        (["https://App.example.org"], "https://app.EXAMPLE.org", True),
+        (["https://app.example.org"], "https://example.test", True),
+        (["https://app.example.org"], "http://app.example.org", False),
+        (["https://app.example.org"], FOREIGN, False),
+        (["capacitor://localhost"], "capacitor://localhost", True),
+        (["*"], FOREIGN, True),
+    ],
+)
+async def test_properties_allow_others(allowed: list[str], origin: str, may: bool) -> None:
+    async def serve(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    config: Any = {
+        "pyfly": {"session": {"enabled": True, "websocket": {"allowed-origins": allowed}}}
+    }
+    app = enable_sessions(Starlette(routes=[WebSocketRoute("/", serve)]), config=config)
+    headers = [("Origin", origin)]
+    assert is_open(await ask(app, kind="websocket", cookie=KNOWN, headers=headers)) is may
+
+
+@pytest.mark.parametrize("value", ["example.org", "https://", "https://a/b", ["*.example.org"]])
+def test_what_is_no_origin_is_refused(value: Any) -> None:
+    tree: Any = {"pyfly": {"session": {"websocket": {"allowed-origins": value}}}}
+    with pytest.raises(ConfigurationError, match="a list of origins"):
+        bind_properties(tree)
