@@ -131,7 +131,7 @@ class Lookup:
         if not ids.is_acceptable(given) and not _HANDLE.fullmatch(given):
             raise click.ClickException("an id consists of letters, digits and ._~-")
         # Under hashing, what an operator has may be the id or what the store knows it as.
-        for session_id in dict.fromkeys((given, self._store.recall(given))):
+        for session_id in (self._store.key_of(given), self._store.recall(given)):
             data = await self._store.get(session_id)
             if data is not None:
                 return Found(

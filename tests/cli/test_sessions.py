@@ -1,0 +1,268 @@
+"""``pyfly-session sessions``: a user's sessions seen and ended while the application runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from cryptography.fernet import Fernet
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from pyfly_session import SecurityContext, allow_session_type, ids
+from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session.security import login
+from tests.cli.conftest import Run, write
+
+
+@dataclass
+class Cart:
+    """What only the application knows."""
+
+    items: list[int]
+
+
+allow_session_type(Cart, tag="tests.cli.Cart")
+
+
+async def log_in(request: Request) -> PlainTextResponse:
+    await login(request, SecurityContext(user_id=request.path_params["user"]))
+    request.state.session.set_attribute("cart", Cart([1, 2]))
+    request.state.session.set_attribute("provider", {"id_token": "hunter2", "name": "green"})
+    return PlainTextResponse("")
+
+
+async def who(request: Request) -> PlainTextResponse:
+    context = request.state.session.get_attribute("SECURITY_CONTEXT")
+    return PlainTextResponse(context.user_id if context else "nobody")
+
+
+@pytest.fixture(params=["plain", "hashed and encrypted"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Return how the sessions are stored."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def shop(kind: str, folder: Path, valkey_url: str) -> Iterator[TestClient]:
+    """Return a running application whose configuration the commands read."""
+    session: dict[str, Any] = {"enabled": True, "store": "redis", "redis": {"url": valkey_url}}
+    if kind != "plain":
+        session["hash-ids"] = True
+        session["encryption"] = {"keys": [Fernet.generate_key().decode()]}
+    # JSON is YAML.
+    write(folder, pyfly=json.dumps({"pyfly": {"session": session}}))
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushdb()
+    app = enable_sessions(Starlette(routes=[Route("/in/{user}", log_in), Route("/", who)]))
+    with TestClient(app) as client:
+        yield client
+
+
+class Browser:
+    """A browser of somebody who is logged in; all share the one event loop of the shop."""
+
+    def __init__(self, shop: TestClient, user: str) -> None:
+        self._shop = shop
+        shop.cookies.clear()
+        assert shop.get(f"/in/{user}").status_code == 200
+        self.session_id = str(shop.cookies["PYFLY_SESSION"])
+
+    def who(self) -> str:
+        self._shop.cookies.clear()
+        self._shop.cookies.set("PYFLY_SESSION", self.session_id)
+        return self._shop.get("/").text
+
+
+def browser(shop: TestClient, user: str = "alice") -> Browser:
+    return Browser(shop, user)
+
+
+def id_of(browser: Browser) -> str:
+    return browser.session_id
+
+
+def listed(run: Run, user: str = "alice", *options: str) -> list[dict[str, str]]:
+    result = run("sessions", "list", "--principal", user, "--json", *options)
+    assert result.exit_code == 0, result.output
+    rows: list[dict[str, str]] = json.loads(result.stdout)
+    return rows
+
+
+def test_the_sessions_of_a_user_are_listed_and_of_nobody_else(shop: TestClient, run: Run) -> None:
+    for user in ("alice", "bob", "alice"):
+        browser(shop, user)
+    rows = listed(run)
+    assert [each["principal"] for each in rows] == ["alice", "alice"]
+    assert len({each["handle"] for each in rows}) == 2
+    assert all(each["logged_in_at"].endswith("+00:00") for each in rows)
+    lines = run("sessions", "list", "--principal", "bob").output.splitlines()
+    assert lines[0].split() == ["Handle", "Logged", "in", "Last", "written", "Created"]
+    assert len(lines) == 2
+    assert run("sessions", "list", "--principal", "carol").output == "carol has no sessions.\n"
+
+
+def test_ids_are_shown_only_if_asked_for(shop: TestClient, run: Run, kind: str) -> None:
+    session_id = id_of(browser(shop))
+    arguments = ("sessions", "list", "--principal", "alice")
+    plain, full = run(*arguments).output, run(*arguments, "--full-ids").output
+    assert session_id not in plain
+    if kind == "plain":
+        assert session_id in full
+        # The one of log lines.
+        assert ids.mask(session_id)[1:] in plain
+    handle = listed(run)[0]["handle"]
+    shown = run("sessions", "show", handle, "--principal", "alice").output
+    assert session_id not in shown
+    [row] = listed(run, "alice", "--full-ids")
+    # What is shown can be given back, under hashing the hash.
+    assert json.loads(run("sessions", "show", row["id"], "--json").stdout)["handle"] == handle
+
+
+def test_a_session_is_shown_without_its_values(shop: TestClient, run: Run) -> None:
+    session_id = id_of(browser(shop))
+    session = json.loads(run("sessions", "show", session_id, "--json").stdout)
+    assert session["principal"] == "alice"
+    assert [session["handle"]] == [each["handle"] for each in listed(run)]
+    assert session["attributes"] == {
+        "SECURITY_CONTEXT": "SecurityContext",
+        "cart": "Cart",
+        "provider": "dict",
+    }
+    output = run("sessions", "show", session_id).output
+    assert "User          alice" in output.splitlines()
+    assert "hunter2" not in output
+
+
+def test_values_are_shown_if_asked_for_but_no_secrets(shop: TestClient, run: Run) -> None:
+    session_id = id_of(browser(shop))
+    arguments = ("sessions", "show", session_id, "--values")
+    attributes = json.loads(run(*arguments, "--json").stdout)["attributes"]
+    assert attributes["cart"] == {"items": [1, 2]}
+    assert attributes["provider"] == {"id_token": "***", "name": "green"}
+    assert attributes["SECURITY_CONTEXT"]["user_id"] == "alice"
+    assert '{"id_token": "***", "name": "green"}' in run(*arguments).output
+
+
+def test_types_of_the_application_need_not_be_known(shop: TestClient, folder: Path) -> None:
+    session_id = id_of(browser(shop))
+    command = [sys.executable, "-c", "from pyfly_session.cli import main; main()"]
+    done = subprocess.run(  # noqa: S603 - our own command line
+        [*command, "sessions", "show", "-", "--values"],
+        input=session_id,
+        capture_output=True,
+        encoding="utf-8",
+        cwd=folder.parent,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    assert done.returncode == 0
+    assert 'cart              {"items": [1, 2]}' in done.stdout.splitlines()
+    assert done.stderr == ""
+
+
+def test_an_ended_session_is_logged_out_and_the_others_are_not(shop: TestClient, run: Run) -> None:
+    phone, laptop = browser(shop), browser(shop)
+    first, second = (each["handle"] for each in listed(run))
+    result = run("sessions", "end", f"#{first}", "--principal", "alice", "--yes", "--json")
+    assert json.loads(result.stdout) == {"ended": 1, "handles": [first]}
+    assert [each["handle"] for each in listed(run)] == [second]
+    assert phone.who() == "nobody"
+    assert laptop.who() == "alice"
+
+
+def test_all_sessions_of_a_user_are_ended(shop: TestClient, run: Run) -> None:
+    phone, laptop, other = browser(shop), browser(shop), browser(shop, "bob")
+    result = run("sessions", "end", "--principal", "alice", "--yes")
+    assert (result.exit_code, result.output) == (0, "Ended 2 sessions.\n")
+    assert [each.who() for each in (phone, laptop, other)] == ["nobody", "nobody", "bob"]
+    again = run("sessions", "end", "--principal", "alice", "--yes")
+    assert (again.exit_code, again.output) == (0, "alice has no sessions.\n")
+
+
+def test_a_session_is_ended_by_its_id(shop: TestClient, run: Run) -> None:
+    phone, laptop = browser(shop), browser(shop)
+    assert run("sessions", "end", id_of(phone), "--yes").output == "Ended 1 session.\n"
+    assert run("sessions", "end", "-", "--yes", input=f"{id_of(laptop)}\n").exit_code == 0
+    assert [each.who() for each in (phone, laptop)] == ["nobody", "nobody"]
+    result = run("sessions", "end", id_of(phone), "--yes")
+    assert (result.exit_code, "Error: there is no session #" in result.output) == (1, True)
+    assert id_of(phone) not in result.output
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+@pytest.mark.parametrize("which", ["one", "all"])
+def test_nothing_is_ended_without_a_yes(
+    shop: TestClient, run: Run, answer: str, which: str
+) -> None:
+    client = browser(shop)
+    given = [id_of(client)] if which == "one" else ["--principal", "alice"]
+    result = run("sessions", "end", *given, "--json", input=answer)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "of alice?" in result.stderr
+    assert client.who() == "alice"
+    assert run("sessions", "end", *given, input="y\n").exit_code == 0
+    assert client.who() == "nobody"
+
+
+def test_a_part_of_a_handle_is_enough_unless_it_fits_two(
+    shop: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser(shop)
+    handle = listed(run)[0]["handle"]
+    arguments = ("--principal", "alice")
+    assert run("sessions", "show", handle[:4], *arguments).exit_code == 0
+    too_short = run("sessions", "show", handle[:3], *arguments)
+    assert "alice has no session" in too_short.output
+    browser(shop)
+    masks = iter(["#abcdef0001", "#abcdef0002"] * 9)
+    monkeypatch.setattr(ids, "mask", lambda session_id: next(masks))
+    result = run("sessions", "end", "abcdef", *arguments, "--yes")
+    assert result.exit_code == 1
+    assert "abcdef could be any of abcdef0001, abcdef0002" in result.output
+
+
+@pytest.mark.parametrize("kind", ["plain"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "0123456789"], "a handle needs --principal NAME"),
+        (["show", "0123456789", "--principal", "bob"], "bob has no session 0123456789"),
+        (["show", "principal:0123"], "an id consists of letters, digits"),
+        (["end"], "say which: an ID, --principal NAME, or both"),
+        (["end", "-"], "an id from the input needs --yes"),
+        (["list"], "Missing option '--principal'"),
+    ],
+)
+@pytest.mark.usefixtures("shop")
+def test_what_cannot_be_meant_is_refused(run: Run, arguments: list[str], message: str) -> None:
+    result = run("sessions", *arguments)
+    assert result.exit_code != 0
+    assert message in result.output
+
+
+def test_sessions_in_memory_are_out_of_reach(folder: Path, run: Run) -> None:
+    write(folder, pyfly="pyfly: {session: {enabled: true}}")
+    result = run("sessions", "list", "--principal", "alice")
+    assert result.exit_code == 1
+    assert "in the memory of each process" in result.output
+
+
+def test_a_dead_server_is_one_sentence(folder: Path, run: Run) -> None:
+    url = "redis://:hunter2@127.0.0.1:1"
+    write(folder, pyfly=f"pyfly: {{session: {{store: redis, redis: {{url: '{url}'}}}}}}")
+    result = run("sessions", "list", "--principal", "alice")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: the session store was not reached")
+    assert "hunter2" not in result.output
