@@ -191,6 +191,34 @@ def test_somebody_is_logged_in_without_a_password(run: Any) -> None:
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
+def test_a_login_counts_for_the_limit_of_the_user(run: Any, strategy: str) -> None:
+    limit = {"enabled": True, "max-sessions": 1, "strategy": strategy}
+    result = run(
+        """
+        import pytest
+        import shop
+        from pyfly_session import TooManySessionsError
+        from starlette.testclient import TestClient
+
+        def test_it(logged_in_client, sessions):
+            other = TestClient(sessions.app)
+            if shop.PROPERTIES["concurrency"]["strategy"] == "reject-new":
+                with pytest.raises(TooManySessionsError):
+                    sessions.log_in(other, "alice")
+                assert sessions.id_of(other) is None
+                sessions.end(logged_in_client)
+                sessions.log_in(other, "alice")
+            else:
+                sessions.log_in(other, "alice")
+            assert logged_in_client.get("/whoami").json() == [None, []]
+            assert other.get("/whoami").json() == ["alice", []]
+        """,
+        shop=SHOP.replace("PROPERTIES = {}", f"PROPERTIES = {{'concurrency': {limit!r}}}"),
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_who_is_logged_in_can_be_said_by_a_fixture(run: Any) -> None:
     result = run(
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import httpx2
 from pyfly_session.metadata import RESERVED_NAMES
 from pyfly_session.repository import SessionRepository
 from pyfly_session.security.context import SecurityContext
-from pyfly_session.security.login import login
+from pyfly_session.security.login import login, logout
 from pyfly_session.session import HttpSession
 from pyfly_session.testing.clock import Clock
 
@@ -80,9 +80,9 @@ class ApplicationSessions:
             The id of the session.
         """
 
-        async def change(session: HttpSession) -> None:
+        async def change(request: Any) -> None:
             for name, value in attributes.items():
-                session.set_attribute(name, value)
+                request.state.session.set_attribute(name, value)
 
         return self._change(whose, change)
 
@@ -95,21 +95,21 @@ class ApplicationSessions:
 
         Returns:
             The id of the session.
+
+        Raises:
+            TooManySessionsError: The application limits the sessions of a user.
         """
         context = SecurityContext(user_id=user) if isinstance(user, str) else user
 
-        async def change(session: HttpSession) -> None:
-            await login(SimpleNamespace(state=SimpleNamespace(session=session)), context)
+        async def change(request: Any) -> None:
+            await login(request, context)
 
         return self._change(whose, change)
 
     def end(self, whose: Any) -> None:
         """End the session, as a logout in another request would; no cookie is removed."""
 
-        async def change(session: HttpSession) -> None:
-            session.invalidate()
-
-        self._change(whose, change)
+        self._change(whose, logout)
 
     @property
     def _filter(self) -> Any:
@@ -121,8 +121,9 @@ class ApplicationSessions:
         repository: SessionRepository = self._filter.repository
         return await repository.store.get(repository._capable.key_of(session_id))
 
-    def _change(self, whose: Any, change: Any) -> str:
-        repository: SessionRepository = self._filter.repository
+    def _change(self, whose: Any, change: Callable[[Any], Awaitable[None]]) -> str:
+        session_filter = self._filter
+        repository: SessionRepository = session_filter.repository
         session_id = self.id_of(whose)
 
         async def request() -> HttpSession:
@@ -130,7 +131,8 @@ class ApplicationSessions:
             if session is None and isinstance(whose, str):
                 raise LookupError("there is no session with this id, or not any more")
             session = session or repository.create()
-            await change(session)
+            state = SimpleNamespace(session=session, session_filter=session_filter)
+            await change(SimpleNamespace(state=state))
             await repository.commit(session)
             return session
 
