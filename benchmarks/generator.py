@@ -1,0 +1,218 @@
+"""Sends load over sockets from a process of its own, and keeps cookies.
+
+Our own, because none installs with pip alone that is fast and keeps a cookie for each
+connection. It does as little as it can: a protocol on uvloop, requests made before, answers
+looked at for their status, their body and a new cookie. The table shows how many requests a
+second it sends to a server that answers without any work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from benchmarks import work
+
+Expected = Literal["user", "count", "anything"]
+
+_HEAD_END = b"\r\n\r\n"
+_SET_COOKIE = b"set-cookie: "
+_PONG = b"+PONG\r\n"
+_CANNED = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n" + work.USER.encode()
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Some seconds of load.
+
+    Attributes:
+        rate: Requests a second.
+        p50: Half of the answers came within so many microseconds.
+        p99: And 99 of 100 within these.
+        failed: Answers with another status than 200, or none.
+        wrong: Answers of a session that had forgotten, or miscounted.
+        cookies: What each connection would send next.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    failed: int
+    wrong: int
+    cookies: list[str | None] = field(repr=False)
+
+
+@dataclass
+class _Tally:
+    until: float
+    keep: bool
+    expected: Expected
+    latencies: list[float] = field(default_factory=list)
+    failed: int = 0
+    wrong: int = 0
+
+
+class _Browser(asyncio.Protocol):
+    """One connection, which sends the next request when the answer is there."""
+
+    def __init__(self, path: str, cookie: str | None, tally: _Tally) -> None:
+        self._line = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n".encode()
+        self.cookie = cookie
+        self._tally = tally
+        self._rest = b""
+        self._last: int | None = None
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._prepare()
+
+    def _prepare(self) -> None:
+        cookie = f"Cookie: {self.cookie}\r\n".encode() if self.cookie else b""
+        self._request = self._line + cookie + b"\r\n"
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        self._began = time.perf_counter()
+        self._transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if self._rest:
+            data = self._rest + data
+        end = data.find(_HEAD_END)
+        if end < 0 or len(data) < end + 4 + work.WIDTH:
+            self._rest = data
+            return
+        self._rest = b""
+        now = time.perf_counter()
+        tally = self._tally
+        tally.latencies.append(now - self._began)
+        if not data.startswith(b"HTTP/1.1 200"):
+            tally.failed += 1
+        elif tally.expected == "count":
+            count = int(data[end + 4 :])
+            tally.wrong += self._last is not None and count != self._last + 1
+            self._last = count
+        elif tally.expected == "user" and not data.endswith(work.USER.encode()):
+            tally.wrong += 1
+        if tally.keep:
+            self._take_cookie(data[: end + 2])
+        if now < tally.until:
+            self._ask()
+        else:
+            self.done.set_result(None)
+
+    def _take_cookie(self, head: bytes) -> None:
+        at = head.find(_SET_COOKIE)
+        if at >= 0:
+            line = head[at + len(_SET_COOKIE) : head.index(b"\r\n", at)]
+            self.cookie = line.partition(b";")[0].decode()
+            self._prepare()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.done.done():
+            self._tally.failed += 1
+            self.done.set_result(None)
+
+
+async def burst(
+    port: int,
+    path: str,
+    cookies: Sequence[str | None],
+    seconds: float,
+    *,
+    keep: bool = False,
+    expected: Expected = "user",
+) -> Burst:
+    """Send requests on as many connections as there are cookies.
+
+    Args:
+        keep: Send back the cookie that an answer sets.
+        expected: The body of the answers; a count has to go up by one.
+    """
+    loop = asyncio.get_running_loop()
+    began = time.perf_counter()
+    tally = _Tally(began + seconds, keep, expected)
+    pairs = await asyncio.gather(
+        *(
+            loop.create_connection(partial(_Browser, path, each, tally), "127.0.0.1", port)
+            for each in cookies
+        )
+    )
+    browsers: list[_Browser] = [browser for _, browser in pairs]
+    _, late = await asyncio.wait({browser.done for browser in browsers}, timeout=seconds + 20)
+    elapsed = time.perf_counter() - began
+    tally.failed += len(late)
+    for transport, _ in pairs:
+        transport.close()
+    await asyncio.sleep(0)
+    latencies = sorted(tally.latencies) or [0.0]
+    return Burst(
+        len(tally.latencies) / elapsed,
+        statistics.median(latencies) * 1e6,
+        latencies[len(latencies) * 99 // 100] * 1e6,
+        tally.failed,
+        tally.wrong,
+        [browser.cookie for browser in browsers],
+    )
+
+
+async def seeded(port: int, size: str, count: int) -> list[str | None]:
+    """Return the cookies of so many new sessions."""
+    made = await burst(port, f"/seed-{size}", [None] * count, 0, keep=True)
+    if made.failed:
+        raise RuntimeError(f"/seed-{size} failed {made.failed} times")
+    return [each or work.NO_COOKIE for each in made.cookies]
+
+
+class _Canned(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(_CANNED)
+
+
+async def serve_canned() -> Any:
+    """Answer every request with the same bytes, to see what the generator can do."""
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(_Canned, "127.0.0.1", 0)
+
+
+class _Pinger(asyncio.Protocol):
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self.times: list[float] = []
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._ask()
+
+    def _ask(self) -> None:
+        self._began = time.perf_counter()
+        self._transport.write(b"PING\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        now = time.perf_counter()
+        self.times.append(now - self._began)
+        if data == _PONG and now < self._until:
+            self._ask()
+        else:
+            self.done.set_result(None)
+
+
+async def raw_trip(host: str, port: int, seconds: float) -> float:
+    """Return the median microseconds of a PING to Redis and back, on an idle event loop."""
+    loop = asyncio.get_running_loop()
+    until = time.perf_counter() + seconds
+    transport, pinger = await loop.create_connection(lambda: _Pinger(until), host, port)
+    with contextlib.closing(transport):
+        await pinger.done
+    return statistics.median(pinger.times) * 1e6

@@ -1,0 +1,155 @@
+"""The cost of a request inside one process: the application is called directly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.client import Site, environ_of, headers_of, receive
+
+
+@dataclass(frozen=True)
+class Round:
+    """Some requests in a row.
+
+    Attributes:
+        microseconds: Wall time of one request, on average over the round.
+        cpu: CPU time of one request, which does not count waiting, nor other processes.
+        failed: Those that were not answered 200.
+    """
+
+    requests: int
+    microseconds: float
+    cpu: float
+    failed: int
+
+
+async def cookies_for(site: Site, size: str | None, count: int) -> list[str | None]:
+    """Return the cookies of so many new sessions; without a size, of nobody."""
+    if size is None:
+        return [None] * count
+    return [await site.session(size) for _ in range(count)]
+
+
+async def spin(
+    site: Site,
+    path: str,
+    cookies: Sequence[str | None],
+    in_flight: int,
+    seconds: float,
+    limit: int | None = None,
+) -> Round:
+    """Send requests for some seconds, so many at a time; the cookies are taken in turn.
+
+    A site that keeps its data in the cookie gets each new cookie back with the next request.
+
+    Args:
+        limit: Stop after so many requests, instead.
+    """
+    if site.contestant.interface == "wsgi":
+        return _spin_wsgi(site, path, cookies, seconds)
+    numbers = itertools.count()
+    until = time.perf_counter() + (seconds if limit is None else 3600)
+    last = limit if limit is not None else 1 << 62
+    failed = done = 0
+    app, keep = site.app, site.keeps_data_in_cookie
+
+    async def run(mine: list[Any]) -> None:
+        nonlocal failed, done
+        turns = itertools.cycle(mine)
+        current = next(turns)
+
+        async def send(message: Any) -> None:
+            nonlocal failed, current
+            if message["type"] == "http.response.start":
+                failed += message["status"] != 200
+                if keep:
+                    current = _kept(message["headers"], current)
+
+        while time.perf_counter() < until and next(numbers) < last:
+            await app(site.scope(path, current), receive, send)
+            done += 1
+            if not keep:
+                current = next(turns)
+            if in_flight > 1:
+                # Others' turn, as between the requests of different connections.
+                await asyncio.sleep(0)
+
+    headers = [headers_of(each) for each in cookies]
+    shares = [headers[index::in_flight] or headers[:1] for index in range(in_flight)]
+    began, cpu = time.perf_counter(), time.process_time()
+    if in_flight == 1:
+        await run(shares[0])
+    else:
+        await asyncio.gather(*(run(share) for share in shares))
+    return _round(began, cpu, done, failed)
+
+
+def _round(began: float, cpu: float, done: int, failed: int = 0) -> Round:
+    factor = 1e6 / max(done, 1)
+    wall_time, cpu_time = time.perf_counter() - began, time.process_time() - cpu
+    return Round(done, wall_time * factor, cpu_time * factor, failed)
+
+
+def _kept(headers: Any, current: Any) -> Any:
+    for name, value in headers:
+        if name == b"set-cookie":
+            return [current[0], (b"cookie", value.partition(b";")[0])]
+    return current
+
+
+def _spin_wsgi(site: Site, path: str, cookies: Sequence[str | None], seconds: float) -> Round:
+    """Do it one by one, in this thread; that is what a WSGI server's thread does."""
+    turns = itertools.cycle(cookies)
+    done = 0
+    statuses: list[str] = []
+
+    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
+        statuses.append(status)
+
+    began, cpu = time.perf_counter(), time.process_time()
+    until = began + seconds
+    while time.perf_counter() < until:
+        chunks = site.app(environ_of(path, next(turns)), start_response)
+        for _ in chunks:
+            pass
+        if hasattr(chunks, "close"):
+            chunks.close()
+        done += 1
+    failed = sum(not each.startswith("200") for each in statuses)
+    return _round(began, cpu, done, failed)
+
+
+class _Trip(asyncio.Protocol):
+    """Sends PING, and PING again when the answer is there."""
+
+    def __init__(self, until: float) -> None:
+        self._until = until
+        self.count = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        transport.write(b"PING\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        self.count += 1
+        if time.perf_counter() < self._until:
+            self._transport.write(b"PING\r\n")
+        else:
+            self.done.set_result(None)
+
+
+async def raw_trip(site: Site, host: str, port: int, seconds: float) -> Round:
+    """Measure one bare round trip to the Redis server, on the event loop, without a driver."""
+    began, cpu = time.perf_counter(), time.process_time()
+    loop = asyncio.get_running_loop()
+    transport, trip = await loop.create_connection(lambda: _Trip(began + seconds), host, port)
+    with contextlib.closing(transport):
+        await trip.done
+    return _round(began, cpu, trip.count)

@@ -1,0 +1,174 @@
+"""Requests a second through uvicorn, one worker, from a load generator in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+from typing import Any, ParamSpec, TypeVar
+
+from benchmarks import generator
+from benchmarks.contestants import BY_NAME, Contestant, version_of
+from benchmarks.worker import WorkerError, loop_factory
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SPAWN = multiprocessing.get_context("spawn")
+_CONTESTANT, _URL = "BENCHMARK_CONTESTANT", "BENCHMARK_REDIS_URL"
+
+
+def app() -> Any:
+    """Return the application of the contestant that the environment names, for uvicorn."""
+    return BY_NAME[os.environ[_CONTESTANT]].build(os.environ[_URL])
+
+
+class Server:
+    """A uvicorn process with one contestant's site."""
+
+    def __init__(self, contestant: Contestant, url: str) -> None:
+        self.contestant = contestant
+        self.port = _free_port()
+        self._cookies: dict[tuple[str, int], list[str | None]] = {}
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close
+        options = {
+            "port": str(self.port),
+            "loop": "uvloop" if version_of("uvloop") else "asyncio",
+            "http": "httptools" if version_of("httptools") else "h11",
+            "log-level": "error",
+        }
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-W", "ignore", "-m", "uvicorn", "benchmarks.served:app"),
+                *("--factory", "--no-access-log"),
+                *(word for name, value in options.items() for word in (f"--{name}", value)),
+            ],
+            env={**os.environ, _CONTESTANT: contestant.name, _URL: url},
+            stdout=self._log,
+            stderr=self._log,
+        )
+
+    def wait_until_ready(self, seconds: float = 60) -> None:
+        """Wait until it takes connections.
+
+        Raises:
+            WorkerError: It does not.
+        """
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self._process.poll() is None:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            time.sleep(0.05)
+        self._log.seek(0)
+        lines = self._log.read().strip().splitlines() or ["nothing said"]
+        raise WorkerError(f"uvicorn did not start: {lines[-1][:200]}")
+
+    def burst(
+        self, load: Generator, path: str, size: str | None, connections: int, seconds: float
+    ) -> generator.Burst:
+        """Have the generator send load to it, with a session of its own on each connection."""
+        cookies: list[str | None] = [None] * connections
+        if size is not None:
+            key = (size, connections)
+            if key not in self._cookies:
+                self._cookies[key] = load.call(generator.seeded, self.port, size, connections)
+            cookies = self._cookies[key]
+        expected: generator.Expected = "user"
+        if path == "/write":
+            # Without sessions there is one counter, for everybody.
+            expected = "anything" if self.contestant.store == "none" else "count"
+        return load.call(
+            generator.burst,
+            self.port,
+            path,
+            cookies,
+            seconds,
+            keep=self.contestant.store == "cookie",
+            expected=expected,
+        )
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+
+class Generator:
+    """The process of the load generator."""
+
+    def __init__(self) -> None:
+        self._pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(target=_generate, args=(theirs,), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Have the process await a function.
+
+        Raises:
+            WorkerError: It failed.
+        """
+        self._pipe.send((function, args, kwargs))
+        if not self._pipe.poll(120):
+            raise WorkerError("the load generator does not answer")
+        fine, answer = self._pipe.recv()
+        if not fine:
+            raise WorkerError(answer)
+        result: T = answer
+        return result
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.send(None)
+        self._process.join(3)
+        if self._process.is_alive():
+            self._process.kill()
+
+
+async def capacity(seconds: float) -> float:
+    """Return the requests a second that the generator sends to a server without work.
+
+    Both are in one process here, so it is less than what the generator alone can do.
+    """
+    server = await generator.serve_canned()
+    port = server.sockets[0].getsockname()[1]
+    rate = (await generator.burst(port, "/", [None] * 64, seconds)).rate
+    server.close()
+    return rate
+
+
+def _generate(pipe: Connection) -> None:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        while True:
+            try:
+                order = pipe.recv()
+            except (EOFError, KeyboardInterrupt):
+                return
+            if order is None:
+                return
+            function, args, kwargs = order
+            try:
+                pipe.send((True, runner.run(function(*args, **kwargs))))
+            except Exception as error:  # noqa: BLE001 - told to whoever asked
+                pipe.send((False, f"{type(error).__name__}: {error}"[:300]))
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

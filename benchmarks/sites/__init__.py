@@ -1,0 +1,1 @@
+"""The same small site on each framework; each module has functions that return applications."""

@@ -1,0 +1,184 @@
+"""Starlette: bare, with its own middleware, with starsessions, and with ours."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+from benchmarks import work
+
+Action = Callable[[Any], str]
+Load = Callable[[Request], Awaitable[Any]]
+
+
+def site(
+    load: Load,
+    middleware: list[Middleware],
+    actions: dict[str, Action] | None = None,
+    mapping: Load | None = None,
+) -> Starlette:
+    """Return the site.
+
+    Args:
+        load: Gives a handler the session.
+        middleware: What keeps the sessions.
+        actions: Those that a session which is no dictionary has in another way.
+        mapping: Gives a handler the session as a dictionary, if ``load`` does not.
+    """
+
+    def handler(action: Action) -> Callable[[Request], Awaitable[PlainTextResponse]]:
+        async def handle(request: Request) -> PlainTextResponse:
+            return PlainTextResponse(action(await load(request)))
+
+        return handle
+
+    async def untouched(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(work.untouched(None))
+
+    async def mark(request: Request) -> PlainTextResponse:
+        session = await (mapping or load)(request)
+        name = request.path_params["name"]
+        await work.gate.wait()
+        return PlainTextResponse(work.mark(session, name))
+
+    everything = {**work.ACTIONS, **(actions or {})}
+    routes = [Route("/untouched", untouched)]
+    routes += [Route(f"/{name}", handler(action)) for name, action in everything.items()]
+    return Starlette(routes=[*routes, Route("/mark/{name}", mark)], middleware=middleware)
+
+
+def bare(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site without sessions; its data is one dictionary, for everybody."""
+    data = work.session_data("small")
+
+    async def load(request: Request) -> Any:
+        return data
+
+    # An ended session would end for everybody.
+    return site(load, [], {"logout": lambda session: work.USER})
+
+
+async def _loaded(request: Request) -> Any:
+    return request.session
+
+
+def cookie(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site with Starlette's own sessions, in a signed cookie."""
+    return site(_loaded, [Middleware(SessionMiddleware, secret_key="s" * 32)])
+
+
+def _starsessions(store: Any, lifetime: int | None) -> Starlette:
+    from starsessions import SessionMiddleware as Sessions
+    from starsessions import load_session
+
+    async def load(request: Request) -> Any:
+        await load_session(request)
+        return request.session
+
+    options: dict[str, Any] = {} if lifetime is None else {"lifetime": lifetime}
+    return site(load, [Middleware(Sessions, store=store, **options)])
+
+
+def starsessions_memory(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site with starsessions in memory."""
+    from starsessions import InMemoryStore
+
+    return _starsessions(InMemoryStore(), lifetime)
+
+
+def starsessions_redis(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site with starsessions in Redis."""
+    from redis.asyncio import Redis
+    from starsessions.stores.redis import RedisStore
+
+    return _starsessions(RedisStore(connection=Redis.from_url(url)), lifetime)
+
+
+def _our_read(session: Any) -> str:
+    return str(session.get_attribute("user") or work.NOBODY)
+
+
+def _our_write(session: Any) -> str:
+    count = (session.get_attribute("count") or 0) + 1
+    session.set_attribute("count", count)
+    return f"{count:>{work.WIDTH}}"
+
+
+def _our_fill(size: str) -> Action:
+    def fill(session: Any) -> str:
+        for name, value in work.session_data(size).items():
+            session.set_attribute(name, value)
+        return work.USER
+
+    return fill
+
+
+def _our_marks(session: Any) -> str:
+    count = sum(name.startswith(work.MARK) for name in session.attribute_names())
+    return f"{count:>{work.WIDTH}}"
+
+
+def _our_logout(session: Any) -> str:
+    session.invalidate()
+    return work.USER
+
+
+def _our_fail(session: Any) -> str:
+    _our_write(session)
+    raise ValueError("the handler's own error")
+
+
+OURS: dict[str, Action] = {
+    "read": _our_read,
+    "write": _our_write,
+    "new": _our_fill("small"),
+    **{f"seed-{size}": _our_fill(size) for size in work.SIZES},
+    "marks": _our_marks,
+    "logout": _our_logout,
+    "fail": _our_fail,
+}
+
+
+def _ours(lifetime: int | None, **properties: Any) -> Starlette:
+    from pyfly_session.auto_configuration import enable_sessions
+
+    async def load(request: Request) -> Any:
+        return request.state.session
+
+    given = {"enabled": True, "creation": "if-required", **properties}
+    if lifetime is not None:
+        given["ttl"] = lifetime
+    app = site(load, [], OURS, mapping=_loaded)
+    return enable_sessions(app, config={"pyfly": {"session": given}})
+
+
+def ours_memory(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site with our sessions in memory."""
+    return _ours(lifetime, store="memory")
+
+
+def ours_memory_unbounded(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the same, for more sessions than the default bound allows."""
+    return _ours(lifetime, store="memory", memory={"max-sessions": ""})
+
+
+def ours_redis(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site with our sessions in Redis."""
+    return _ours(lifetime, store="redis", redis={"url": url})
+
+
+def ours_redis_one_by_one(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the same, each command sent on its own."""
+    return _ours(lifetime, store="redis", redis={"url": url, "pipelining": False})
+
+
+def ours_redis_always(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the same, with a session for every visitor, which is the default."""
+    return _ours(lifetime, store="redis", redis={"url": url}, creation="always")

@@ -1,0 +1,164 @@
+"""A process for each contestant, so that none pays for what another has imported or stored."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+import warnings
+from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from benchmarks.client import Site
+from benchmarks.contestants import BY_NAME, Contestant
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SPAWN = multiprocessing.get_context("spawn")
+_START_SECONDS = 60
+
+
+class WorkerError(Exception):
+    """A contestant's process could not do what it was asked; the text tells why."""
+
+
+class Worker:
+    """A process with one contestant's site, which does what it is told.
+
+    Args:
+        url: The Redis server.
+        lifetime: Seconds after which sessions end; None for the contestant's default.
+        plain: Run on asyncio's own event loop, even if there is uvloop.
+    """
+
+    def __init__(
+        self,
+        contestant: Contestant,
+        url: str,
+        *,
+        lifetime: int | None = None,
+        plain: bool = False,
+    ) -> None:
+        self.contestant = contestant
+        self._pipe, theirs = _SPAWN.Pipe()
+        self._process = _SPAWN.Process(
+            target=_run, args=(theirs, contestant.name, url, lifetime, plain), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._ready = False
+
+    def call(
+        self,
+        function: Callable[Concatenate[Site, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Have the process await a function of a module, with its site first.
+
+        Raises:
+            WorkerError: It failed, or took far too long.
+        """
+        return self.begin(function, *args, **kwargs)()
+
+    def begin(
+        self,
+        function: Callable[Concatenate[Site, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Callable[[], T]:
+        """Do the same, but return at once what waits for the answer."""
+        self.wait_until_ready()
+        self._pipe.send((function, args, kwargs))
+        return lambda: self._receive(600)
+
+    def wait_until_ready(self) -> None:
+        """Wait until the site has started.
+
+        Raises:
+            WorkerError: It has not.
+        """
+        if not self._ready:
+            self._receive(_START_SECONDS)
+            self._ready = True
+
+    def close(self) -> None:
+        """End the process."""
+        with contextlib.suppress(OSError):
+            self._pipe.send(None)
+        self._process.join(3)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def _receive(self, seconds: float) -> Any:
+        if not self._pipe.poll(seconds):
+            self._process.kill()
+            raise WorkerError(f"no answer within {seconds:.0f} s")
+        try:
+            fine, answer = self._pipe.recv()
+        except EOFError:
+            raise WorkerError("its process died") from None
+        if not fine:
+            raise WorkerError(answer)
+        return answer
+
+
+def _run(pipe: Connection, name: str, url: str, lifetime: int | None, plain: bool) -> None:
+    warnings.simplefilter("ignore")  # deprecations in others' packages
+    logging.disable()  # they tell of errors that are provoked
+    contestant = BY_NAME[name]
+    with asyncio.Runner(loop_factory=None if plain else loop_factory()) as runner:
+        try:
+            site = Site(contestant, contestant.build(url, lifetime))
+            runner.run(site.start())
+            runner.run(_check(site))
+        except BaseException as error:  # noqa: BLE001 - it becomes the reason in the table
+            pipe.send((False, _told(error)))
+            return
+        pipe.send((True, None))
+        while (order := _next(pipe)) is not None:
+            function, args, kwargs = order
+            try:
+                pipe.send((True, runner.run(function(site, *args, **kwargs))))
+            except Exception as error:  # noqa: BLE001 - it becomes the reason in the table
+                pipe.send((False, _told(error)))
+        runner.run(site.close())
+
+
+def _next(pipe: Connection) -> Any:
+    try:
+        return pipe.recv()
+    except (EOFError, KeyboardInterrupt):
+        return None
+
+
+async def _check(site: Site) -> None:
+    """Have the site show that it keeps what it is given: a fast wrong one is no contestant."""
+    cookie = await site.session()
+    for expected in ("1", "2"):
+        answer = await site.ask("/write", cookie)
+        cookie = answer.cookie or cookie
+        if site.contestant.store != "none" and answer.body.strip() != expected:
+            raise RuntimeError(f"the counter should be {expected}, got {answer}")
+    answer = await site.ask("/read", cookie)
+    if answer.body != "user-00001":
+        raise RuntimeError(f"the user should be in the session, got {answer}")
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes a uvloop, as uvicorn runs on; None if it is not installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _told(error: BaseException) -> str:
+    lines = f"{type(error).__name__}: {error}".splitlines()
+    return lines[0][:300]
