@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -64,7 +65,9 @@ async def check_servers(
     try:
         servers = await _servers(client, where)
         for server in servers:
-            await server.ask("PING")
+            # Whoever is refused has been answered; what matters is tried below.
+            with contextlib.suppress(NoPermissionError):
+                await server.ask("PING")
     except _FAILURES as error:
         return [_unreached(error, where)]
     names = ", ".join(each.name for each in servers)
@@ -96,7 +99,7 @@ async def _servers(client: Any, where: str) -> list[Server]:
 def _unreached(error: BaseException, where: str) -> Finding:
     reason = str(error) or type(error).__name__
     remedy = "start it, or correct the address in pyfly.session.redis and what is in between"
-    if isinstance(error, AuthenticationError | NoPermissionError) or "AUTH" in reason.upper():
+    if isinstance(error, AuthenticationError) or "AUTH" in reason.upper():
         remedy = "correct user name and password, in pyfly.session.redis.url or beside it"
     elif "SSL" in reason.upper() or "CERTIFICATE" in reason.upper():
         remedy = "name the authority with ?ssl_ca_certs=FILE in pyfly.session.redis.url"

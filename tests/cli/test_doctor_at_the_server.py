@@ -126,13 +126,13 @@ def test_missing_rights_are_errors(
     assert "grant +get" in found["store"]["remedy"]
 
 
-def test_the_rights_of_the_guide_are_enough_to_be_told_so(
+RIGHTS = "~pyfly:session:* ~{pyfly:session:*}:moved +get +set +del +exists +getex +evalsha +eval"
+
+
+def test_the_rights_of_the_store_are_enough(
     server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rights = (
-        "~pyfly:session:* ~{pyfly:session:*}:moved +get +set +del +exists +getex +evalsha +eval"
-    )
-    with user(server, monkeypatch, f"{rights} +ping"):
+    with user(server, monkeypatch, RIGHTS):
         result = run("doctor", "--json")
     assert result.exit_code == 0
     found = {each["check"]: each for each in findings(result)}
@@ -140,6 +140,8 @@ def test_the_rights_of_the_guide_are_enough_to_be_told_so(
     for check in ("version", "clock", "memory", "replication", "persistence"):
         assert found[check]["level"] == "hint"
         assert "could not be found out" in found[check]["message"]
+    with user(server, monkeypatch, f"{RIGHTS} +ping +info +time"):
+        assert "could not be found out" not in run("doctor").output
 
 
 def test_a_policy_that_evicts_sessions_is_a_warning(server: redis.Redis, run: Run) -> None:
