@@ -19,6 +19,13 @@ from examples.oauth2_login.local_provider import NoProviderError, local_provider
 
 def main() -> None:
     """Run both until Ctrl+C."""
+    with suppress(KeyboardInterrupt):
+        run()
+    print("\nBoth have ended.")
+
+
+def run() -> None:
+    """Run both."""
     parser = argparse.ArgumentParser(prog="python -m examples.oauth2_login", description=__doc__)
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     port = parser.parse_args().port
@@ -35,11 +42,9 @@ def main() -> None:
                 print(f"\n    Open  {shop}\n\nLog in with any name and any password.")
                 print(f"The provider is at {issuer}. Ctrl+C ends both.", flush=True)
                 server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
-                with suppress(KeyboardInterrupt):
-                    server.run(sockets=[listener])
+                server.run(sockets=[listener])
         except NoProviderError as error:
             sys.exit(str(error))
-    print("\nBoth have ended.")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -16,6 +17,7 @@ from starlette.templating import Jinja2Templates
 from pyfly_session import HttpSession, SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.config import Config, load_config
+from pyfly_session.security import end_other_sessions, why_ended
 
 HERE = Path(__file__).parent
 TEAS = {"sencha": "Sencha", "oolong": "Oolong", "rooibos": "Rooibos"}
@@ -33,6 +35,7 @@ def create_app(config: Config) -> Starlette:
             Route("/", shelf),
             Route("/cart", add_to_cart, methods=["POST"]),
             Route("/account", account),
+            Route("/account/end-others", end_others, methods=["POST"]),
             Mount("/static", StaticFiles(directory=HERE / "static")),
         ]
     )
@@ -60,9 +63,20 @@ async def add_to_cart(request: Request) -> Response:
 async def account(request: Request) -> Response:
     """Show the account to its owner, and send everybody else to the login."""
     context: SecurityContext = request.state.security_context
-    if not context.is_authenticated:
+    if context.user_id is None:
+        # Who was put out is told so. Sent on, they would be in again at once, and the other out.
+        if (reason := await why_ended(request)) is not None:
+            return _templates.TemplateResponse(request, "ended.html", {"reason": reason})
         return RedirectResponse("/oauth2/authorization/accounts?target=/account")
-    return _templates.TemplateResponse(request, "account.html", {"teas": TEAS})
+    everybody = request.app.state.session_container.principal_sessions()
+    places = await everybody.find_by_principal(context.user_id)
+    return _templates.TemplateResponse(request, "account.html", {"teas": TEAS, "places": places})
+
+
+async def end_others(request: Request) -> Response:
+    """Log the user out everywhere else."""
+    await end_other_sessions(request)
+    return RedirectResponse("/account", status_code=303)
 
 
 def _of_every_page(request: Request) -> dict[str, object]:
@@ -76,3 +90,4 @@ def _of_every_page(request: Request) -> dict[str, object]:
 
 
 _templates = Jinja2Templates(HERE / "templates", context_processors=[_of_every_page])
+_templates.env.filters["clock"] = lambda seconds: f"{datetime.fromtimestamp(seconds):%H:%M:%S}"

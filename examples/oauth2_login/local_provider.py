@@ -29,16 +29,11 @@ def local_provider(shop: str, folder: Path = FOLDER) -> Iterator[str]:
     Raises:
         NoProviderError: Node.js is missing, or the provider does not start.
     """
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        raise NoProviderError("the local provider needs Node.js 22 or newer: https://nodejs.org")
-    _install(npm, folder)
+    install(folder)
     # It ends when its input does, so it never outlives this process, whatever happens to it.
+    command = ["node", str(folder / "provider.js"), shop]
     with subprocess.Popen(  # noqa: S603 - our own program
-        [node, str(folder / "provider.js"), shop],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        encoding="utf-8",
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -51,13 +46,20 @@ def local_provider(shop: str, folder: Path = FOLDER) -> Iterator[str]:
             process.stdin.close()
 
 
-def _install(npm: str, folder: Path) -> None:
-    """Install what the lock file says, unless that is there already."""
+def install(folder: Path = FOLDER) -> None:
+    """Install what the lock file says, unless that is there already.
+
+    Raises:
+        NoProviderError: Node.js is missing, or npm cannot do it.
+    """
+    npm = shutil.which("npm")
+    if npm is None or shutil.which("node") is None:
+        raise NoProviderError("the local provider needs Node.js 22 or newer: https://nodejs.org")
     lock, installed = folder / "package-lock.json", folder / "node_modules" / ".installed"
     if installed.exists() and installed.read_bytes() == lock.read_bytes():
         return
     options = ["--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(  # noqa: S603 - found on the PATH
+    done = subprocess.run(  # noqa: S603 - found above
         [npm, "ci", *options], cwd=folder, stdin=subprocess.DEVNULL, check=False
     )
     if done.returncode != 0:

@@ -46,9 +46,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def chromium() -> Iterator[Any]:
     """Return Chromium, running."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    for program in (str(CHROMIUM), "node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
+    if not CHROMIUM.exists():
+        pytest.skip(f"needs {CHROMIUM}")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -61,15 +60,20 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def open_shop(chromium: Any, request: pytest.FixtureRequest) -> Iterator[OpenShop]:
+def open_shop(request: pytest.FixtureRequest) -> Iterator[OpenShop]:
     """Return a function that opens a shop over a kind of store; each is opened once."""
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            pytest.skip(f"needs {program}")
     with ExitStack() as stack:
 
         @cache
-        def open_shop(store: str = "memory", **session: Any) -> Shop:
+        def open_shop(store: str, most: int = -1, strategy: str = "evict-oldest") -> Shop:
+            limit = {"enabled": True, "max-sessions": most, "strategy": strategy}
+            session: dict[str, Any] = {"concurrency": limit}
             if store == "valkey":
                 redis = {"url": request.getfixturevalue("valkey_url")}
-                session = {**session, "store": "redis", "redis": redis}
+                session |= {"store": "redis", "redis": redis}
             return stack.enter_context(running_shop(session))
 
         yield open_shop

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+pytestmark = pytest.mark.timeout(300)  # the site is built once, and every page looked at
 _PHONE = {"width": 390, "height": 844}
 _OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 

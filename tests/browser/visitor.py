@@ -66,6 +66,12 @@ class Visitor:
         """Return what the account's page says of the cart."""
         return str(self.page.locator("#cart").inner_text()).strip()
 
+    def places(self) -> list[str]:
+        """Return where the account's page says that its owner is logged in."""
+        return [
+            str(each).split(",")[0] for each in self.page.locator("#places li").all_inner_texts()
+        ]
+
     @property
     def cookie(self) -> str | None:
         """The session id that the browser would send to the shop."""
