@@ -153,10 +153,11 @@ async def open_lookup(container: Any) -> AsyncIterator[Lookup]:
     Raises:
         click.ClickException: The sessions are in the memory of other processes.
     """
-    if choose_store(container.properties())[0] != "redis":
+    kind, reason = choose_store(container.properties())
+    if kind != "redis":
         raise click.ClickException(
-            "the sessions are in the memory of each process of the application, where this command"
-            " cannot look; with pyfly.session.store: redis it can"
+            f"{reason}, so the sessions are in the memory of each process of the application, where"
+            " this command cannot look; with pyfly.session.store: redis it can"
             " (is another profile meant? see --profiles)"
         )
     # The types of the application are not known here, and come back as plain dictionaries.

@@ -18,6 +18,7 @@ from redis.exceptions import (
 )
 
 from pyfly_session import ids
+from pyfly_session.adapters.batching import UNREACHED
 from pyfly_session.cli.findings import Finding, Level
 from pyfly_session.errors import SessionStoreError
 
@@ -28,7 +29,7 @@ _FULL = 0.9
 # What is written is removed at once; this is for a doctor that is killed in between.
 _PROBE_SECONDS = 30
 _SLOTS = 16384
-_FAILURES = (RedisError, OSError, TimeoutError)
+_FAILURES = (RedisError, *UNREACHED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,16 @@ from typing import Any
 import pytest
 from click.testing import Result
 from cryptography.fernet import Fernet
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from pyfly_session.cli.findings import load_all
+from pyfly_session.config import load_config
+from pyfly_session.errors import ConfigurationError
+from pyfly_session.properties import describe_properties
 from tests.cli.conftest import Run, write
 
+SHIPPED = Path(__file__).parent.parent.parent / "config"
 SAFE = """
 pyfly:
   session:
@@ -79,6 +87,25 @@ pyfly:
     assert "8 errors, 0 warnings, 0 hints." in output
     assert "correct the configuration first" in output
     assert "hunter2" not in output
+
+
+NAMES = st.sampled_from(["PYFLY_SESSION_", "PYFLY_SECURITY_OAUTH2_"]).flatmap(
+    lambda prefix: st.text(string.ascii_uppercase + "_", max_size=9).map(prefix.__add__)
+) | st.sampled_from([each.environment_variable for each in describe_properties()])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(NAMES, st.text(max_size=9), max_size=5))
+def test_all_mistakes_are_found_exactly_where_loading_finds_one(environ: dict[str, str]) -> None:
+    config, errors = load_all(str(SHIPPED), "prod", environ)
+    first, loaded = None, None
+    try:
+        loaded = load_config(SHIPPED, "prod", environ=environ)
+    except ConfigurationError as error:
+        first = str(error)
+    assert config == loaded
+    assert next((str(each) for each in errors), None) == first
+    assert len({str(each) for each in errors}) == len(errors)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(folder: Path, run: Run) -> None:

@@ -83,6 +83,15 @@ def test_a_server_that_is_down_is_an_error_without_the_password(
     assert "hunter2" not in result.output
 
 
+def test_a_cluster_that_is_down_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@unused")
+    monkeypatch.setenv("PYFLY_SESSION_REDIS_CLUSTER_NODES", "127.0.0.1:1,127.0.0.1:2")
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "the cluster of 127.0.0.1:1, 127.0.0.1:2 cannot be used" in result.output
+    assert "hunter2" not in result.output
+
+
 def test_wrong_credentials_have_their_own_remedy(
     server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
