@@ -243,23 +243,27 @@ class Bench:
         everybody = results.roster.of("none", "memory", "redis")
         client = redis.Redis(port=self.port)
         for each, worker in self._fresh(everybody, self.url, plain=True):
-            self.say(f"a crowd, and the steps of the event loop: {each.label}")
+            self.say(f"the steps of the event loop, and a crowd: {each.label}")
             with self._noting(each):
-                if each.store == "redis":
-                    before = client.info("clients")["connected_clients"]
-                    failed = worker.call(correctness.crowd, plan.crowd)
-                    more = client.info("clients")["connected_clients"] - before
-                    # It made one when it started.
-                    results.crowd[each.name] = failed, more + 1
+                before = client.info("clients")["connected_clients"]
                 for path in ("/read", "/write"):
                     results.steps[each.name][path] = worker.call(
                         pauses.longest_step, path, "large", plan.connections, plan.step_seconds
                     )
-                if each.name == "ours-memory":
-                    results.steps[each.name]["expiring"] = worker.call(
+                if each.store == "redis":
+                    # Last, for who is turned away may be so for a while.
+                    failed = worker.call(correctness.crowd, plan.crowd)
+                    more = client.info("clients")["connected_clients"] - before
+                    # It made one when it started.
+                    results.crowd[each.name] = failed, more + 1
+        client.close()
+        if results.roster.has("ours-memory"):
+            self.say(f"watch the event loop while {plan.expiring:,} sessions expire")
+            for each, worker in self._fresh([BY_NAME["ours-unbounded"]], self.url, plain=True):
+                with self._noting(each):
+                    results.steps["ours-memory"]["expiring"] = worker.call(
                         pauses.longest_while_expiring, plan.expiring
                     )
-        client.close()
 
     def _fresh(
         self, contestants: list[Contestant], url: str, **options: Any

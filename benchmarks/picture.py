@@ -42,8 +42,8 @@ def draw(figures: Figures, path: Path) -> None:
         for share, (marker, _) in zip(shares, _KINDS.values(), strict=True):
             axes.plot(share, row, marker=marker, color=color, markersize=8)
     axes.set_yticks(range(len(present)), [each.label for each in reversed(present)])
-    axes.set_xlim(0, 1.02)
-    axes.axvline(1, color=_INK, linewidth=1)
+    axes.set_xlim(left=0)
+    axes.axvline(1, color=_INK, linewidth=1)  # without sessions
     axes.set_xlabel("requests a second as a share of Starlette without sessions, 200 B, uvicorn")
     axes.grid(axis="x", color=_INK, alpha=0.25)
     for side in ("top", "right", "left"):
@@ -52,7 +52,8 @@ def draw(figures: Figures, path: Path) -> None:
         Line2D([], [], marker=marker, linestyle="", color=_INK, label=label)
         for marker, label in _KINDS.values()
     ]
-    axes.legend(handles=handles, loc="lower right", frameon=False, labelcolor=_INK)
+    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(handles)}
+    axes.legend(handles=handles, frameon=False, labelcolor=_INK, **above)
     figure.tight_layout()
     figure.savefig(path, transparent=True, metadata={"Date": None})
     plt.close(figure)

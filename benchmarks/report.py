@@ -116,11 +116,12 @@ def more_lines(figures: Figures) -> list[str]:
         )
         lines.append(f"{BY_NAME[name].label}: {told}")
     for name, held in results.held.items():
+        freed = max(0.0, results.freed.get(name, math.nan))
         lines.append(
             f"{BY_NAME[name].label}: {held.bytes:.0f} B and {held.objects:.1f} objects that the"
             f" collector follows for a session; a full collection takes {held.pause:.0f} ms with"
             f" all of them, {held.pause_before:.0f} ms without;"
-            f" {results.freed.get(name, math.nan):.0%} of memory is free again after they expired"
+            f" {freed:.0%} of memory is free again after they expired"
         )
     for count, columns in sorted(results.growth.items()):
         told = ", ".join(
