@@ -48,8 +48,8 @@ class Attributes:
         self._seen: dict[str, Raw] = fragments
         # Decoded by reading or set by this request.
         self._live: dict[str, Any] = {}
-        # Set or removed; removed is what is not live.
-        self._assigned: set[str] = set()
+        # Set or removed, in this order; removed is what is not live.
+        self._assigned: dict[str, None] = {}
         # Committed, or read and of a type that may change in place.
         self._watched: set[str] = set()
         # Never changed, but replaced: most requests have none.
@@ -59,7 +59,7 @@ class Attributes:
         """Take over plain values; as changes, or as what the store is known to hold."""
         self._live.update(data)
         if as_changes:
-            self._assigned.update(data)
+            self._assigned.update(dict.fromkeys(data))
 
     def read(self, name: str) -> Any:
         """Return the value, or None if there is none or it cannot be decoded any more."""
@@ -99,14 +99,14 @@ class Attributes:
         """Set a value."""
         self._release(name)
         self._live[name] = value
-        self._assigned.add(name)
+        self._assigned[name] = None
 
     def remove(self, name: str) -> None:
         """Remove a value, if it is there."""
         if name in self:
             self._release(name)
             self._live.pop(name, None)
-            self._assigned.add(name)
+            self._assigned[name] = None
 
     def forget(self) -> None:
         """Drop everything, changes included."""
@@ -140,7 +140,7 @@ class Attributes:
         delta: Delta = {}
         for name in self._assigned:
             delta[name] = self._encoded(name) if name in self._live else None
-        for name in self._watched - self._assigned:
+        for name in self._watched - self._assigned.keys():
             if self._changed_in_place(name):
                 delta[name] = self._encoded(name)
         return delta
@@ -152,7 +152,7 @@ class Attributes:
         """
         for name, fragment in delta.items():
             if (fragment is None) == (name not in self._live):
-                self._assigned.discard(name)
+                self._assigned.pop(name, None)
             if fragment is None:
                 self._seen.pop(name, None)
                 self._watched.discard(name)

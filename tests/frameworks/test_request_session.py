@@ -269,3 +269,20 @@ OWN = {
 @pytest.mark.parametrize("name", sorted(set(vars(dict)) - OWN))
 def test_no_method_of_the_empty_dictionary_is_left(name: str) -> None:
     assert getattr(SessionMapping, name) is not getattr(dict, name)
+
+
+async def test_names_keep_the_order_in_which_they_were_set(memory_site: Site) -> None:
+    names = [f"name{number}" for number in (3, 1, 4, 15, 9, 2, 6, 5)]
+
+    async def put(request: Request) -> Response:
+        for name in names:
+            request.session[name] = name
+        return PlainTextResponse("ok")
+
+    async def look(request: Request) -> Response:
+        assert request.session["name9"] == "name9"
+        return JSONResponse(list(request.session))
+
+    browser = Browser(memory_site.app(put=put, look=look))
+    await browser.get("/put")
+    assert json.loads((await browser.get("/look")).text) == names

@@ -6,9 +6,8 @@ import pytest
 from sqladmin import Admin, ModelView
 from sqladmin.authentication import AuthenticationBackend
 from sqladmin.flash import Flash
-from sqlalchemy import Integer, String, create_engine
+from sqlalchemy import Engine, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.pool import StaticPool
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -57,21 +56,18 @@ class LoginOverOurSession(Login):
         self.middlewares = []
 
 
-def app_of(site: Site, login: AuthenticationBackend) -> Starlette:
+def app_of(site: Site, database: Engine, login: AuthenticationBackend) -> Starlette:
     async def me(request: Request) -> Response:
         return JSONResponse(request.session.get("user_id"))
 
-    engine = create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
-    Base.metadata.create_all(engine)
+    Base.metadata.create_all(database)
     app = site.app(me=me)
-    Admin(app, engine, authentication_backend=login).add_view(LampView)
+    Admin(app, database, authentication_backend=login).add_view(LampView)
     return app
 
 
-async def test_an_administrator_logs_in_and_out(site: Site) -> None:
-    async with browser_of(app_of(site, LoginOverOurSession())) as browser:
+async def test_an_administrator_logs_in_and_out(site: Site, database: Engine) -> None:
+    async with browser_of(app_of(site, database, LoginOverOurSession())) as browser:
         page = await browser.get("/admin/lamp/list")
         assert (page.status_code, page.headers["location"]) == (
             302,
@@ -92,8 +88,8 @@ async def test_an_administrator_logs_in_and_out(site: Site) -> None:
         assert (await browser.get("/admin/lamp/list")).status_code == 302
 
 
-async def test_a_lamp_is_made_by_a_form(memory_site: Site) -> None:
-    async with browser_of(app_of(memory_site, LoginOverOurSession())) as browser:
+async def test_a_lamp_is_made_by_a_form(memory_site: Site, database: Engine) -> None:
+    async with browser_of(app_of(memory_site, database, LoginOverOurSession())) as browser:
         await browser.post("/admin/login", data={"username": "alice", "password": "secret"})
         form = {"name": "lantern", "save": "Save"}
         answer = await browser.post("/admin/lamp/create", data=form)
@@ -102,8 +98,8 @@ async def test_a_lamp_is_made_by_a_form(memory_site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", ["/admin/lamp/list"])
-async def test_its_own_cookie_does_no_harm(memory_site: Site, path: str) -> None:
-    async with browser_of(app_of(memory_site, Login("key"))) as browser:
+async def test_its_own_cookie_does_no_harm(memory_site: Site, database: Engine, path: str) -> None:
+    async with browser_of(app_of(memory_site, database, Login("key"))) as browser:
         await browser.post("/admin/login", data={"username": "alice", "password": "secret"})
         assert sorted(browser.cookies) == ["PYFLY_SESSION", "session"]
         assert (await browser.get(path)).status_code == 200

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Integer, String, create_engine
+from sqlalchemy import Engine, Integer, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.pool import StaticPool
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -69,17 +68,14 @@ class OurLogin(PlainLogin):
         return AdminUser(username=context.user_id or "") if context.has_role("ADMIN") else None
 
 
-def app_of(site: Site, provider: AuthProvider) -> Starlette:
+def app_of(site: Site, database: Engine, provider: AuthProvider) -> Starlette:
     async def me(request: Request) -> Response:
         session = request.state.session
         return JSONResponse(session.get_attribute("user_id") or context_of(session).user_id)
 
-    engine = create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
-    Base.metadata.create_all(engine)
+    Base.metadata.create_all(database)
     app = site.app(me=me)
-    admin = Admin(engine, auth_provider=provider, secret_key="s3cret")
+    admin = Admin(database, auth_provider=provider, secret_key="s3cret")
     admin.add_view(ModelView(Lamp))
     admin.mount_to(app)
     return app
@@ -103,10 +99,12 @@ async def log_in_and_out(app: Starlette) -> None:
         assert (await browser.get("/me")).json() is None
 
 
-async def test_an_administrator_logs_in_and_out(site: Site) -> None:
-    await log_in_and_out(app_of(site, PlainLogin()))
+async def test_an_administrator_logs_in_and_out(site: Site, database: Engine) -> None:
+    await log_in_and_out(app_of(site, database, PlainLogin()))
 
 
-async def test_the_library_s_login_finds_the_session_behind_that_of_a_database(site: Site) -> None:
+async def test_the_library_s_login_finds_the_session_behind_that_of_a_database(
+    site: Site, database: Engine
+) -> None:
     """The database session takes the name ``request.state.session`` below ``/admin``."""
-    await log_in_and_out(app_of(site, OurLogin()))
+    await log_in_and_out(app_of(site, database, OurLogin()))
