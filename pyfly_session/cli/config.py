@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,8 @@ from pyfly_session.cli.output import plain, print_json, print_table
 if TYPE_CHECKING:
     from pyfly_session._fields import Properties
     from pyfly_session.config import Config
+
+_PLACEHOLDER = re.compile(r"(?<!\$)\$\{\s*([A-Za-z_][A-Za-z0-9_]*)")
 
 
 @click.command()
@@ -27,8 +31,14 @@ def config(directory: str, profiles: str | None, as_json: bool, every: bool) -> 
 
     say_missing(directory)
     loaded = load_config(directory, profiles)
+    placeholders = _placeholders(directory, profiles)
     rows = [
-        {"key": key, "value": value, "origin": loaded.origins.get(key, "default")}
+        {
+            "key": key,
+            "value": value,
+            "origin": loaded.origins.get(key, "default"),
+            "variables": placeholders.get((key, loaded.origins.get(key)), []),
+        }
         for key, value in _values(loaded)
         if every or key in loaded.origins
     ]
@@ -39,8 +49,34 @@ def config(directory: str, profiles: str | None, as_json: bool, every: bool) -> 
     if not rows:
         click.echo("Nothing is set: every property has its default. --all shows them.")
         return
-    cells = ((each["key"], plain(each["value"]), each["origin"]) for each in rows)
+    cells = ((each["key"], plain(each["value"]), _place(each)) for each in rows)
     print_table(cells, "Property", "Value", "From")
+
+
+def _place(row: dict[str, Any]) -> str:
+    """Return where a value came from, with the variables that its placeholders name."""
+    return " ".join((row["origin"], *(f"${{{name}}}" for name in row["variables"])))
+
+
+def _placeholders(directory: str, profiles: str | None) -> dict[tuple[str, str | None], list[str]]:
+    """Return the variables that each text of a file names, by its key and the file."""
+    from pyfly_session.config import read_sources
+
+    tree, origins, _ = read_sources(directory, profiles, os.environ)
+    found: dict[tuple[str, str | None], list[str]] = {}
+
+    def look(value: object, key: str) -> None:
+        if isinstance(value, dict):
+            for name, child in value.items():
+                look(child, f"{key}.{name}" if key else str(name))
+        elif isinstance(value, list):
+            for child in value:
+                look(child, key)
+        elif isinstance(value, str) and (names := _PLACEHOLDER.findall(value)):
+            found.setdefault((key, origins.get(key)), []).extend(names)
+
+    look(tree, "")
+    return found
 
 
 def _values(config: Config) -> Iterator[tuple[str, Any]]:

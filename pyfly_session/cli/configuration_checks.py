@@ -56,7 +56,20 @@ def is_production(profiles: tuple[str, ...]) -> bool:
 def check_configuration(subject: Subject) -> list[Finding]:
     """Look at everything that can be told without a server."""
     checks = (_enabled, _store, _cookie, _lifetime, _encryption, _transport, _login)
-    return [finding for check in checks for finding in check(subject)]
+    found = [finding for check in checks for finding in check(subject)]
+    if not any(each.level == "error" for each in found):
+        found += _start(subject)
+    return found
+
+
+def _start(subject: Subject) -> Iterator[Finding]:
+    """Make what an application makes when it starts; whatever else is missing shows there."""
+    try:
+        subject.container.web_filters()
+    except ConfigurationError as error:
+        yield of_error("start", error)
+    else:
+        yield Finding("ok", "start", "everything that an application needs can be made")
 
 
 def _enabled(subject: Subject) -> Iterator[Finding]:

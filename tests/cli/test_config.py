@@ -49,8 +49,35 @@ def test_config_shows_every_property_if_asked_for(folder: Path, run: Run) -> Non
         "key": "pyfly.session.max-lifetime",
         "value": None,
         "origin": "default",
+        "variables": [],
     }
     assert rows["pyfly.security.oauth2.login.enabled"]["value"] is False
+
+
+def test_config_names_the_variables_of_placeholders(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        folder,
+        pyfly="""
+pyfly:
+  session:
+    redis: {url: "${REDIS_URL:redis://localhost}", key-prefix: "$${NONE}:", password: "${SECRET}"}
+    encryption: {keys: ["${KEY}", "${OLD_KEY:x}"]}
+""",
+    )
+    monkeypatch.setenv("SECRET", SECRET)
+    monkeypatch.setenv("KEY", SECRET)
+    monkeypatch.setenv("PYFLY_SESSION_REDIS_URL", "redis://h")
+    rows = {each["key"]: each for each in json.loads(run("config", "--json").output)["properties"]}
+    assert {key: each["variables"] for key, each in rows.items()} == {
+        "pyfly.session.encryption.keys": ["KEY", "OLD_KEY"],
+        "pyfly.session.redis.url": [],  # set by a variable of its own
+        "pyfly.session.redis.key-prefix": [],
+        "pyfly.session.redis.password": ["SECRET"],
+    }
+    line = "pyfly.session.redis.password    ***        config/pyfly.yaml ${SECRET}"
+    assert line in run("config").output.splitlines()
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--all"]])

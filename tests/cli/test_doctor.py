@@ -249,6 +249,18 @@ def test_the_login_is_checked(folder: Path, run: Run, monkeypatch: pytest.Monkey
     assert "pip install 'pyfly-session[oauth2]'" in result.output
 
 
+def test_a_package_that_is_missing_at_the_start_is_an_error(
+    safe: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYFLY_SESSION_OBSERVABILITY_ENABLED", "true")
+    monkeypatch.setitem(sys.modules, "pyfly_session.observability", None)
+    result = run("doctor", "--offline", "--json")
+    assert result.exit_code == 1
+    [error] = findings(result, "error")
+    assert (error["check"], error["key"]) == ("start", "pyfly.session.observability.enabled")
+    assert "pip install" in error["message"]
+
+
 @pytest.mark.usefixtures("safe")
 def test_people_get_the_same_as_programs(run: Run) -> None:
     lines = run("doctor", "--offline").output.splitlines()
