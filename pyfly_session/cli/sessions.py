@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyfly_session.cli.options import configured, load_container
+from pyfly_session.cli.options import configured, load_container, say
 from pyfly_session.cli.output import NOTHING, print_json, print_table
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def end(
         if several:
             number = f"{len(several)} sessions" if len(several) > 1 else "the session"
             _confirm(f"End {number} of {principal}?", yes=yes)
+            say(f"Ending {number} of {principal} …")
         # Also if there seem to be none: a login may be under way.
         return [each.handle for each in several], await lookup.end_all(principal)
 

@@ -185,7 +185,8 @@ def test_an_ended_session_is_logged_out_and_the_others_are_not(shop: TestClient,
 def test_all_sessions_of_a_user_are_ended(shop: TestClient, run: Run) -> None:
     phone, laptop, other = browser(shop), browser(shop), browser(shop, "bob")
     result = run("sessions", "end", "--principal", "alice", "--yes")
-    assert (result.exit_code, result.output) == (0, "Ended 2 sessions.\n")
+    assert (result.exit_code, result.stdout) == (0, "Ended 2 sessions.\n")
+    assert result.stderr == "Ending 2 sessions of alice …\n"
     assert [each.who() for each in (phone, laptop, other)] == ["nobody", "nobody", "bob"]
     again = run("sessions", "end", "--principal", "alice", "--yes")
     assert (again.exit_code, again.output) == (0, "alice has no sessions.\n")
