@@ -148,6 +148,10 @@ class LoginProperties(Properties, frozen=True, kw_only=True):
     logout_target: Annotated[LocalPath, about("Where a user goes after a logout.", "/goodbye")] = (
         "/"
     )
+    back_channel_logout: Annotated[
+        bool,
+        about("Let the providers end the sessions of who logs out there.", True),
+    ] = False
 
 
 class ClientProperties(Properties, frozen=True, kw_only=True):

@@ -137,6 +137,7 @@ class SessionContainer(containers.DeclarativeContainer):
         config=config,
         config_origins=config_origins,
         session_properties=properties,
+        session_filter=session_filter,
         clock=clock,
     )
     web_filters = providers.List(
@@ -144,6 +145,7 @@ class SessionContainer(containers.DeclarativeContainer):
         session_filter,
         oauth2.oauth2_session_security_filter,
         oauth2.oauth2_login_filter,
+        oauth2.oauth2_back_channel_logout_filter,
     )
 
 

@@ -198,12 +198,25 @@ def _of_login(choice: str) -> Explain:
     return explain
 
 
+def _of_back_channel(report: _Report, bean: str) -> Condition:
+    explained = _of_login("OAuth2BackChannelLogoutFilter")(report, bean)
+    if explained.choice == "none":
+        return explained
+    enabled, key = report.oauth2.login.back_channel_logout, f"{OAUTH2}.login.back-channel-logout"
+    choice = explained.choice if enabled else "none"
+    return report.because(bean, choice, key, "true" if enabled else "false", default=not enabled)
+
+
 Explain = Callable[[_Report, str], Condition]
 
 _DEFAULTS = SessionProperties()
 _BACKS_OFF = "provided by the application; the auto-configuration backs off"
 _PACKAGES = ("authlib", "httpx2", "joserfc")
-_NEEDING_PACKAGES = ("OAuth2LoginHandler", "OAuth2LoginFilter")
+_NEEDING_PACKAGES = (
+    "OAuth2LoginHandler",
+    "OAuth2LoginFilter",
+    "OAuth2BackChannelLogoutFilter",
+)
 # A new bean is one line here, and a function if none of these explains it.
 _BEANS: dict[str, Explain] = {
     "session_filter": _filter,
@@ -220,6 +233,7 @@ _BEANS: dict[str, Explain] = {
     "oauth2.oauth2_login_handler": _of_login("OAuth2LoginHandler"),
     "oauth2.oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
     "oauth2.oauth2_login_filter": _of_login("OAuth2LoginFilter"),
+    "oauth2.oauth2_back_channel_logout_filter": _of_back_channel,
 }
 
 

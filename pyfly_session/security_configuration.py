@@ -22,8 +22,10 @@ from pyfly_session.security.oauth2 import (
     OAuth2SessionSecurityFilter,
 )
 from pyfly_session.security.oauth2.claims import claims_to_context
+from pyfly_session.web.session_filter import SessionFilter
 
 _ENABLED = f"{PREFIX}.login.enabled"
+_BACK_CHANNEL = f"{PREFIX}.login.back-channel-logout"
 
 
 def _registration(name: str, given: RegistrationProperties) -> ClientRegistration:
@@ -71,6 +73,7 @@ def _handler(
         to_context=to_context,
         default_target=properties.login.default_target,
         logout_target=properties.login.logout_target,
+        back_channel_logout=properties.login.back_channel_logout,
         clock=clock,
     )
 
@@ -109,6 +112,31 @@ def _login_filter(
     return latest.get(handler()) if properties.login.enabled else None
 
 
+def _make_back_channel_filter(handler: Any, sessions: Any) -> Any:
+    from pyfly_session.security.oauth2.back_channel import OAuth2BackChannelLogoutFilter
+
+    return OAuth2BackChannelLogoutFilter(handler, sessions)
+
+
+def _back_channel_filter(
+    properties: OAuth2Properties,
+    handler: Callable[[], Any],
+    session_filter: Callable[[], Any],
+    latest: Following,
+) -> Any:
+    if not (properties.login.enabled and properties.login.back_channel_logout):
+        return None
+    sessions = session_filter()
+    if not isinstance(sessions, SessionFilter):
+        raise ConfigurationError(
+            f"{_BACK_CHANNEL} needs the SessionFilter of pyfly_session, which finds sessions by"
+            f" what a provider calls them; got {type(sessions).__name__}",
+            key=_BACK_CHANNEL,
+            value=True,
+        )
+    return latest.get(handler(), sessions)
+
+
 class OAuth2AutoConfiguration(containers.DeclarativeContainer):
     """The login with a provider, each bean overridable; nothing is built unless it is enabled.
 
@@ -119,11 +147,14 @@ class OAuth2AutoConfiguration(containers.DeclarativeContainer):
         oauth2_login_handler: Logs in and out.
         oauth2_session_security_filter: Restores who is logged in; None unless enabled.
         oauth2_login_filter: Answers the login's routes; None unless enabled.
+        oauth2_back_channel_logout_filter: Takes logouts from providers; None unless that is
+            enabled as well.
     """
 
     config: providers.Dependency[Any] = providers.Dependency(default=providers.Object(None))
     config_origins: providers.Dependency[Any] = providers.Dependency(default=providers.Object({}))
     session_properties = providers.Dependency(instance_of=SessionProperties)
+    session_filter: providers.Dependency[Any] = providers.Dependency(default=providers.Object(None))
     clock: providers.Dependency[Any] = providers.Dependency()
 
     properties = following(bind_oauth2_properties, config, config_origins)
@@ -138,4 +169,11 @@ class OAuth2AutoConfiguration(containers.DeclarativeContainer):
         properties,
         oauth2_login_handler.provider,
         providers.ThreadSafeSingleton(Following, _make_login_filter),
+    )
+    oauth2_back_channel_logout_filter = providers.Callable(
+        _back_channel_filter,
+        properties,
+        oauth2_login_handler.provider,
+        session_filter.provider,
+        providers.ThreadSafeSingleton(Following, _make_back_channel_filter),
     )

@@ -66,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "security": {
         *CORE,
         "concurrency",
+        "fallbacks",
         "principal_commits",
         "web",
         "starlette",

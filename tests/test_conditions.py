@@ -158,6 +158,9 @@ def test_every_bean_of_the_login_is_explained() -> None:
     row = rows["oauth2.oauth2_login_filter"]
     assert row.reason == "pyfly.security.oauth2.login.enabled is true (a.yaml)"
     assert (row.key, row.origin) == ("pyfly.security.oauth2.login.enabled", "a.yaml")
+    row = rows["oauth2.oauth2_back_channel_logout_filter"]
+    assert (row.choice, row.origin) == ("none", "default")
+    assert row.reason.startswith("pyfly.security.oauth2.login.back-channel-logout is false")
     reason = rows["oauth2.client_registration_repository"].reason
     assert reason == "pyfly.security.oauth2.client.enabled is true, with green (b.yaml)"
     assert "hunter2" not in container_report(container)
@@ -206,6 +209,7 @@ def test_every_bean_of_the_container_has_its_row() -> None:
         "oauth2",
         "properties",
         "redis_clients",
+        "session_filter",
         "session_properties",
         "store_auto_configuration",
         "web_filters",

@@ -21,6 +21,9 @@ from pyfly_session.web.session_filter import SessionFilter
 SECURITY_CONTEXT = "SECURITY_CONTEXT"
 """The session attribute that holds the `SecurityContext`; the original's name."""
 
+ALIAS_PREFIX = "pyfly:"
+"""Begins the aliases that the library makes; no user's id begins with it."""
+
 _ENABLED = "pyfly.session.enabled"
 
 
@@ -39,7 +42,7 @@ async def login(
         aliases: Other names by which the session shall be found and ended.
 
     Raises:
-        ValueError: The context is anonymous.
+        ValueError: The context is anonymous, or its user's id begins with `ALIAS_PREFIX`.
         ConfigurationError: The request has no session.
         SessionReadOnlyError: The response has begun, or sessions are never created.
         SessionStoreUnavailableError: The store failed, and the login would be forgotten.
@@ -48,6 +51,9 @@ async def login(
     user_id = security_context.user_id
     if not user_id:
         raise ValueError("only an authenticated context can be logged in; user_id is empty")
+    if user_id.startswith(ALIAS_PREFIX):
+        # With such a name one user could find, and end, the sessions of another.
+        raise ValueError(f"the id of a user must not begin with {ALIAS_PREFIX!r}, got {user_id!r}")
     session = session_of(request)
     if session.transient:
         raise SessionStoreUnavailableError(
@@ -97,8 +103,8 @@ async def why_ended(request: Any) -> str | None:
     """Return why the browser's former session was ended by somebody else, None if unknown.
 
     ``evicted`` if another login of the same user took its place, ``ended`` if it was ended by
-    `end_other_sessions` or an operator. Asks the store; call it where a visitor is told that
-    they have to log in.
+    `end_other_sessions` or an operator, ``provider`` if the user logged out at their provider.
+    Asks the store; call it where a visitor is told that they have to log in.
     """
     used = filter_of(request)
     return None if used is None else await used.why_ended(request)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -21,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from pyfly_session.security.oauth2 import ClientRegistration
 from tests.conftest import Clock
 
+LOGOUT = "http://schemas.openid.net/event/backchannel-logout"
 # Making a key takes long.
 KEYS = [RSAKey.generate_key(2048, {"kid": f"key-{n}", "use": "sig"}) for n in range(2)]
 
@@ -49,6 +51,7 @@ class FakeProvider:
     user_info: dict[str, Any] = field(default_factory=dict)
     down: bool = False
     requests: list[str] = field(default_factory=list)
+    numbers: Iterator[int] = field(default_factory=itertools.count)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
 
@@ -142,6 +145,26 @@ class FakeProvider:
         if self.sign is not None:
             return self.sign(claims)
         return jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.key)
+
+    def logout_token(
+        self, header: dict[str, Any] | None = None, key: RSAKey | None = None, **claims: Any
+    ) -> str:
+        """Return a logout token; what is None is left out."""
+        now = int(self.clock())
+        body = {
+            "iss": self.issuer,
+            "aud": "shop",
+            "iat": now,
+            "exp": now + 120,
+            "jti": f"logout-{next(self.numbers)}",
+            "events": {LOGOUT: {}},
+            **claims,
+        }
+        body = {name: value for name, value in body.items() if value is not None}
+        key = key or self.key
+        head = {"alg": "RS256", "kid": key.kid, "typ": "logout+jwt", **(header or {})}
+        head = {name: value for name, value in head.items() if value is not None}
+        return jwt.encode(head, body, key, default_type=None)
 
     async def _user_info(self, request: Request) -> Response:
         token = request.headers["authorization"]

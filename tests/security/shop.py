@@ -12,10 +12,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pyfly_session import HttpSession, SecurityContext, WebFilterChainMiddleware
+from pyfly_session.security import why_ended
 from pyfly_session.security.oauth2 import (
     InMemoryClientRegistrationRepository,
     OAuth2SessionSecurityFilter,
 )
+from pyfly_session.security.oauth2.back_channel import OAuth2BackChannelLogoutFilter
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler
 from pyfly_session.security.oauth2.login_filter import OAuth2LoginFilter
 from tests.security.provider import FakeProvider, Network
@@ -35,6 +37,16 @@ async def put(request: Request) -> PlainTextResponse:
     return PlainTextResponse()
 
 
+async def rotate(request: Request) -> PlainTextResponse:
+    session: HttpSession = request.state.session
+    session.rotate_id()
+    return PlainTextResponse()
+
+
+async def why(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(await why_ended(request)))
+
+
 class Shop:
     """The application, registered as ``green`` and ``harsh`` at two providers."""
 
@@ -49,9 +61,19 @@ class Shop:
         self.handler = OAuth2LoginHandler(
             self.registrations, transport=network.transport, clock=site.clock, **options
         )
-        filters = [OAuth2LoginFilter(self.handler), OAuth2SessionSecurityFilter(), site.filter]
+        filters = [
+            OAuth2LoginFilter(self.handler),
+            OAuth2SessionSecurityFilter(),
+            OAuth2BackChannelLogoutFilter(self.handler, site.filter),
+            site.filter,
+        ]
         self.app = Starlette(
-            routes=[Route("/", who), Route("/put", put)],
+            routes=[
+                Route("/", who),
+                Route("/put", put),
+                Route("/rotate", rotate),
+                Route("/why", why),
+            ],
             middleware=[Middleware(WebFilterChainMiddleware, filters=filters)],
         )
         self.browser = Browser(self.app)

@@ -14,8 +14,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pyfly_session.errors import TooManySessionsError
-from pyfly_session.security.login import login, logout, session_of
+from pyfly_session.security.login import ALIAS_PREFIX, login, logout, session_of
 from pyfly_session.security.oauth2 import attempts
+from pyfly_session.security.oauth2.aliases import aliases
 from pyfly_session.security.oauth2.claims import ContextMapper, claims_to_context
 from pyfly_session.security.oauth2.client import ClientRegistration, ClientRegistrationRepository
 from pyfly_session.security.oauth2.failures import OAuth2LoginError, failure_response
@@ -42,6 +43,8 @@ class OAuth2LoginHandler:
         to_context: Makes a context of verified claims.
         default_target: Where a user goes who wanted no page in particular.
         logout_target: Where a user goes after a logout.
+        back_channel_logout: Have sessions found by what the provider calls them, as
+            `OAuth2BackChannelLogoutFilter` needs it.
         transport: Carries the requests to providers; an ordinary connection if None.
         clock: Unix time in seconds.
     """
@@ -53,6 +56,7 @@ class OAuth2LoginHandler:
         to_context: ContextMapper = claims_to_context,
         default_target: str = "/",
         logout_target: str = "/",
+        back_channel_logout: bool = False,
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -60,6 +64,7 @@ class OAuth2LoginHandler:
         self._to_context = to_context
         self._default_target = default_target
         self._logout_target = logout_target
+        self._back_channel_logout = back_channel_logout
         self._transport = transport
         self._clock = clock
         self._providers: dict[str, Provider] = {}
@@ -102,6 +107,17 @@ class OAuth2LoginHandler:
         target = await self._logout_at_provider(logged_in) or self._logout_target
         return RedirectResponse(target, 303)
 
+    def provider_of(self, registration_id: str) -> Provider | None:
+        """Return the provider of a registration, or None if there is none of this id."""
+        registration = self._repository.find_by_registration_id(registration_id)
+        if registration is None:
+            return None
+        known = self._providers.get(registration_id)
+        if known is None or known.registration != registration:
+            known = Provider(registration, transport=self._transport, clock=self._clock)
+            self._providers[registration_id] = known
+        return known
+
     async def _start(self, request: Request, provider: Provider) -> str:
         session = session_of(request)
         if session.transient:
@@ -138,10 +154,13 @@ class OAuth2LoginHandler:
         token = await provider.exchange(answer["code"], attempt)
         claims = await provider.claims(token, attempt.nonce)
         context = self._to_context(registration, claims)
-        if not context.is_authenticated:
+        user_id = context.user_id or ""
+        if not context.is_authenticated or user_id.startswith(ALIAS_PREFIX):
             raise OAuth2LoginError("login_failed", "The provider does not say who you are.", 401)
         response = RedirectResponse(attempt.target, 303)
-        await login(request, context)
+        known = self._back_channel_logout and registration.is_openid
+        names = aliases(registration.registration_id, claims) if known else ()
+        await login(request, context, aliases=names)
         logged_in = {"registration_id": registration.registration_id}
         if registration.is_openid:
             logged_in["id_token"] = token["id_token"]
@@ -153,30 +172,20 @@ class OAuth2LoginHandler:
         if not isinstance(logged_in, dict):
             return None
         name, id_token = logged_in.get("registration_id"), logged_in.get("id_token")
-        registration = self._repository.find_by_registration_id(str(name))
-        if registration is None:
+        provider = self.provider_of(str(name))
+        if provider is None:
             return None
         try:
-            return await self._provider_of(registration).logout_url(
-                id_token if isinstance(id_token, str) else None
-            )
+            return await provider.logout_url(id_token if isinstance(id_token, str) else None)
         except OAuth2LoginError:
             # Logged already. The user is logged out here, which is what was asked for.
             return None
 
     def _provider(self, request: Request) -> Provider:
-        name = request.path_params["registration_id"]
-        registration = self._repository.find_by_registration_id(name)
-        if registration is None:
+        provider = self.provider_of(request.path_params["registration_id"])
+        if provider is None:
             raise OAuth2LoginError("unknown_registration", "There is no such login.")
-        return self._provider_of(registration)
-
-    def _provider_of(self, registration: ClientRegistration) -> Provider:
-        known = self._providers.get(registration.registration_id)
-        if known is None or known.registration != registration:
-            known = Provider(registration, transport=self._transport, clock=self._clock)
-            self._providers[registration.registration_id] = known
-        return known
+        return provider
 
     def _failed(self, request: Request, failure: OAuth2LoginError) -> Response:
         name = request.path_params["registration_id"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import httpx2
 from authlib.common.urls import add_params_to_uri
@@ -17,6 +19,7 @@ from pyfly_session.security.oauth2.attempts import Attempt
 from pyfly_session.security.oauth2.client import ClientRegistration
 from pyfly_session.security.oauth2.failures import OAuth2LoginError
 from pyfly_session.security.oauth2.id_token import verify_id_token
+from pyfly_session.security.oauth2.logout_token import LogoutToken, verify_logout_token
 from pyfly_session.security.oauth2.metadata import (
     WELL_KNOWN,
     ProviderMetadata,
@@ -26,7 +29,13 @@ from pyfly_session.security.oauth2.metadata import (
 
 _logger = logging.getLogger(__name__)
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OAuthError, ValueError, KeyError)
+# The last one is what a deeply nested token does to the parser.
+_INVALID = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 _DISCOVERY_LIFETIME = 3600
+# Anybody may send a logout token; the provider shall not be asked for its keys each time.
+_PATIENCE = 10
+
+_Verified = TypeVar("_Verified")
 
 
 class Provider:
@@ -53,6 +62,8 @@ class Provider:
         self._clock = clock
         self._known: tuple[float, ProviderMetadata] | None = None
         self._keys: KeySet | None = None
+        self._keys_renewed_at = -float("inf")
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     async def metadata(self) -> ProviderMetadata:
         """Return what is known of the provider; it is asked once an hour.
@@ -131,8 +142,29 @@ class Provider:
             more = await self._user_info(token["access_token"])
             if claims is not None and more.get("sub") != claims["sub"]:
                 raise OAuth2LoginError("invalid_user_info", "The provider contradicts itself.", 401)
+            # Only the ID token tells which session there is at the provider.
+            more = {name: value for name, value in more.items() if name != "sid"}
             claims = {**more, **(claims or {})}
         return claims
+
+    async def logout_token(self, token: str) -> LogoutToken:
+        """Return what a verified logout token says.
+
+        Raises:
+            OAuth2LoginError: It is not valid, or the provider cannot be reached.
+        """
+        return await self._verify(
+            "logout token",
+            lambda keys, metadata: verify_logout_token(
+                token,
+                keys,
+                issuer=metadata.issuer,
+                client_id=self.registration.client_id,
+                now=int(self._clock()),
+            ),
+            OAuth2LoginError("invalid_request", "The logout token is not valid."),
+            patience=_PATIENCE,
+        )
 
     async def logout_url(self, id_token: str | None) -> str | None:
         """Return where the browser has to go to log out at the provider too, or None.
@@ -153,36 +185,69 @@ class Provider:
 
     async def _id_claims(self, token: Mapping[str, Any], nonce: str) -> Mapping[str, Any]:
         id_token = token.get("id_token")
-        metadata = await self.metadata()
-        for refresh in (False, True):
-            try:
-                if not isinstance(id_token, str):
-                    raise TypeError("there is none")  # noqa: TRY301 - handled as any other fault
-                return verify_id_token(
-                    id_token,
-                    await self._key_set(metadata, refresh=refresh),
-                    issuer=metadata.issuer,
-                    client_id=self.registration.client_id,
-                    nonce=nonce,
-                    access_token=token["access_token"],
-                    now=int(self._clock()),
-                )
-            except (BadSignatureError, InvalidKeyIdError) as error:
-                # The provider may have changed its keys.
-                problem: Exception = error
-            except (JoseError, ValueError, TypeError, KeyError) as error:
-                problem = error
-                break
-        _logger.warning("an ID token of %s is refused: %r", self._name, problem)
-        raise OAuth2LoginError("invalid_id_token", "The provider's answer is not valid.", 401)
 
-    async def _key_set(self, metadata: ProviderMetadata, *, refresh: bool) -> KeySet:
-        if self._keys is None or refresh:
+        def verify(keys: KeySet, metadata: ProviderMetadata) -> Mapping[str, Any]:
+            if not isinstance(id_token, str):
+                raise TypeError("there is none")
+            return verify_id_token(
+                id_token,
+                keys,
+                issuer=metadata.issuer,
+                client_id=self.registration.client_id,
+                nonce=nonce,
+                access_token=token["access_token"],
+                now=int(self._clock()),
+            )
+
+        refusal = OAuth2LoginError("invalid_id_token", "The provider's answer is not valid.", 401)
+        return await self._verify("ID token", verify, refusal)
+
+    async def _verify(
+        self,
+        kind: str,
+        verify: Callable[[KeySet, ProviderMetadata], _Verified],
+        refusal: OAuth2LoginError,
+        *,
+        patience: float = 0,
+    ) -> _Verified:
+        metadata = await self.metadata()
+        keys = await self._key_set(metadata)
+        try:
+            try:
+                return verify(keys, metadata)
+            except (BadSignatureError, InvalidKeyIdError):
+                # The provider may have changed its keys.
+                return verify(await self._newer_key_set(metadata, keys, patience), metadata)
+        except _INVALID as error:
+            _logger.warning("%s of %s is refused: %r", kind, self._name, error)
+        raise refusal
+
+    async def _key_set(self, metadata: ProviderMetadata) -> KeySet:
+        return self._keys or await self._newer_key_set(metadata, None)
+
+    async def _newer_key_set(
+        self, metadata: ProviderMetadata, known: KeySet | None, patience: float = 0
+    ) -> KeySet:
+        """Return other keys than the known ones; many who ask at once make one request.
+
+        Raises:
+            OAuth2LoginError: They cannot be had, or it is too early to ask for them again.
+        """
+        # A lock belongs to one event loop.
+        turn = self._turns.setdefault(id(asyncio.get_running_loop()), asyncio.Lock())
+        async with turn:
+            if self._keys is not None and self._keys is not known:
+                return self._keys
+            now = self._clock()
+            if known is not None:
+                if now < self._keys_renewed_at + patience:
+                    raise _unreachable()
+                self._keys_renewed_at = now
             try:
                 self._keys = KeySet.import_key_set(await self._get_object(metadata.jwks_uri))
             except (*_FAILURES, JoseError, TypeError) as error:
                 raise self._unavailable("its keys", error) from error
-        return self._keys
+            return self._keys
 
     async def _user_info(self, access_token: str) -> Mapping[str, Any]:
         metadata = await self.metadata()
@@ -226,6 +291,10 @@ class Provider:
 
     def _unavailable(self, what: str, error: Exception) -> OAuth2LoginError:
         _logger.error("%s: %s cannot be had: %r", self._name, what, error)
-        return OAuth2LoginError(
-            "provider_unavailable", "The provider cannot be reached. Please try again later.", 502
-        )
+        return _unreachable()
+
+
+def _unreachable() -> OAuth2LoginError:
+    return OAuth2LoginError(
+        "provider_unavailable", "The provider cannot be reached. Please try again later.", 502
+    )

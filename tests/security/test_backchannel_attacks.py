@@ -1,0 +1,313 @@
+"""Logout tokens that are not what they must be: refused, and nobody is logged out."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+from typing import Any
+
+import pytest
+from joserfc import jwt
+
+from tests.security.provider import KEYS, LOGOUT
+from tests.security.test_backchannel import PATH, Place, post_form
+from tests.web.conftest import Site
+from tests.web.driver import Answer, Browser, ask
+
+
+@pytest.fixture
+def place(memory_site: Site) -> Place:
+    return Place(memory_site)
+
+
+async def require_refusal(place: Place, answer: Answer, browser: Browser) -> None:
+    """Require that the provider is told, in the words of the specification, and no more."""
+    assert answer.status == 400
+    assert answer.get("cache-control") == "no-store"
+    told = json.loads(answer.text)
+    assert told == {
+        "error": "invalid_request",
+        "error_description": "The logout token is not valid.",
+    }
+    assert await place.is_in(browser) == [True]
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "https://harsh.test"},
+        {"iss": "https://green.test/"},
+        {"iss": None},
+        {"iss": ["https://green.test"]},
+        {"aud": "another"},
+        {"aud": ["another", "more"]},
+        {"aud": None},
+        {"aud": {"shop": 1}},
+        {"exp": None},
+        {"exp": 1_800_000_000 - 60},
+        {"exp": "never"},
+        {"exp": float("nan")},
+        {"iat": None},
+        {"iat": 1_800_000_000 + 61},
+        {"iat": 1_800_000_000 - 660, "exp": 1_900_000_000},
+        {"iat": True},
+        {"jti": None},
+        {"jti": ""},
+        {"jti": 7},
+        {"nonce": "n"},
+        {"nonce": ""},
+        {"events": None},
+        {"events": {}},
+        {"events": {LOGOUT: None}},
+        {"events": {LOGOUT: []}},
+        {"events": {"another": {}}},
+        {"events": [LOGOUT]},
+        {"events": LOGOUT},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 7},
+        {"sub": ["alice"]},
+        {"sid": ""},
+        {"sid": 7},
+        {"sid": ["s-1"]},
+        {"nbf": 1_800_000_000 + 61},
+    ],
+    ids=str,
+)
+async def test_claims_that_do_not_hold_are_refused(place: Place, claims: dict[str, Any]) -> None:
+    browser = await place.enter(sid="s-1")
+    token = place.green.logout_token(**{"sub": "alice", **claims})
+    await require_refusal(place, await place.post(token), browser)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {},
+        {"aud": ["another", "shop"]},
+        {"exp": 1_800_000_000 - 59},
+        {"iat": 1_800_000_000 + 60},
+        {"iat": 1_800_000_000 - 659, "exp": 1_900_000_000},
+        {"events": {LOGOUT: {"more": 1}, "another": 2}},
+        {"another": "claim"},
+    ],
+    ids=str,
+)
+async def test_claims_that_hold_just_so_are_accepted(place: Place, claims: dict[str, Any]) -> None:
+    browser = await place.enter()
+    assert (await place.post(place.green.logout_token(sub="alice", **claims))).status == 200
+    assert await place.is_in(browser) == [False]
+
+
+@pytest.mark.parametrize("kind", ["JWT", "at+jwt", "id+jwt", "logout", ""])
+async def test_another_kind_of_token_is_refused(place: Place, kind: Any) -> None:
+    browser = await place.enter()
+    token = place.green.logout_token({"typ": kind}, sub="alice")
+    await require_refusal(place, await place.post(token), browser)
+
+
+@pytest.mark.parametrize("kind", [None, "logout+jwt", "application/logout+jwt", "LOGOUT+JWT"])
+async def test_the_kind_may_be_left_out_or_written_in_full(place: Place, kind: Any) -> None:
+    await place.enter()
+    assert (await place.post(place.green.logout_token({"typ": kind}, sub="alice"))).status == 200
+
+
+async def test_an_id_token_is_no_logout_token(place: Place) -> None:
+    browser = await place.enter(sid="s-1")
+    token = place.green.id_token({"client_id": "shop", "user": "alice"})
+    await require_refusal(place, await place.post(token), browser)
+
+
+async def test_a_logout_token_is_no_id_token(place: Place) -> None:
+    place.green.sign = lambda claims: place.green.logout_token(sub="alice")
+    answer = await place.log_in()
+    await place.require_failure(answer, "invalid_id_token", 401)
+
+
+def _part(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def _unsigned(algorithm: str) -> Any:
+    return lambda token: f"{_part({'alg': algorithm, 'kid': 'key-0'})}.{token.split('.')[1]}."
+
+
+def _hs256(secret: bytes) -> Any:
+    def forge(token: str) -> str:
+        signed = f"{_part({'alg': 'HS256', 'kid': 'key-0'})}.{token.split('.')[1]}"
+        signature = hmac.digest(secret, signed.encode(), "sha256")
+        return f"{signed}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+
+    return forge
+
+
+def _own_key(token: str) -> str:
+    claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    header = {"alg": "RS256", "kid": "key-0", "jwk": KEYS[1].as_dict(private=False)}
+    return jwt.encode(header, claims, KEYS[1])
+
+
+def _tampered(token: str) -> str:
+    """Write the same claims in other words."""
+    head, claims, signature = token.split(".")
+    return f"{head}.{_part({**json.loads(base64.urlsafe_b64decode(claims + '=='))})}.{signature}"
+
+
+def _header(header: object) -> Any:
+    return lambda token: f"{_part(header)}.{token.split('.', 1)[1]}"
+
+
+HEADER = {"alg": "RS256", "kid": "key-0"}
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        _unsigned("none"), _unsigned("None"), _unsigned("RS256"), _unsigned(""),
+        _hs256(KEYS[0].as_pem(private=False)), _hs256(b"s3cret/+"), _own_key, _tampered,
+        _header([]), _header("text"), _header("[" * 9_000), _header('{"a":' * 1_500),
+        _header({"alg": {}}), _header({"alg": ["RS256"]}), _header({**HEADER, "kid": []}),
+        _header({**HEADER, "kid": 7}), _header({**HEADER, "crit": ["exp"], "exp": 1}),
+        _header({**HEADER, "b64": False, "crit": ["b64"]}), _header({"kid": "key-0"}),
+        _header({**HEADER, "typ": 7}), _header({**HEADER, "typ": ["logout+jwt"]}),
+        lambda token: "x", lambda token: "..", lambda token: "é.é.é", lambda token: "a.b.c.d.e",
+        lambda token: token + ".", lambda token: token + "A" * 100, lambda token: "\0\ud7ff",
+        lambda token: "A" * 15_000,
+    ],
+    ids=[
+        "none", "None", "without-signature", "empty-alg", "HS256-with-pem", "HS256-with-secret",
+        "own-key", "tampered", "list", "text", "deep-lists", "deep-objects", "alg-object",
+        "alg-list", "kid-list", "kid-number", "crit", "b64", "no-alg",
+        "typ-number", "typ-list", "no-dots", "dots",
+        "not-ascii", "encrypted", "four-parts", "long-signature", "control", "long",
+    ],
+)  # fmt: skip
+async def test_a_token_that_the_provider_did_not_sign_is_refused(place: Place, forge: Any) -> None:
+    browser = await place.enter()
+    forged = forge(place.green.logout_token(sub="alice"))
+    await require_refusal(place, await place.post(forged), browser)
+
+
+async def test_a_token_is_used_once_in_whatever_process(native_site: Site) -> None:
+    place = Place(native_site)
+    elsewhere = Place(native_site.another_node())
+    await place.enter()
+    token = place.green.logout_token(sub="alice")
+    assert (await place.post(token)).status == 200
+    browser = await place.enter()
+    for each in (place, elsewhere):
+        await require_refusal(place, await each.post(token), browser)
+
+
+async def test_a_token_is_remembered_for_as_long_as_it_would_be_accepted(place: Place) -> None:
+    token = place.green.logout_token(sub="alice", exp=1_900_000_000)
+    assert (await place.post(token)).status == 200
+    for _ in range(8):
+        browser = await place.enter()
+        await require_refusal(place, await place.post(token), browser)
+        place.site.clock.advance(94.2)
+    await require_refusal(place, await place.post(token), await place.enter())
+
+
+async def test_what_is_remembered_of_a_token_is_forgotten_in_the_end(place: Place) -> None:
+    await place.post(place.green.logout_token(sub="alice"))
+    [key] = {each for _, each in place.site.probe.calls if each.startswith("logout-token:")}
+    assert await place.site.probe.inner.exists(key)
+    place.site.clock.advance(180)
+    assert not await place.site.probe.inner.exists(key)
+
+
+async def test_refused_tokens_leave_nothing_behind(place: Place) -> None:
+    await place.enter()
+    place.site.probe.calls.clear()
+    for number in range(20):
+        await place.post(place.green.logout_token(jti=str(number), sub="alice", aud="another"))
+    assert place.site.probe.calls == []
+
+
+async def test_a_token_for_one_registration_is_refused_at_another(place: Place) -> None:
+    green, harsh = await place.enter(), await place.enter(registration="harsh")
+    token = place.green.logout_token(sub="alice")
+    await require_refusal(place, await place.post(token, "harsh"), harsh)
+    assert await place.is_in(green) == [True]
+
+
+async def test_a_token_is_used_once_by_all_registrations_of_a_client(place: Place) -> None:
+    place.registrations.add(place.green.registration("twin"))
+    token = place.green.logout_token(sub="alice")
+    assert (await place.post(token)).status == 200
+    assert (await place.post(token, "twin")).status == 400
+
+
+@pytest.mark.parametrize("registration", ["blue", "plain", "%00", "green%2F", "a" * 5_000])
+async def test_a_registration_without_such_logouts_is_not_there(
+    place: Place, registration: str
+) -> None:
+    base = place.green.issuer
+    options = {"authorization_uri": f"{base}/auth", "token_uri": f"{base}/token"}
+    place.registrations.add(place.green.registration("plain", issuer_uri="", **options))
+    answer = await place.post(place.green.logout_token(sub="alice"), registration)
+    assert (answer.status, answer.get("cache-control")) == (404, "no-store")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"])
+async def test_other_methods_are_refused(place: Place, method: str) -> None:
+    browser = await place.enter()
+    token = place.green.logout_token(sub="alice")
+    answer = await ask(place.app, f"{PATH}green?logout_token={token}", method=method)
+    assert (answer.status, answer.get("allow")) == (405, "POST")
+    assert answer.get("set-cookie") is None
+    assert await place.is_in(browser) == [True]
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_huge_body_is_not_read_to_its_end(place: Place, declared: bool) -> None:
+    chunk = {"type": "http.request", "body": b"x" * 4096, "more_body": True}
+    answer = await ask(
+        place.app,
+        f"{PATH}green",
+        method="POST",
+        headers=[("content-length", "10000000")] if declared else [],
+        # It would wait for ever for a sixth one.
+        incoming=[chunk] * 5,
+    )
+    assert (answer.status, answer.get("cache-control")) == (413, "no-store")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"logout_token", b"logout_token=", b"token=x", b"\xff\xfe", b"&" * 9_000,
+    b"logout_token=a&logout_token=b", b'{"logout_token": "x"}'], ids=lambda body: repr(body[:40])
+)  # fmt: skip
+async def test_a_body_without_the_one_field_is_refused(place: Place, body: bytes) -> None:
+    answer = await ask(place.app, f"{PATH}green", method="POST", body=body)
+    assert answer.status == 400
+    assert json.loads(answer.text)["error"] == "invalid_request"
+
+
+async def test_a_token_in_the_query_does_not_count(place: Place) -> None:
+    browser = await place.enter()
+    token = place.green.logout_token(sub="alice")
+    answer = await post_form(place.app, {}, f"green?logout_token={token}")
+    assert answer.status == 400
+    assert await place.is_in(browser) == [True]
+
+
+async def test_a_provider_that_hangs_up_ends_nothing(place: Place) -> None:
+    part = {"type": "http.request", "body": b"logout_token=", "more_body": True}
+    answer = await ask(
+        place.app, f"{PATH}green", method="POST", incoming=[part, {"type": "http.disconnect"}]
+    )
+    assert answer.status == 400
+
+
+async def test_no_token_is_written_to_the_log(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    token = place.green.logout_token(sub="alice")
+    for each in (token, token, token + "A"):
+        await place.post(each)
+    assert "back-channel" in caplog.text
+    assert token not in caplog.text
