@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -36,12 +37,12 @@ def main() -> int:
         Bench(results, server.port).run(options.parts.split(","))
     figures = Figures(results)
     print(as_markdown(figures) if options.markdown else as_text(figures))
-    if options.page is not None:
-        _write_page(options.page, as_markdown(figures))
     if options.write is not None:
         from benchmarks.picture import draw
 
         draw(figures, options.write)
+    if options.page is not None:
+        _write_page(options.page, as_markdown(figures), options.write)
     return 0
 
 
@@ -73,7 +74,10 @@ def _server_version(port: int) -> str:
     return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}"
 
 
-def _write_page(page: Path, text: str) -> None:
+def _write_page(page: Path, text: str, picture: Path | None) -> None:
+    if picture is not None:
+        where = os.path.relpath(picture, page.parent)
+        text = f"![Throughput as a share of a site without sessions]({where})\n\n{text}"
     before, found, rest = page.read_text("utf-8").partition(_BEGIN)
     _, ended, after = rest.partition(_END)
     if not (found and ended):

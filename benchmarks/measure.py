@@ -86,9 +86,11 @@ class Bench:
         cookies: dict[tuple[str, str | None], Any] = {}
         for turn in range(plan.rounds + 1):  # the first one warms up
             self.say(f"in process, round {turn} of {plan.rounds}")
-            for column in IN_PROCESS:
+            for column, whom in IN_PROCESS.items():
                 path, size = COLUMNS[column]
                 for each in self._in_process():
+                    if whom == "Starlette" and each.bare != "bare":
+                        continue
                     at_once = plan.connections if each.interface == "asgi" else 1
                     worker, key = workers[each.name], (each.name, size)
                     with self._leaving_out(each):

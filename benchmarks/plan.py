@@ -25,7 +25,14 @@ COLUMNS: dict[str, tuple[str, str | None]] = {
 }
 """What requests do: the path, and the size of the session that they bring."""
 
-IN_PROCESS = ("R0", "R small", "W small", "N", "R medium", "W medium")
+IN_PROCESS = {
+    "R small": "everybody",
+    "W small": "everybody",
+    "R0": "Starlette",
+    "R medium": "Starlette",
+    "W medium": "Starlette",
+}
+"""What is called directly, and on whom: other frameworks only to see what their sessions add."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Plan:
     """
 
     rounds: int = 5
-    seconds: float = 0.025
+    seconds: float = 0.04
     served_rounds: int = 3
     served_seconds: float = 0.1
     requests: int = 5

@@ -38,7 +38,7 @@ class Server:
         self.contestant = contestant
         self.port = _free_port()
         self._cookies: dict[tuple[str, int], list[str | None]] = {}
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 - closed by close
         options = {
             "port": str(self.port),
             "loop": "uvloop" if version_of("uvloop") else "asyncio",
