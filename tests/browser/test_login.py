@@ -32,7 +32,6 @@ def test_the_whole_way_from_the_shelf_to_the_account(visitor: Visitor) -> None:
     assert page.locator("#session").inner_text() == (visitor.cookie or "")[:4]
 
 
-@both_stores
 def test_the_id_from_before_the_login_opens_nothing(visitor: Visitor, visit: Visit) -> None:
     visitor.go("/")
     visitor.press("Add Oolong")
@@ -47,7 +46,6 @@ def test_the_id_from_before_the_login_opens_nothing(visitor: Visitor, visit: Vis
     assert thief.page.url.startswith(visitor.shop.issuer)
 
 
-@both_stores
 def test_two_tabs_that_log_in_at_the_same_time_both_arrive(visitor: Visitor) -> None:
     first, second = visitor.page, visitor.context.new_page()
     visitor.go("/account", first)

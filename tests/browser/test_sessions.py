@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.browser.conftest import OpenShop, Visit
 from tests.browser.test_login import both_stores
 from tests.browser.visitor import Visitor
-
-STORES = pytest.mark.parametrize("store", ["memory", "valkey"])
 
 
 @both_stores
@@ -31,9 +27,8 @@ def test_whoever_logs_out_everywhere_else_stays_logged_in(visitor: Visitor, visi
     assert phone.sees("Hello, Carol")
 
 
-@STORES
-def test_one_login_too_many_ends_the_oldest(open_shop: OpenShop, visit: Visit, store: str) -> None:
-    shop = open_shop(store, most=2, strategy="evict-oldest")
+def test_one_login_too_many_ends_the_oldest(open_shop: OpenShop, visit: Visit) -> None:
+    shop = open_shop("memory", most=2, strategy="evict-oldest")
     first, second, third = (visit(shop) for _ in range(3))
     # What counts is who logged in first, and not who came first.
     second.go("/")
@@ -48,9 +43,8 @@ def test_one_login_too_many_ends_the_oldest(open_shop: OpenShop, visit: Visit, s
     assert second.cart() == "1 Sencha"
 
 
-@STORES
-def test_one_login_too_many_is_refused(open_shop: OpenShop, visit: Visit, store: str) -> None:
-    shop = open_shop(store, most=1, strategy="reject-new")
+def test_one_login_too_many_is_refused(open_shop: OpenShop, visit: Visit) -> None:
+    shop = open_shop("valkey", most=1, strategy="reject-new")
     first, second = visit(shop), visit(shop)
     first.log_in("erin")
     second.go("/")

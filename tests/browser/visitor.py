@@ -36,7 +36,7 @@ class Visitor:
 
     def press(self, name: str, page: Any = None) -> None:
         """Press a button."""
-        (page or self.page).get_by_role("button", name=name).click()
+        (page or self.page).get_by_role("button", name=name, exact=True).click()
 
     def follow(self, name: str, page: Any = None) -> None:
         """Follow a link."""
