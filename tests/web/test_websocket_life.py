@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pyfly_session.metadata import PRINCIPAL
 from pyfly_session.properties import WebSocketProperties
+from pyfly_session.security import SecurityContext, login
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 
@@ -131,6 +132,35 @@ class TestSliding:
         await until(lambda: site.probe.names.count(slides) > before)
         await talk.looks(3)
         assert site.probe.names.count(slides) == before + 1
+        await talk.hang_up()
+
+    async def test_message_counts_though_the_store_failed_just_then(
+        self, memory_site: Site
+    ) -> None:
+        await memory_site.seed(KNOWN)
+        talk = await Talk(fast(memory_site)).open()
+        slides = memory_site.probe.names.count("load_and_slide")
+        memory_site.probe.fail("load_and_slide", times=1)
+        await talk.say("still here")
+        await until(lambda: memory_site.probe.names.count("load_and_slide") > slides + 1)
+        await talk.hang_up()
+
+    async def test_user_who_only_talks_stays_in_the_list_of_sessions(
+        self, timed_site: Site
+    ) -> None:
+        async def enter(request: Request) -> Response:
+            await login(request, SecurityContext(user_id="alice"))
+            return PlainTextResponse("in")
+
+        known = (await ask(fast(timed_site).app(enter=enter), "/enter")).session_id
+        talk = await Talk(timed_site, cookie=known).open()
+        for _ in range(8):
+            timed_site.clock.advance(1700)
+            await talk.say("still here")
+            await talk.looks()
+        await timed_site.filter.repository.drain()
+        listed = await timed_site.filter.repository.principals.find_by_principal("alice")
+        assert [each.session_id for each in listed] == [known]
         await talk.hang_up()
 
     async def test_silence_ends_the_session_exactly(self, timed_site: Site) -> None:
