@@ -7,6 +7,7 @@ it does where the files are read without the site.
 from __future__ import annotations
 
 import re
+from pathlib import PurePosixPath
 from posixpath import dirname, normpath, relpath
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
 
+viewcode_follow_imported_members = False
+
 html_theme = "furo"
 html_title = "pyfly_session"
 html_static_path = ["assets"]
@@ -49,6 +52,8 @@ html_show_sphinx = False
 
 _SECTION = re.compile(r"^## (?P<title>.+)\n(?P<body>(?:(?!## ).*\n?)*)", re.M)
 _PAGE = re.compile(r"^- \[[^\]]*\]\((?P<page>[\w./-]+)\.md\)", re.M)
+_FILE = re.compile(r"\]\((?P<path>(?!\.\./)[\w./-]+\.(?!md\b)\w+)\)")
+_LEXERS = {".py": "python", ".yaml": "yaml", ".html": "html+jinja", ".css": "css", ".js": "js"}
 _MODULE = re.compile(r"\[`(?P<name>[^`]+)`\]\((?P<path>(?:\.\./)+pyfly_session/[\w/]+)\.py\)")
 
 
@@ -69,6 +74,18 @@ def _sources(app: Sphinx, page: str, text: list[str]) -> None:
         return f'<a href="{relpath(module, dirname(page))}"><code>{found["name"]}</code></a>'
 
     text[0] = _MODULE.sub(link, text[0])
+
+
+def _examples(app: Sphinx, page: str, text: list[str]) -> None:
+    """Show the files of an example below its page, and let the links to them lead there."""
+    if not page.startswith("examples/"):
+        return
+    for path in dict.fromkeys(_FILE.findall(text[0])):
+        language = _LEXERS.get(PurePosixPath(path).suffix, "text")
+        slug = re.sub(r"[^\w-]", "", path.lower())
+        text[0] = text[0].replace(f"]({path})", f"](#{slug})")
+        text[0] += f"\n## `{path}`\n\n"
+        text[0] += f"```{{literalinclude}} {path}\n:language: {language}\n```\n"
 
 
 def _properties(app: Sphinx, document: nodes.document) -> None:
@@ -100,3 +117,4 @@ def setup(app: Sphinx) -> None:
     app.connect("doctree-read", _properties)
     app.connect("source-read", _navigation)
     app.connect("source-read", _sources)
+    app.connect("source-read", _examples)
