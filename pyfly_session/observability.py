@@ -11,6 +11,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from opentelemetry import context, metrics, trace
@@ -39,7 +40,10 @@ _OPERATIONS = (
 )
 _RESULT = "pyfly.session.load.result"
 _OUTCOME = "pyfly.session.commit.outcome"
+_CREATED = {_OUTCOME: "created"}
 _FOUND, _ABSENT = {_RESULT: "found"}, {_RESULT: "absent"}
+# Of requests that stored nothing there is nothing to tell.
+_IDLE = frozenset({Outcome.UNTOUCHED, Outcome.UNSAVED})
 _OUTCOMES = {each: {_OUTCOME: each.name.lower()} for each in Outcome}
 
 
@@ -78,16 +82,13 @@ class Telemetry:
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
 
-    def counts(self) -> Counter[str]:
-        """Return a counter whose increments go to the metric, too."""
-        return _Events(self.events)
-
-    def watch(self, capable: CapableStore, store: SessionStore) -> None:
-        """Have every operation of the store timed and traced."""
+    def watch(self, store: SessionStore, capable: CapableStore) -> Counter[str]:
+        """Have what the store can do timed and traced; return a counter that is told, too."""
         system = system_of(store)
         for operation in _OPERATIONS:
             watched = self._watched(getattr(capable, operation), operation, system)
             setattr(capable, operation, watched)
+        return _Events(self.events)
 
     def _watched(
         self, call: Callable[..., Awaitable[Any]], operation: str, system: str
@@ -135,9 +136,9 @@ class ObservedSessionRepository(SessionRepository):
     """
 
     def __init__(self, store: SessionStore, *, telemetry: Telemetry, **options: Any) -> None:
-        super().__init__(store, counts=telemetry.counts(), **options)
-        telemetry.watch(self._capable, store)
+        super().__init__(store, watch=partial(telemetry.watch, store), **options)
         self._telemetry = telemetry
+        self._dropped = 0
 
     async def load(self, session_id: str) -> HttpSession | None:
         """Return the session of this id, and count whether there was one."""
@@ -154,9 +155,19 @@ class ObservedSessionRepository(SessionRepository):
             failed = {_OUTCOME: "failed", "error.type": type(error).__qualname__}
             self._telemetry.commits.add(1, failed)
             raise
-        created = outcome is Outcome.STORED and not was_stored
-        self._telemetry.commits.add(1, {_OUTCOME: "created"} if created else _OUTCOMES[outcome])
+        if outcome is Outcome.STORED and not was_stored:
+            self._telemetry.commits.add(1, _CREATED)
+            self._count_dropped()
+        elif outcome not in _IDLE:
+            self._telemetry.commits.add(1, _OUTCOMES[outcome])
         return outcome
+
+    def _count_dropped(self) -> None:
+        """Count what a store without room for a new session dropped, if it tells."""
+        dropped: int = getattr(self.store, "dropped", 0)
+        if dropped > self._dropped:
+            self.counts["dropped"] += dropped - self._dropped
+            self._dropped = dropped
 
 
 class MalformedIdFilter(OncePerRequestFilter):

@@ -71,7 +71,7 @@ class SessionRepository:
         hash_ids: Give the store a hash of each id instead of the id.
         records: A store for the records of who has which sessions, if they shall not be in
             ``store`` itself.
-        counts: Counts what happened, instead of a new counter.
+        watch: Sees, and may wrap, what the store can do; returns what to count with.
         clock: Unix time in seconds.
 
     Attributes:
@@ -95,7 +95,7 @@ class SessionRepository:
         max_size: int | None = None,
         hash_ids: bool = False,
         records: SessionStore | None = None,
-        counts: Counter[str] | None = None,
+        watch: Callable[[CapableStore], Counter[str]] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         for name, seconds in (("ttl", ttl), ("max_lifetime", max_lifetime)):
@@ -105,11 +105,11 @@ class SessionRepository:
                 )
         self.store = require_store(store)
         self._capable = (HashedIdStore if hash_ids else CapableStore)(self.store)
+        self.counts: Counter[str] = Counter() if watch is None else watch(self._capable)
         self._merger = Merger(self._capable.codec, max_size)
         self._ttl = ttl
         self._max_lifetime = max_lifetime
         self._clock = clock
-        self.counts: Counter[str] = Counter() if counts is None else counts
         self.endings = Endings(self._capable, ttl, self.counts)
         work = UnfinishedWork()
         self.finish, self.finish_later, self.drain = work.finish, work.finish_later, work.drain

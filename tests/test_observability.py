@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -148,6 +150,10 @@ class TestSwitch:
         assert type(container.session_repository()) is SessionRepository
         assert [each for each in container.web_filters() if each] == [container.session_filter()]
 
+    def test_nothing_is_counted_where_sessions_are_off(self) -> None:
+        container = make_container(enabled=False)
+        assert not any(container.web_filters())
+
     def test_an_application_without_it_does_not_load_it(self) -> None:
         code = (
             "from pyfly_session.auto_configuration import create_container; import sys;"
@@ -198,27 +204,30 @@ class TestCounters:
         assert observer.counted("pyfly.session.commits") == {
             "created": 1,
             "stored": 2,
-            "untouched": 1,
             "ended": 1,
         }
 
-    def test_a_visitor_without_a_session_is_unsaved(
+    def test_requests_that_store_nothing_are_no_commits(
         self, observer: Observer, browser_of: Any
     ) -> None:
         browser_of(creation="if-required").get("/look")
-        assert observer.counted("pyfly.session.commits") == {"unsaved": 1}
+        browser = browser_of()
+        browser.get("/look")
+        browser.get("/look")
+        assert observer.counted("pyfly.session.commits") == {"created": 1}
 
     def test_events_are_the_counts_of_the_repository(
         self, observer: Observer, browser_of: Any
     ) -> None:
         store = InMemorySessionStore()
         browser = browser_of(store)
-        browser.get("/add")
-        store._put(browser.cookies["PYFLY_SESSION"], b"no session", 60)
-        browser.get("/look")
+        for _ in range(2):
+            browser.get("/add")
+            store._put(browser.cookies["PYFLY_SESSION"], b"no session", 60)
+            browser.get("/look")
         counts = browser.app.state.session_container.session_repository().counts
-        assert counts == {"unreadable": 1}
-        assert observer.counted("pyfly.session.events") == {"unreadable": 1}
+        assert counts == {"unreadable": 2}
+        assert observer.counted("pyfly.session.events") == {"unreadable": 2}
 
     async def test_conflicts_are_counted(self, observer: Observer) -> None:
         repository = ObservedSessionRepository(InMemorySessionStore(), telemetry=observer.telemetry)
@@ -231,6 +240,14 @@ class TestCounters:
             each.set_attribute(name, 1)
             await repository.commit(each)
         assert observer.counted("pyfly.session.events") == {"conflicts": 1}
+
+    def test_sessions_that_a_full_store_drops_are_counted(
+        self, observer: Observer, browser_of: Any
+    ) -> None:
+        browser = browser_of(memory={"max-sessions": 2})
+        for _ in range(5):
+            TestClient(browser.app).get("/add")
+        assert observer.counted("pyfly.session.events") == {"dropped": 3}
 
     def test_sessions_that_make_room_are_counted(self, observer: Observer, browser_of: Any) -> None:
         first = browser_of(concurrency={"enabled": True, "max-sessions": 1})
@@ -313,17 +330,23 @@ class TestStoreOperations:
         await repository.load(UNKNOWN)
         inner, outer = observer.spans
         assert inner.parent == outer.context
+        assert not get_current_span().is_recording()
 
-    def test_their_duration_is_in_seconds(self, observer: Observer, browser_of: Any) -> None:
+    def test_their_duration_is_in_seconds(
+        self, observer: Observer, browser_of: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Each look at the watch is a quarter of a second after the one before.
+        watch = SimpleNamespace(perf_counter=itertools.count(step=0.25).__next__)
+        monkeypatch.setattr("pyfly_session.observability.time", watch)
         browser = browser_of()
         browser.get("/add")
         browser.get("/look")
         metric = observer.metrics()["pyfly.session.store.operation.duration"]
         assert metric.unit == "s"
         found = {point.attributes["db.operation.name"]: point for point in metric.data.data_points}
-        assert {name: point.count for name, point in found.items()} == {
-            "create_if_absent": 1,
-            "load_and_slide": 1,
+        assert {name: (point.count, point.sum) for name, point in found.items()} == {
+            "create_if_absent": (1, 0.25),
+            "load_and_slide": (1, 0.25),
         }
         assert found["load_and_slide"].explicit_bounds[0] == 0.001
 

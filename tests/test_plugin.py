@@ -316,7 +316,7 @@ def test_time_passes_for_store_and_filter(run: Any) -> None:
     "properties",
     [
         {"cookie-name": "__Host-sid", "cookie": {"secure": True}},
-        {"cookie-name": "sid", "cookie": {"path": "/add", "domain": "shop.example"}},
+        {"cookie-name": "sid", "cookie": {"path": "/add", "domain": ".shop.example"}},
         {"resolver": ["header"]},
         {"hash-ids": True},
         {"creation": "if-required"},
@@ -456,6 +456,22 @@ def test_a_store_of_ones_own_takes_the_clock(run: Any) -> None:
             sessions.expire()
             assert sessions.read(session_client) is None
         """
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_sessions_are_encrypted_as_the_properties_say(run: Any) -> None:
+    encryption = {"keys": ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]}
+    result = run(
+        """
+        from pyfly_session.encryption import EncryptedSessionCodec
+
+        def test_it(session_client, sessions, session_store):
+            assert isinstance(session_store.codec, EncryptedSessionCodec)
+            session_client.get("/add/lamp")
+            assert sessions.read(session_client) == {"cart": ["lamp"]}
+        """,
+        shop=SHOP.replace("PROPERTIES = {}", f"PROPERTIES = {{'encryption': {encryption!r}}}"),
     )
     result.assert_outcomes(passed=1)
 

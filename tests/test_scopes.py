@@ -262,8 +262,11 @@ def test_on_an_excluded_path_there_is_none(browser: TestClient) -> None:
     assert "there is no current session" in browser.get("/health").json()
 
 
-def test_nothing_is_current_after_a_request(shop: Any, browser: TestClient) -> None:
-    browser.get("/add/lamp")
+async def test_nothing_is_current_after_a_request(shop: Any) -> None:
+    transport = httpx2.ASGITransport(application(shop))
+    # In the task of the test itself, unlike a request of the TestClient.
+    browser = httpx2.AsyncClient(transport=transport, base_url="http://testserver")
+    assert (await browser.get("/add/lamp")).status_code == 200
     with pytest.raises(SessionError):
         shop.cart()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -35,6 +38,9 @@ class InMemorySessionStore:
             one is dropped, with one warning. None for no bound.
         codec: Encodes the sessions; the shared one unless given.
         clock: Seconds on a scale of its own; only differences count.
+
+    Attributes:
+        dropped: How many sessions had to go because there was no room.
     """
 
     def __init__(
@@ -49,8 +55,10 @@ class InMemorySessionStore:
         self._clock = clock
         self._lock = threading.Lock()
         self._shelves: dict[int, _Shelf] = {}
+        # Nothing ends before this time.
+        self._sweep_at = math.inf
         self._moved: OrderedDict[str, tuple[str, float]] = OrderedDict()
-        self._warned = False
+        self.dropped = 0
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return a copy of the session's dictionary, or None if it is absent."""
@@ -89,7 +97,8 @@ class InMemorySessionStore:
         """Return the encoded session and let it live ``ttl`` seconds from now."""
         with self._lock:
             now = self._clock()
-            self._sweep(now)
+            if now >= self._sweep_at:
+                self._sweep(now)
             for key, shelf in self._shelves.items():
                 entry = shelf.get(session_id)
                 if entry is None:
@@ -98,7 +107,7 @@ class InMemorySessionStore:
                 if deadline <= now:
                     return None
                 if key == _shelf_of(session_id, ttl):
-                    shelf[session_id] = (payload, now + ttl)
+                    shelf[session_id] = (payload, self._ending(now + ttl))
                     shelf.move_to_end(session_id)
                 else:
                     self._put(session_id, payload, ttl)
@@ -138,7 +147,7 @@ class InMemorySessionStore:
                 return current
             self._take(session_id)
             self._put(new_id, value, ttl)
-            self._moved[session_id] = (new_id, self._clock() + FORWARD_SECONDS)
+            self._moved[session_id] = (new_id, self._ending(self._clock() + FORWARD_SECONDS))
             return value
 
     async def delete_moved(self, session_id: str) -> str | None:
@@ -181,7 +190,13 @@ class InMemorySessionStore:
         shelf = self._shelves.get(key)
         if shelf is None:
             shelf = self._shelves[key] = OrderedDict()
-        shelf[session_id] = (payload, self._clock() + ttl)
+        shelf[session_id] = (payload, self._ending(self._clock() + ttl))
+
+    def _ending(self, deadline: float) -> float:
+        """Take note that something ends then."""
+        if deadline < self._sweep_at:
+            self._sweep_at = deadline
+        return deadline
 
     def _forward(self, session_id: str) -> Moved | None:
         moved = self._moved.get(session_id)
@@ -189,8 +204,11 @@ class InMemorySessionStore:
 
     def _sweep(self, now: float) -> None:
         """Drop what has expired, front first; looks at no entry that stays but each first."""
+        if now < self._sweep_at:
+            return
         budget = _SWEEP_AT_ONCE
         emptied = None
+        ends = []
         for key, shelf in self._shelves.items():
             first = next(iter(shelf.values()), None)
             while first is not None and first[1] <= now and budget:
@@ -199,10 +217,14 @@ class InMemorySessionStore:
                 first = next(iter(shelf.values()), None)
             if first is None:
                 emptied = key
+            else:
+                ends.append(first[1])
         if emptied is not None:
             del self._shelves[emptied]
         while self._moved and next(iter(self._moved.values()))[1] <= now:
             self._moved.popitem(last=False)
+        ends += [end for _, end in itertools.islice(self._moved.values(), 1)]
+        self._sweep_at = min(ends, default=math.inf)
 
     def _make_room(self) -> None:
         if self._max_sessions is None:
@@ -216,8 +238,8 @@ class InMemorySessionStore:
             key=lambda key: next(iter(self._shelves[key].values()))[1] - key,
         )
         self._shelves[oldest].popitem(last=False)
-        if not self._warned:
-            self._warned = True
+        self.dropped += 1
+        if self.dropped == 1:
             _logger.warning(
                 "the in-memory session store is full at %d sessions and now drops the least"
                 " recently used; raise pyfly.session.memory.max-sessions or use the redis store",
@@ -226,10 +248,12 @@ class InMemorySessionStore:
 
 
 def _shelf_of(session_id: str, ttl: int) -> int:
-    """Round a ttl down to three significant bits: neighbours share a shelf.
+    """Return the shelf; negative for a record about sessions, which no visitor may crowd out."""
+    return -_rounded(ttl) if ":" in session_id else _rounded(ttl)
 
-    Negative for a record about sessions, which no visitor may crowd out.
-    """
+
+@functools.lru_cache(maxsize=256)
+def _rounded(ttl: int) -> int:
+    """Round a ttl down to three significant bits: neighbours share a shelf."""
     shift = max(0, ttl.bit_length() - 3)
-    rounded = ttl >> shift << shift
-    return -rounded if ":" in session_id else rounded
+    return ttl >> shift << shift
