@@ -69,3 +69,19 @@ def test_another_site_cannot_log_anybody_out(visitor: Visitor) -> None:
     visitor.expect_status(403)
     visitor.go("/account")
     assert visitor.sees("Hello, Alice")
+
+
+@both_stores
+def test_a_logout_at_the_provider_ends_the_session_here(visitor: Visitor, visit: Visit) -> None:
+    visitor.log_in("grace")
+    elsewhere = visit(visitor.shop)
+    elsewhere.log_in("grace")
+    at_the_provider = visitor.context.new_page()
+    at_the_provider.goto(f"{visitor.shop.issuer}/session/end")
+    visitor.press("Yes, sign me out", at_the_provider)
+    at_the_provider.get_by_role("heading", name="Sign-out Success").wait_for()
+    visitor.page.reload()
+    assert visitor.sees("You logged out at Local accounts.")
+    # That was one login of two.
+    elsewhere.page.reload()
+    assert elsewhere.sees("Hello, Grace")

@@ -33,6 +33,9 @@ const provider = new Provider(issuer, {
     client_name: "Leaf & Kettle",
     redirect_uris: [`${shop}/login/oauth2/code/accounts`],
     post_logout_redirect_uris: [`${shop}/`],
+    // Called when somebody logs out here, whichever application they came from.
+    backchannel_logout_uri: `${shop}/logout/connect/back-channel/accounts`,
+    backchannel_logout_session_required: true,
     id_token_signed_response_alg: "ES256",
   }],
   pkce: { required: () => true },
@@ -44,8 +47,11 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: true }, // pages for the login and the consent
     rpInitiatedLogout: { enabled: true },
+    backchannelLogout: { enabled: true },
   },
   jwks: { keys: [{ kid: "local", alg: "ES256", use: "sig", kty: key.kty, crv: key.crv, x: key.x, y: key.y, d: key.d }] },
+  // Without its dispatcher, which calls nobody on this computer.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   cookies: { keys: [randomBytes(32).toString("hex")] },
 });
 
@@ -58,6 +64,7 @@ provider.use(async (context, next) => {
   }
 });
 
+provider.on("backchannel.error", (_, error) => console.error(`The shop took no logout: ${error}`));
 server.on("request", provider.callback());
 process.stdin.on("end", () => process.exit()).resume();
 console.log(issuer);
