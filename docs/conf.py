@@ -22,8 +22,13 @@ project = "pyfly_session"
 version = release = pyfly_session.__version__
 
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "examples/*/README.md", "CHANGELOG.md"]
-exclude_patterns = [".*", "**/.*", "build", "dist", "venv"]
+include_patterns = [
+    "docs/**.md",
+    "examples/*/README.md",
+    "benchmarks/README.md",
+    "CHANGELOG.md",
+]
+exclude_patterns = [".*", "**/.*", "**/node_modules", "build", "dist", "site", "venv"]
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 # The anchors that GitHub makes, so that a link to a heading works in both places.
