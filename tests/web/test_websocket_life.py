@@ -211,7 +211,10 @@ class TestSliding:
             timed_site.clock.advance(1000)
             await talk.say("still here")
             await talk.looks()
-        timed_site.clock.advance(600)
+        timed_site.clock.advance(599.5)
+        await talk.say("a slide of a whole second would be too long")
+        await talk.looks()
+        timed_site.clock.advance(0.6)
         await talk.socket.end()
         assert talk.sent[-1] == CLOSED
 
