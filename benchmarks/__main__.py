@@ -15,9 +15,10 @@ _BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
 def main() -> int:
     """Run what the command line says."""
     # Each process that is started imports this module, and should import no more than it needs.
+    from benchmarks.bench import Bench
     from benchmarks.contestants import roster, versions
     from benchmarks.figures import Figures
-    from benchmarks.measure import Bench
+    from benchmarks.measure import measure
     from benchmarks.plan import FULL, QUICK, SMOKE, Results
     from benchmarks.report import as_markdown, as_text
 
@@ -34,7 +35,7 @@ def main() -> int:
     logging.disable()
     with ValkeyServer(config={"save": ""}) as server:
         results.versions["Redis server"] = _server_version(server.port)
-        Bench(results, server.port).run(options.parts.split(","))
+        measure(Bench(results, server.port), options.parts.split(","))
     figures = Figures(results)
     print(as_markdown(figures) if options.markdown else as_text(figures))
     if options.write is not None:

@@ -50,9 +50,9 @@ class Burst:
 
 @dataclass
 class _Tally:
-    until: float
     keep: bool
     expected: Expected
+    until: float = 0
     latencies: list[float] = field(default_factory=list)
     failed: int = 0
     wrong: int = 0
@@ -76,9 +76,9 @@ class _Browser(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
-        self._ask()
 
-    def _ask(self) -> None:
+    def ask(self) -> None:
+        """Send the request; all others follow by themselves."""
         self._began = time.perf_counter()
         self._transport.write(self._request)
 
@@ -104,7 +104,7 @@ class _Browser(asyncio.Protocol):
         if tally.keep:
             self._take_cookie(data[: end + 2])
         if now < tally.until:
-            self._ask()
+            self.ask()
         else:
             self.done.set_result(None)
 
@@ -137,8 +137,7 @@ async def burst(
         expected: The body of the answers; a count has to go up by one.
     """
     loop = asyncio.get_running_loop()
-    began = time.perf_counter()
-    tally = _Tally(began + seconds, keep, expected)
+    tally = _Tally(keep, expected)
     pairs = await asyncio.gather(
         *(
             loop.create_connection(partial(_Browser, path, each, tally), "127.0.0.1", port)
@@ -146,6 +145,10 @@ async def burst(
         )
     )
     browsers: list[_Browser] = [browser for _, browser in pairs]
+    began = time.perf_counter()
+    tally.until = began + seconds
+    for browser in browsers:
+        browser.ask()
     _, late = await asyncio.wait({browser.done for browser in browsers}, timeout=seconds + 20)
     elapsed = time.perf_counter() - began
     tally.failed += len(late)

@@ -52,8 +52,14 @@ def draw(figures: Figures, path: Path) -> None:
         Line2D([], [], marker=marker, linestyle="", color=_INK, label=label)
         for marker, label in _KINDS.values()
     ]
-    above = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(handles)}
-    axes.legend(handles=handles, frameon=False, labelcolor=_INK, **above)
+    axes.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(handles),
+        frameon=False,
+        labelcolor=_INK,
+    )
     figure.tight_layout()
     figure.savefig(path, transparent=True, metadata={"Date": None})
     plt.close(figure)

@@ -96,9 +96,13 @@ class Server:
             expected=expected,
         )
 
+    def leave(self) -> None:
+        """Tell the process to end, and do not wait for it; `close` does."""
+        self._process.terminate()
+
     def close(self) -> None:
         """End the process."""
-        self._process.terminate()
+        self.leave()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:

@@ -87,12 +87,16 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        with contextlib.suppress(OSError):
-            self._pipe.send(None)
+        self.leave()
         self._process.join(3)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+    def leave(self) -> None:
+        """Tell the process to end, and do not wait for it; `close` does."""
+        with contextlib.suppress(OSError):
+            self._pipe.send(None)
 
     def _receive(self, seconds: float) -> Any:
         if not self._pipe.poll(seconds):

@@ -1,0 +1,104 @@
+"""What each contestant does alone, in a process that has done nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import redis
+
+from benchmarks import correctness, counting, inprocess, memory, pauses
+from benchmarks.bench import HOST, Bench, end
+from benchmarks.contestants import BY_NAME
+from benchmarks.plan import COLUMNS
+from benchmarks.worker import Worker, WorkerError
+
+
+def count(bench: Bench) -> None:
+    """Count round trips, commands and bytes."""
+    bench.say("count what goes to Redis")
+    redis_users = [each for each in bench.results.roster.present if each.store == "redis"]
+    with counting.CountingProxy(HOST, bench.port) as proxy:
+        for each, worker in bench.fresh(redis_users, proxy.url):
+            with bench.noting(each):
+                traffic = counting.traffic(proxy, worker, bench.plan.requests)
+                bench.results.traffic[each.name] = traffic
+
+
+def weigh(bench: Bench) -> None:
+    """Weigh sessions in memory, and have some expire."""
+    plan, results = bench.plan, bench.results
+    in_memory = results.roster.of("memory")
+    bench.say("have sessions expire")
+    workers = {each: Worker(each, bench.url, lifetime=memory.LIFETIME) for each in in_memory}
+    waiting = {}
+    for each, worker in workers.items():
+        with bench.noting(each):
+            waiting[each] = worker.begin(memory.freed_after_expiry, 1_000)
+    for each, freed in waiting.items():
+        with bench.noting(each):
+            results.freed[each.name] = freed()
+    end(workers.values())
+    for each, worker in bench.fresh(in_memory, bench.url):
+        count = plan.held if each.ours else plan.held_others
+        bench.say(f"weigh {count:,} sessions: {each.label}")
+        with bench.noting(each):
+            results.held[each.name] = worker.call(memory.held, count)
+
+
+def grow(bench: Bench) -> None:
+    """Compare few and many sessions turn by turn, each number in a process of its own."""
+    results, each = bench.results, BY_NAME["ours-unbounded"]
+    if not results.roster.has("ours-memory"):
+        return
+    workers: dict[int, Worker] = {}
+    cookies: dict[int, Any] = {}
+    try:
+        for count in bench.plan.growth:
+            bench.say(f"make {count:,} sessions, to compare what a request costs")
+            workers[count] = Worker(each, bench.url)
+            cookies[count] = workers[count].call(memory.fill, count, 2_000)
+        for turn in range(bench.plan.rounds + 1):
+            for count, worker in workers.items():
+                for column in ("R small", "W small"):
+                    spun = worker.call(
+                        inprocess.spin,
+                        COLUMNS[column][0],
+                        cookies[count],
+                        bench.plan.connections,
+                        bench.plan.seconds,
+                    )
+                    if turn:
+                        results.growth.setdefault(count, {}).setdefault(column, []).append(spun)
+    except WorkerError as error:
+        results.notes.append(f"cost by number of sessions: {error}")
+    finally:
+        end(workers.values())
+
+
+def watch_steps(bench: Bench) -> None:
+    """Watch the steps of the event loop, and send a crowd."""
+    plan, results = bench.plan, bench.results
+    everybody = results.roster.of("none", "memory", "redis")
+    client = redis.Redis(port=bench.port)
+    for each, worker in bench.fresh(everybody, bench.url, plain=True):
+        bench.say(f"the steps of the event loop, and a crowd: {each.label}")
+        with bench.noting(each):
+            before = client.info("clients")["connected_clients"]
+            for path in ("/read", "/write"):
+                results.steps[each.name][path] = worker.call(
+                    pauses.longest_step, path, "large", plan.connections, plan.step_seconds
+                )
+            if each.store == "redis":
+                # Last, for who is turned away may be so for a while.
+                failed = worker.call(correctness.crowd, plan.crowd)
+                more = client.info("clients")["connected_clients"] - before
+                # It made one when it started.
+                results.crowd[each.name] = failed, more + 1
+    client.close()
+    if results.roster.has("ours-memory"):
+        bench.say(f"watch the event loop while {plan.expiring:,} sessions expire")
+        for each, worker in bench.fresh([BY_NAME["ours-unbounded"]], bench.url, plain=True):
+            with bench.noting(each):
+                results.steps["ours-memory"]["expiring"] = worker.call(
+                    pauses.longest_while_expiring, plan.expiring
+                )

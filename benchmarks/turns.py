@@ -1,0 +1,146 @@
+"""What contestants take turns at, round by round: called directly, and through uvicorn."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import redis
+
+from benchmarks import correctness, generator, inprocess, served
+from benchmarks.bench import HOST, Bench, chunks, end
+from benchmarks.contestants import Contestant
+from benchmarks.plan import COLUMNS, IN_PROCESS
+from benchmarks.worker import Worker
+
+LONE = ("bare", "ours-redis")
+
+
+def in_process(bench: Bench) -> None:
+    """Call the applications, and see whether they are right."""
+    with _workers(bench) as workers:
+        _take_turns(bench, workers)
+        _check(bench, workers)
+
+
+@contextlib.contextmanager
+def _workers(bench: Bench) -> Iterator[dict[str, Worker]]:
+    bench.say("start a process for each contestant")
+    workers: dict[str, Worker] = {}
+    try:
+        for chunk in chunks(_in_process(bench)):
+            for each in chunk:
+                workers[each.name] = Worker(each, bench.url)
+            for each in chunk:
+                bench.attempt(each, workers[each.name].wait_until_ready)
+        yield workers
+    finally:
+        end(workers.values())
+        redis.Redis(port=bench.port).flushall()
+
+
+def _in_process(bench: Bench) -> list[Contestant]:
+    present = bench.results.roster.present
+    return [each for each in present if each.everywhere or each.store == "none"]
+
+
+def _take_turns(bench: Bench, workers: dict[str, Worker]) -> None:
+    plan, results = bench.plan, bench.results
+    cookies: dict[tuple[str, str | None], Any] = {}
+    for turn in range(plan.rounds + 1):  # the first one warms up
+        bench.say(f"in process, round {turn} of {plan.rounds}")
+        for column, whom in IN_PROCESS.items():
+            path, size = COLUMNS[column]
+            for each in _in_process(bench):
+                if whom == "Starlette" and each.bare != "bare":
+                    continue
+                at_once = plan.connections if each.interface == "asgi" else 1
+                worker, key = workers[each.name], (each.name, size)
+                with bench.leaving_out(each):
+                    if key not in cookies:
+                        cookies[key] = worker.call(inprocess.cookies_for, size, at_once)
+                    spun = worker.call(inprocess.spin, path, cookies[key], at_once, plan.seconds)
+                    if turn:
+                        results.turn(results.inprocess, each.name, column).append(spun)
+        _lone_in_process(bench, workers, cookies, keep=turn > 0)
+
+
+def _lone_in_process(bench: Bench, workers: dict[str, Worker], cookies: Any, *, keep: bool) -> None:
+    results, seconds = bench.results, bench.plan.seconds
+    for name in LONE:
+        if results.roster.has(name):
+            mine = cookies[name, "small"][:1]
+            spun = workers[name].call(inprocess.spin, "/read", mine, 1, seconds)
+            if keep:
+                results.alone[name].append(spun)
+    trip = workers["bare"].call(inprocess.raw_trip, HOST, bench.port, seconds)
+    if keep:
+        results.trip.append(trip.microseconds)
+
+
+def _check(bench: Bench, workers: dict[str, Worker]) -> None:
+    plan, results = bench.plan, bench.results
+    for each in results.roster.of("none", "cookie", "memory", "redis", interface=None):
+        bench.say(f"races and cycles: {each.label}")
+        worker = workers[each.name]
+        with bench.leaving_out(each):
+            if each.store != "none":
+                results.kept[each.name] = worker.call(correctness.races, plan.races, 8)
+            results.garbage[each.name] = worker.call(correctness.garbage, 20)
+
+
+def through_uvicorn(bench: Bench) -> None:
+    """Send requests over sockets, from another process."""
+    plan, results = bench.plan, bench.results
+    bench.say("start a uvicorn for each contestant")
+    load = served.Generator()
+    servers: dict[str, served.Server] = {}
+    try:
+        for chunk in chunks(results.roster.of("none", "cookie", "memory", "redis")):
+            for each in chunk:
+                servers[each.name] = served.Server(each, bench.url)
+            for each in chunk:
+                bench.attempt(each, servers[each.name].wait_until_ready)
+        results.capacity = load.call(served.capacity, plan.served_seconds)
+        for turn in range(plan.served_rounds + 1):
+            bench.say(f"through uvicorn, round {turn} of {plan.served_rounds}")
+            for column in COLUMNS:
+                _burst_each(bench, servers, load, column, warm_up=turn == 0)
+            if turn:
+                _lone_served(bench, servers, load)
+    finally:
+        load.close()
+        end(servers.values())
+        redis.Redis(port=bench.port).flushall()
+
+
+def _burst_each(
+    bench: Bench,
+    servers: dict[str, served.Server],
+    load: served.Generator,
+    column: str,
+    *,
+    warm_up: bool,
+) -> None:
+    plan, results = bench.plan, bench.results
+    seconds = plan.served_seconds / 4 if warm_up else plan.served_seconds
+    path, size = COLUMNS[column]
+    for name, server in servers.items():
+        if size == "large" and server.contestant.store == "cookie":
+            continue
+        if results.roster.has(name):
+            with bench.leaving_out(server.contestant):
+                burst = server.burst(load, path, size, plan.connections, seconds)
+                if not warm_up:
+                    results.turn(results.served, name, column).append(burst)
+
+
+def _lone_served(bench: Bench, servers: dict[str, served.Server], load: served.Generator) -> None:
+    seconds = bench.plan.served_seconds
+    for name in LONE:
+        if bench.results.roster.has(name):
+            lone = servers[name].burst(load, "/read", "small", 1, seconds)
+            bench.results.alone_served[name].append(lone.p50)
+    trip = load.call(generator.raw_trip, HOST, bench.port, seconds)
+    bench.results.trip_served.append(trip)
