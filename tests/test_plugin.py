@@ -258,6 +258,8 @@ def test_a_session_is_written_and_ended_from_outside(run: Any) -> None:
 
         def test_nobody(session_client, sessions):
             assert sessions.read(session_client) is None
+            sessions.end(session_client)
+            assert sessions.id_of(session_client) is None
             with pytest.raises(LookupError, match="no session with this id"):
                 sessions.write("no-such-id", cart=[])
             with pytest.raises(LookupError, match="no session with this id"):
@@ -327,6 +329,7 @@ def test_a_session_is_found_however_its_id_travels(run: Any, properties: Any) ->
     result = run(
         """
         def test_it(session_client, sessions):
+            assert "//." not in sessions.base_url
             sessions.write(session_client, cart=["lamp"])
             assert session_client.get("/add/rope").json() == ["lamp", "rope"]
             assert sessions.read(session_client) == {"cart": ["lamp", "rope"]}
