@@ -42,7 +42,7 @@ def draw(figures: Figures, path: Path) -> None:
         for share, (marker, _) in zip(shares, _KINDS.values(), strict=True):
             axes.plot(share, row, marker=marker, color=color, markersize=8)
     axes.set_yticks(range(len(present)), [each.label for each in reversed(present)])
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, max(1.02, axes.get_xlim()[1]))
     axes.axvline(1, color=_INK, linewidth=1)  # without sessions
     axes.set_xlabel("requests a second as a share of Starlette without sessions, 200 B, uvicorn")
     axes.grid(axis="x", color=_INK, alpha=0.25)
