@@ -52,7 +52,7 @@ class Service:
 
 
 def is_open(answer: Answer) -> bool:
-    return answer.messages[0]["type"] == "websocket.accept"
+    return bool(answer.messages[0]["type"] == "websocket.accept")
 
 
 @pytest.mark.parametrize(
