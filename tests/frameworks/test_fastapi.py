@@ -125,10 +125,13 @@ def test_the_document_tells_each_way_in_which_the_id_may_travel() -> None:
 def test_the_document_follows_an_override() -> None:
     app = enable_sessions(FastAPI(), config={"pyfly": {"session": {"enabled": True}}})
     app.include_router(shop.accounts)
-    app.openapi()
     container = app.state.session_container
-    container.config.pyfly.session.from_dict({"cookie-name": "sid"})
-    assert app.openapi()["components"]["securitySchemes"]["Session"]["name"] == "sid"
+    container.config.pyfly.session.from_dict({"resolver": ["cookie", "header"]})
+    assert len(app.openapi()["components"]["securitySchemes"]) == 2
+    container.config.pyfly.session.from_dict({"resolver": ["cookie"], "cookie-name": "sid"})
+    document = app.openapi()
+    assert document["components"]["securitySchemes"] == {"Session": scheme("cookie", "sid")}
+    assert security_of(document, "/api/me") == [{"Session": []}]
 
 
 def test_a_mounted_application_can_be_described_by_itself() -> None:
