@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 from collections.abc import Sequence
-from operator import is_not
+from operator import attrgetter
 from typing import Any
 
 from dependency_injector import providers
@@ -58,9 +58,8 @@ class CurrentFilters:
         """Return the filters that hold for a request beginning now."""
         if not self._cacheable:
             return self._ask()
-        for bean in self._beans:
-            if bean.last_overriding is not None:
-                return self._ask()
+        if any(map(_overriding, self._beans)):
+            return self._ask()
         store = self._store
         asks = self._asks_store or store.last_overriding is not None
         resolver = self._resolver
@@ -72,9 +71,12 @@ class CurrentFilters:
             resolver() if asks_resolver else None,
             get_running_loop(),
         )
-        if any(map(is_not, seen, self._seen)):
-            self._known = self._ask()
-            self._seen = seen
+        known = self._seen
+        for now, before in zip(seen, known, strict=True):
+            if now is not before:
+                self._known = self._ask()
+                self._seen = seen
+                break
         return self._known
 
     def forget(self) -> None:
@@ -82,4 +84,7 @@ class CurrentFilters:
         self._seen = (None,) * 5
 
     def _ask(self) -> Sequence[WebFilter]:
-        return [each for each in self._filters() if each is not None]
+        return tuple(each for each in self._filters() if each is not None)
+
+
+_overriding = attrgetter("last_overriding")

@@ -82,7 +82,7 @@ class Endings:
 
     def has_seen(self, session_id: str) -> bool:
         """Tell whether this process ended the id."""
-        return self._store.key_of(session_id) in self._seen
+        return bool(self._seen) and self._store.key_of(session_id) in self._seen
 
     def _note_id(self, session_id: str) -> str:
         # A colon: no client can send it.

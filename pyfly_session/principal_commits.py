@@ -75,5 +75,6 @@ async def release(index: PrincipalIndex, session: HttpSession) -> None:
 
 
 async def _release(index: PrincipalIndex, session: HttpSession, names: list[str]) -> None:
-    taken = {name: session._noted.pop(name) for name in names}
+    taken = {name: session._noted[name] for name in names}
+    session._noted = {n: noted for n, noted in session._noted.items() if n not in taken}
     await asyncio.gather(*(index.release(name, noted) for name, noted in taken.items()))

@@ -106,6 +106,8 @@ class SessionRepository:
         self.store = require_store(store)
         self._capable = (HashedIdStore if hash_ids else CapableStore)(self.store)
         self.counts: Counter[str] = Counter() if watch is None else watch(self._capable)
+        # Looked up once: they go through every request.
+        self._load, self._codec = self._capable.load_and_slide, self._capable.codec
         self._merger = Merger(self._capable.codec, max_size)
         self._ttl = ttl
         self._max_lifetime = max_lifetime
@@ -134,13 +136,12 @@ class SessionRepository:
         Raises:
             SessionStoreError: The backend failed.
         """
-        payload = await self._capable.load_and_slide(session_id, self._ttl)
+        payload = await self._load(session_id, self._ttl)
         if payload is None:
             return None
-        codec = self._capable.codec
         now = self._clock()
         try:
-            session = HttpSession.restore(session_id, payload, codec, now)
+            session = HttpSession.restore(session_id, payload, self._codec, now)
         except SessionDecodingError as error:
             self.counts["unreadable"] += 1
             _logger.warning(
@@ -150,12 +151,13 @@ class SessionRepository:
         if self._max_lifetime is not None and now >= self._latest_end(session):
             await self._capable.delete(session_id)
             return None
-        if session.max_inactive_interval is not None:
+        metadata = session._metadata
+        if MAX_INACTIVE_INTERVAL in metadata:
             # The common idle time was applied before this session's own was known.
             await self.finish(
                 self._capable.load_and_slide(session_id, self.seconds_to_live(session))
             )
-        if PRINCIPAL in session._metadata:
+        if PRINCIPAL in metadata:
             self.principals.note_use(session, self._idle(session))
         return session
 
@@ -165,7 +167,7 @@ class SessionRepository:
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        idle = self._idle(session)
+        idle = session._metadata.get(MAX_INACTIVE_INTERVAL) or self._ttl
         if self._max_lifetime is None:
             return idle
         return max(1, min(idle, math.ceil(self._latest_end(session) - self._clock())))
@@ -186,6 +188,8 @@ class SessionRepository:
             SessionTooLargeError: Nor was it, because the whole is too large.
             SessionStoreError: The backend failed, or other writers won every attempt.
         """
+        if (settled := self.settled(session, create=create)) is not None:
+            return settled
         if session._invalidated:
             return await self._end(session)
         delta = session.changes()
@@ -197,6 +201,18 @@ class SessionRepository:
         if session._noted or changes_hands(session):
             return await self._commit_of_principal(session, delta)
         return await self._store(session, delta)
+
+    def settled(self, session: HttpSession, *, create: bool = True) -> Outcome | None:
+        """Return what `commit` comes to, if that needs neither the store nor any encoding."""
+        if session._transient or not session.untouched:
+            return None
+        if session._stored_id is None:
+            return None if create else Outcome.UNSAVED
+        if session._stored_id != session._id:
+            return Outcome.MOVED
+        if self._clock() - session._last_accessed > _RECHECK_SECONDS:
+            return None
+        return Outcome.GONE if self.endings.has_seen(session._id) else Outcome.UNTOUCHED
 
     async def _untouched(self, session: HttpSession) -> Outcome:
         if session._stored_id != session._id:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.attributes import Attributes, Delta
-from pyfly_session.codec import DEFAULT_CODEC, Raw, SessionCodec
-from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
+from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.errors import SessionReadOnlyError
 from pyfly_session.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
@@ -23,11 +22,10 @@ from pyfly_session.metadata import (
     require_interval,
     take_metadata,
 )
+from pyfly_session.session_state import SessionState
 
-_NOBODY: frozenset[str] = frozenset()
 
-
-class HttpSession:
+class HttpSession(SessionState):
     """One session as one request sees it.
 
     Owned by the request that loaded it; not shared between tasks that run at the same time.
@@ -40,12 +38,7 @@ class HttpSession:
         is_new: The session was created during this request.
     """
 
-    __slots__ = (
-        "_accessed", "_attributes", "_codec", "_displaced", "_id", "_invalidated", "_is_new",
-        "_last_accessed", "_metadata", "_metadata_changed", "_noted", "_payload",
-        "_previous_id", "_rotating", "_rotation_refusal", "_stored_id", "_transient",
-        "_write_refusal",
-    )  # fmt: skip
+    __slots__ = ()
 
     def __init__(
         self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
@@ -57,41 +50,11 @@ class HttpSession:
         self._is_new = is_new
         self._attributes.adopt(attributes, as_changes=is_new)
 
-    def _start(
-        self,
-        session_id: str,
-        codec: SessionCodec,
-        fragments: dict[str, Raw],
-        metadata: dict[str, Any],
-        now: float,
-    ) -> None:
-        self._id = session_id
-        self._previous_id: str | None = None
-        self._codec = codec
-        self._attributes = Attributes(codec, fragments)
-        self._metadata = metadata
-        self._metadata_changed: set[str] = set()
-        self._last_accessed = now
-        self._is_new = self._invalidated = self._accessed = self._transient = False
-        self._rotating = False
-        self._write_refusal: str | None = None
-        self._rotation_refusal: str | None = None
-        # Whose the session was before, and under which id it is noted for whose it will be.
-        self._displaced: frozenset[str] = _NOBODY
-        self._noted: dict[str, str] = {}
-        # The id and bytes that the store is known to hold; None for a session never stored.
-        self._stored_id: str | None = None
-        self._payload: bytes | None = None
-        if CREATED_AT not in metadata:
-            # Written with the next commit, or the absolute lifetime would start anew every time.
-            metadata[CREATED_AT] = now
-            self._metadata_changed.add(CREATED_AT)
-
     @classmethod
     def create(cls, codec: SessionCodec, now: float) -> HttpSession:
         """Return a new, empty session with a fresh id; not stored yet."""
         session = cls.__new__(cls)
-        session._start(ids.new_id(), codec, {}, {CREATED_AT: now}, now)
+        session._start(None, codec, {}, {CREATED_AT: now}, now)
         session._is_new = True
         return session
 
@@ -151,16 +114,6 @@ class HttpSession:
         return self._is_new or self._invalidated or self._previous_id is not None or self.pending
 
     @property
-    def stored(self) -> bool:
-        """True if the store is known to have an entry of this session, under whatever id."""
-        return self._stored_id is not None
-
-    @property
-    def rotated(self) -> bool:
-        """True if `rotate_id` was called and the store still has the entry under a former id."""
-        return self._rotating and self._stored_id is not None
-
-    @property
     def transient(self) -> bool:
         """True if the store failed and nothing of this session is going to be saved."""
         return self._transient
@@ -169,13 +122,6 @@ class HttpSession:
     def accessed(self) -> bool:
         """True if anybody looked at the session, so that the response depends on it."""
         return self._accessed
-
-    @property
-    def pending(self) -> bool:
-        """True if something was done to the session since its last commit."""
-        if self.stored and (self._invalidated or self._rotating or self._metadata_changed):
-            return True
-        return self._attributes.changed
 
     @property
     def max_inactive_interval(self) -> int | None:
@@ -265,7 +211,7 @@ class HttpSession:
         if self._rotation_refusal is not None:
             raise SessionReadOnlyError(self._rotation_refusal)
         self._previous_id = self._id
-        self._id = ids.new_id()
+        self._given_id = ids.new_id()
         self._rotating = True
 
     def invalidate(self) -> None:
@@ -284,59 +230,6 @@ class HttpSession:
             LAST_ACCESSED: self._last_accessed,
             **{name: self._attributes.read(name) for name in list(self._attributes)},
         }
-
-    def make_transient(self) -> None:
-        """Take note that nothing of this session is going to be saved."""
-        self._transient = True
-
-    def seal(self, *, writes: str | None = None, rotation: str | None = None) -> None:
-        """Refuse further writes, or a further change of id, with these messages."""
-        self._write_refusal = writes
-        self._rotation_refusal = rotation
-
-    def changes(self) -> Delta:
-        """Encode what this request changed since the last commit.
-
-        Raises:
-            SessionEncodingError: A value cannot be stored.
-        """
-        delta = self._attributes.changes()
-        delta.update((name, self._encoded(name)) for name in self._metadata_changed)
-        return delta
-
-    def committed(self, session_id: str, payload: bytes, delta: Delta) -> None:
-        """Take note that the store now holds ``payload``, this request's ``delta`` included."""
-        self._stored_id = session_id
-        self._payload = payload
-        self._rotating = False
-        self._metadata_changed = {
-            name
-            for name in self._metadata_changed
-            if name not in delta or delta[name] != self._encoded(name)
-        }
-        self._attributes.committed(
-            {name: part for name, part in delta.items() if name not in RESERVED_NAMES}
-        )
-
-    def _note(self, name: str, value: Any) -> None:
-        self._metadata.pop(name, None)
-        if value is not None:
-            self._metadata[name] = value
-        self._metadata_changed.add(name)
-
-    def _encoded(self, name: str) -> bytes | None:
-        value = self._metadata.get(name)
-        return None if value is None else self._codec.encode(name, value)
-
-    def _require_valid(self) -> None:
-        self._accessed = True
-        if self._invalidated:
-            raise SessionInvalidatedError
-
-    def _require_writable(self) -> None:
-        self._require_valid()
-        if self._write_refusal is not None:
-            raise SessionReadOnlyError(self._write_refusal)
 
     def __repr__(self) -> str:
         state = "invalidated" if self._invalidated else "new" if self._is_new else "stored"

@@ -12,7 +12,17 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "pyfly_session"
 
 # Each room with the rooms that it may import besides itself and the standard library.
-CORE = {"errors", "ids", "tags", "codec", "metadata", "attributes", "session", "ports"}
+CORE = {
+    "errors",
+    "ids",
+    "tags",
+    "codec",
+    "metadata",
+    "attributes",
+    "session_state",
+    "session",
+    "ports",
+}
 BINDING = {
     "_binding",
     "_fields",
@@ -30,9 +40,10 @@ ALLOWED: dict[str, set[str]] = {
     "ids": set(),
     "tags": set(),
     "codec": {"errors", "tags", "msgspec"},
-    "metadata": {"errors", "tags", "codec"},
+    "metadata": {"errors", "tags", "codec", "msgspec"},
     "attributes": {"errors", "codec"},
-    "session": {"errors", "ids", "codec", "metadata", "attributes"},
+    "session_state": {"errors", "ids", "codec", "metadata", "attributes"},
+    "session": {"errors", "ids", "codec", "metadata", "attributes", "session_state"},
     "ports": set(),
     "fallbacks": {*CORE},
     "stored_ids": {"fallbacks", "ports"},

@@ -167,7 +167,7 @@ async def _take_place(request: Any, session: HttpSession, user_id: str) -> None:
     if not accepted:
         raise TooManySessionsError(user_id)
     if _foreign_controller(request) is None:
-        session._noted[user_id] = session._id
+        session._noted = {**session._noted, user_id: session._id}
 
 
 def _is_free_for(session: HttpSession, user_id: str) -> bool:

@@ -69,7 +69,7 @@ class WebFilterChainMiddleware:
         if self._source is not None:
             # A copy: the function may return the same list, grown.
             given = tuple(self._source())
-            if given != self._given:
+            if given is not self._given and given != self._given:
                 self._given, self._sorted = given, _in_order(given)
         return self._sorted
 
@@ -97,11 +97,6 @@ class SentResponse:
         self._head: Message | None = None
         self.status_code: int | None = None
 
-    def note(self, head: Message) -> None:
-        """Take note of the head that is being sent."""
-        self._head = head
-        self.status_code = head.get("status", 101)
-
     @property
     def headers(self) -> Headers:
         """The headers that were sent, read-only."""
@@ -117,8 +112,8 @@ class SentResponse:
     delete_cookie = set_cookie
 
 
-class _Passage:
-    """The way of one request through the filters to the application."""
+class _Passage(SentResponse):
+    """The way of one request through the filters to the application, and what comes of it."""
 
     __slots__ = (
         "_app",
@@ -128,7 +123,6 @@ class _Passage:
         "_outer",
         "_ran",
         "_receive",
-        "_response",
         "_scope",
         "_send",
         "is_http",
@@ -142,6 +136,8 @@ class _Passage:
         receive: Receive,
         send: Send,
     ) -> None:
+        self._head = None
+        self.status_code = None
         self._app = app
         self._filters = filters
         self._scope = scope
@@ -149,7 +145,6 @@ class _Passage:
         self._send = send
         self._hooks: list[HeadHook] = []
         self._ran: list[WebFilter] = []
-        self._response = SentResponse()
         self._closed = False
         self.is_http = scope["type"] == "http"
         self._outer: _Passage | None = scope.get(CHAIN)
@@ -159,21 +154,24 @@ class _Passage:
         """Run the filters from this position on, then the application."""
         for index in range(position, len(self._filters)):
             web_filter = self._filters[index]
-            if self.has_run(web_filter) or web_filter.should_not_filter(request):
+            if (self._ran or self._outer) and self.has_run(web_filter):
+                continue
+            if web_filter.should_not_filter(request):
                 continue
             self._ran.append(web_filter)
             response = await web_filter.do_filter(request, partial(self.proceed, index + 1))
-            if response is not self._response:
+            if response is not self:
                 await self._send_own(response, web_filter)
-            return self._response
+            return self
         receive = _unread(request) if self.is_http else self._receive
         await self._app(request.scope, receive, self.send)
-        return self._response
+        return self
 
     def has_run(self, web_filter: WebFilter) -> bool:
         """Tell whether the filter has run for this request, in this chain or an outer one."""
-        outer = self._outer
-        return web_filter in self._ran or (outer is not None and outer.has_run(web_filter))
+        return web_filter in self._ran or (
+            self._outer is not None and self._outer.has_run(web_filter)
+        )
 
     def leave(self) -> None:
         """Let go of the scope: it holds this object, and this object holds it."""
@@ -202,7 +200,8 @@ class _Passage:
             # A hook may register no other; inner filters came last and run first.
             for hook in reversed(self._hooks):
                 await hook(message)
-            self._response.note(message)
+            self._head = message
+            self.status_code = message.get("status", 101)
         elif message["type"] == "websocket.close":
             self._closed = True
         await self._send(message)
@@ -214,7 +213,7 @@ class _Passage:
                 f"{type(web_filter).__name__}.do_filter returned {response!r}; return what"
                 " call_next returned, or a response of your own"
             )
-        if self._response.status_code is not None:
+        if self.status_code is not None:
             raise RuntimeError(
                 f"{type(web_filter).__name__}.do_filter returned a response of its own, but"
                 " another has been sent; answer instead of awaiting call_next, or register a"

@@ -15,7 +15,7 @@ from pyfly_session.properties import bind_properties
 
 # A browser sends one cookie of a name for each path and domain that set it, so few are
 # honest; each costs a look into the store.
-_MAX_CANDIDATES = 4
+MAX_CANDIDATES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,11 @@ class SessionCookie:
         found: list[str] = []
         for header, value in headers:
             if header == b"cookie":
+                # The pattern lets through acceptable ids only.
                 for content in self._wanted.findall(value):
-                    consider(content.decode("ascii"), found)
+                    candidate = content.decode("ascii")
+                    if candidate not in found and len(found) < MAX_CANDIDATES:
+                        found.append(candidate)
         return found
 
     def issue(self, session_id: str, max_age: int, *, known: bool) -> tuple[bytes, bytes]:
@@ -119,5 +122,5 @@ class SessionCookie:
 
 def consider(value: str, found: list[str]) -> None:
     """Add a value that a client sent to the candidates, if it can be an id at all."""
-    if len(found) < _MAX_CANDIDATES and value not in found and ids.is_acceptable(value):
+    if len(found) < MAX_CANDIDATES and value not in found and ids.is_acceptable(value):
         found.append(value)

@@ -14,11 +14,12 @@ from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.resolvers import Header, SessionIdResolver
 
 _logger = logging.getLogger(__name__)
-_LIVE = frozenset({Outcome.UNTOUCHED, Outcome.STORED})
 _SENT = "the head of the response has been sent, and the cookie with it"
 _NO_NEW_SESSION = f"{_SENT}; a new session must be written to before that"
 _NO_NEW_ID = f"{_SENT}; rotate_id() must be called before that"
-_OVER = frozenset({Outcome.GONE, Outcome.ENDED})
+# Tuples: they compare by identity first, and the hash of an enum is not free.
+_LIVE = (Outcome.UNTOUCHED, Outcome.STORED)
+_OVER = (Outcome.GONE, Outcome.ENDED)
 
 
 class Exchange:
@@ -31,11 +32,11 @@ class Exchange:
         vary: The request headers that may have told it.
         create: Store a new session although nothing was written to it.
         tolerant: Go on without the session if a new one cannot be stored.
+        unloaded: Why the request goes on without its session, or None.
 
     Attributes:
         failure: Why the store keeps the response from being sent, or None. Texts, because an
             error that is kept refers to the frames it passed, and they to this object.
-        unloaded: Why the request goes on without its session, or None.
         head_sent: The head of the response, with the cookie, has left.
     """
 
@@ -55,16 +56,16 @@ class Exchange:
     def __init__(
         self,
         session: HttpSession,
-        *,
         repository: SessionRepository,
         resolver: SessionIdResolver,
         vary: bytes,
         create: bool,
         tolerant: bool,
+        unloaded: str | None = None,
     ) -> None:
         self.session = session
         self.failure: str | None = None
-        self.unloaded: str | None = None
+        self.unloaded = unloaded
         self.head_sent = False
         self._repository = repository
         self._resolver = resolver
@@ -81,7 +82,11 @@ class Exchange:
         failed_anyway = head.get("status", 101) >= 500
         if self.failure is None:
             try:
-                await self.commit()
+                if self.unloaded is None and self._outcome is None:
+                    # Without a coroutine for what most requests come to.
+                    self._outcome = self._repository.settled(self.session, create=self._create)
+                if self._outcome is None:
+                    await self.commit()
             except SessionStoreError as error:
                 self.failure = str(error)
                 _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
@@ -114,11 +119,16 @@ class Exchange:
             self._repository.counts["transient"] += 1
             self._outcome = Outcome.UNSAVED
 
+    @property
+    def is_unfinished(self) -> bool:
+        """True if something is left to do for the session after the head has left."""
+        return self.failure is not None or not self.session.untouched
+
     async def commit_late(self) -> None:
         """Save what changed after the head had left."""
         if self.failure is not None:
             await self.commit_unheard()
-        elif self.session.pending or self.session.invalidated:
+        else:
             await self.commit()
 
     async def commit_unheard(self) -> None:
@@ -173,10 +183,10 @@ class Exchange:
             response.delete_cookie(key=cookie.name, **cookie.attributes)
 
     def _seal(self) -> None:
-        self.session.seal(
-            writes=None if self.session.stored or self.session.transient else _NO_NEW_SESSION,
-            rotation=_NO_NEW_ID,
-        )
+        session = self.session
+        kept = session._stored_id is not None or session._transient
+        session._write_refusal = None if kept else _NO_NEW_SESSION
+        session._rotation_refusal = _NO_NEW_ID
 
     def _header(self) -> Header | None:
         """Return what tells the client its id, or that there is none any more."""

@@ -110,6 +110,7 @@ class SessionFilter(OncePerRequestFilter):
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
         self.creation = bound.creation
+        self._creates = bound.creation == "always"
         self._tolerant = bound.on_store_error == "anonymous"
         self.exclude_patterns = bound.exclude_patterns
         self._websocket = websocket or WebSocketProperties()
@@ -119,55 +120,55 @@ class SessionFilter(OncePerRequestFilter):
         """The store that the sessions are in."""
         return self.repository.store
 
-    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:  # noqa: C901 - a call each
         """Attach the session, run the rest of the chain, and commit."""
         chain = chain_of(request)
         if chain is None and self.should_not_filter(request):
             return await call_next(request)
-        unloaded: str | None = None
         headers = headers_of(request)
         resolver = self.resolver if self._way_of is None else self._way_of(headers)
         candidates = resolver.candidates(headers)
         is_socket = chain is not None and not chain.is_http
         if is_socket and candidates and self._is_from_elsewhere(request):
             return refusal_of_origin(request)
+        session, unloaded = None, None
         try:
-            session = await self._find(candidates)
+            for candidate in candidates:
+                session = await self.repository.load(candidate)
+                if session is not None:
+                    break
         except SessionStoreError as error:
             if not self._tolerant:
                 return self._refuse(request, str(error))
-            _logger.warning("a request goes on without its session: %s", error)
             unloaded = str(error)
-            session = self.repository.create()
-            session.make_transient()
-            self.repository.counts["transient"] += 1
         exchange = Exchange(
-            session,
-            repository=self.repository,
-            resolver=resolver,
-            vary=self._vary,
-            create=self.creation == "always",
-            tolerant=self._tolerant,
+            session or self._new(unloaded),
+            self.repository,
+            resolver,
+            self._vary,
+            self._creates,
+            self._tolerant,
+            unloaded,
         )
-        exchange.unloaded = unloaded
-        self._attach(request, session)
+        self._attach(request, exchange.session)
         if chain is not None:
-            call_next = self._join(chain, exchange, call_next)
+            if is_socket:
+                socket = LiveSocket(exchange, self.repository, self._websocket)
+                call_next = socket.around(chain, call_next)
+            chain.before_head(exchange.before_head)
         try:
-            try:
-                response = await call_next(request)
-            except Exception as error:
-                if exchange.failure is not None and not exchange.head_sent:
-                    return self._refuse(request, exchange.failure)
-                answer = None if exchange.head_sent else answer_to(request, error)
-                if answer is not None:
-                    return await self._conclude(request, exchange, answer, chain)
-                await self._honour(exchange, chain, error)
-                raise
-            return await self._conclude(request, exchange, response, chain)
+            response = await call_next(request)
         except asyncio.CancelledError:
             exchange.abandon()
             raise
+        except Exception as error:
+            answer = await self._answer_to(request, exchange, chain, error)
+            if answer is None:
+                raise
+            return answer
+        if exchange.head_sent and not exchange.is_unfinished:
+            return response
+        return await self._conclude(request, exchange, response, chain)
 
     async def why_ended(self, request: Any) -> str | None:
         """Return why the session that the client asks for was ended by somebody else."""
@@ -194,25 +195,17 @@ class SessionFilter(OncePerRequestFilter):
     def _is_from_elsewhere(self, request: Any) -> bool:
         return is_foreign_origin(request, self._websocket.allowed_origins)
 
-    def _join(self, chain: ChainPassage, exchange: Exchange, call_next: CallNext) -> CallNext:
-        """Have the head of the response pass the exchange, and each message of a WebSocket."""
-        if not chain.is_http:
-            socket = LiveSocket(exchange, self.repository, self._websocket)
-            call_next = socket.around(chain, call_next)
-        chain.before_head(exchange.before_head)
-        return call_next
-
     def _refuse(self, request: Any, reason: str) -> Any:
         self.repository.counts["unavailable"] += 1
         return unavailable(request, reason)
 
-    async def _find(self, candidates: Iterable[str]) -> HttpSession:
-        for candidate in candidates:
-            session = await self.repository.load(candidate)
-            if session is not None:
-                return session
+    def _new(self, unloaded: str | None) -> HttpSession:
         session = self.repository.create()
-        if self.creation == "never":
+        if unloaded is not None:
+            _logger.warning("a request goes on without its session: %s", unloaded)
+            session.make_transient()
+            self.repository.counts["transient"] += 1
+        elif self.creation == "never":
             session.seal(
                 writes="there is no session, and pyfly.session.creation is 'never': nothing can be"
                 " stored for this visitor; allow it with 'if-required' or 'always'"
@@ -223,23 +216,44 @@ class SessionFilter(OncePerRequestFilter):
         self, request: Any, exchange: Exchange, response: Any, chain: ChainPassage | None
     ) -> Any:
         """Commit after the response: what changed late, or, in a foreign chain, everything."""
-        if exchange.head_sent:
-            await exchange.commit_late()
-            return response
-        if exchange.failure is not None:
-            # The application swallowed the error that stopped its response.
-            return self._refuse(request, exchange.failure)
-        if chain is not None and getattr(response, "status_code", 0) is None:
-            # It sent no head: gone with its client, or a WebSocket that was not accepted.
-            await exchange.commit_unheard()
-            return response
         try:
+            if exchange.head_sent:
+                await exchange.commit_late()
+                return response
+            if exchange.failure is not None:
+                # The application swallowed the error that stopped its response.
+                return self._refuse(request, exchange.failure)
+            if chain is not None and getattr(response, "status_code", 0) is None:
+                # It sent no head: gone with its client, or a WebSocket that was not accepted.
+                await exchange.commit_unheard()
+                return response
             await exchange.commit()
         except SessionStoreError as error:
+            if exchange.head_sent:
+                raise
             return self._refuse(request, str(error))
+        except asyncio.CancelledError:
+            exchange.abandon()
+            raise
         if chain is None:
             exchange.write_onto(response)
         return response
+
+    async def _answer_to(
+        self, request: Any, exchange: Exchange, chain: ChainPassage | None, error: Exception
+    ) -> Any:
+        """Return the answer to an error that is ours; honour the session and None for others."""
+        if exchange.failure is not None and not exchange.head_sent:
+            return self._refuse(request, exchange.failure)
+        answer = None if exchange.head_sent else answer_to(request, error)
+        if answer is not None:
+            return await self._conclude(request, exchange, answer, chain)
+        try:
+            await self._honour(exchange, chain, error)
+        except asyncio.CancelledError:
+            exchange.abandon()
+            raise
+        return None
 
     async def _honour(
         self, exchange: Exchange, chain: ChainPassage | None, error: Exception

@@ -576,4 +576,4 @@ async def test_session_is_found_and_ended_by_an_alias(anywhere: SessionStore, cl
     await browser.get("/enter")
     await browser.get("/leave")
     for name in ("alice", "sid-1", "sub-1"):
-        assert await place.principals._records.read(name) == {}
+        assert await place.principals.find_by_principal(name) == []
