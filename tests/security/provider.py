@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import itertools
@@ -183,6 +184,8 @@ class Network:
         host = dict(scope["headers"])[b"host"].decode()
         provider = self._providers[host]
         provider.requests.append(scope["path"])
+        # A real network lets other tasks run meanwhile.
+        await asyncio.sleep(0)
         if provider.down:
             raise httpx2.ConnectError("refused")
         await provider.app(scope, receive, send)

@@ -29,8 +29,7 @@ from pyfly_session.security.oauth2.metadata import (
 
 _logger = logging.getLogger(__name__)
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OAuthError, ValueError, KeyError)
-# The last one is what a deeply nested token does to the parser.
-_INVALID = (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+_INVALID = (JoseError, ValueError, TypeError, KeyError)
 _DISCOVERY_LIFETIME = 3600
 # Anybody may send a logout token; the provider shall not be asked for its keys each time.
 _PATIENCE = 10
