@@ -167,7 +167,8 @@ HEADER = {"alg": "RS256", "kid": "key-0"}
     [
         _unsigned("none"), _unsigned("None"), _unsigned("RS256"), _unsigned(""),
         _hs256(KEYS[0].as_pem(private=False)), _hs256(b"s3cret/+"), _own_key, _tampered,
-        _header([]), _header("text"), _header('"alg"'), _header(["alg"]), _header("[" * 9_000), _header('{"a":' * 1_500),
+        _header([]), _header("text"), _header('"alg"'), _header(["alg"]),
+        _header("[" * 9_000), _header('{"a":' * 1_500),
         _header({"alg": {}}), _header({"alg": ["RS256"]}), _header({**HEADER, "kid": []}),
         _header({**HEADER, "kid": 7}), _header({**HEADER, "crit": ["exp"], "exp": 1}),
         _header({**HEADER, "b64": False, "crit": ["b64"]}), _header({"kid": "key-0"}),
@@ -178,7 +179,8 @@ HEADER = {"alg": "RS256", "kid": "key-0"}
     ],
     ids=[
         "none", "None", "without-signature", "empty-alg", "HS256-with-pem", "HS256-with-secret",
-        "own-key", "tampered", "list", "text", "alg-text", "list-of-alg", "deep-lists", "deep-objects", "alg-object",
+        "own-key", "tampered", "list", "text", "alg-text", "list-of-alg",
+        "deep-lists", "deep-objects", "alg-object",
         "alg-list", "kid-list", "kid-number", "crit", "b64", "no-alg",
         "typ-number", "typ-list", "no-dots", "dots",
         "not-ascii", "encrypted", "four-parts", "long-signature", "control", "long",
