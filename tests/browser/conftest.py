@@ -96,7 +96,7 @@ def visit(chromium: Any) -> Iterator[Visit]:
 
         def visit(shop: Shop) -> Visitor:
             context = stack.enter_context(chromium.new_context())
-            context.set_default_timeout(10_000)
+            context.set_default_timeout(20_000)
             everybody.append(Visitor(context, shop))
             return everybody[-1]
 
