@@ -53,7 +53,7 @@ class SessionCodec:
                 the attribute, the place inside it and the type.
         """
         try:
-            plain = self._registry.to_plain(value)
+            plain = value if type(value) in _PLAIN else self._registry.to_plain(value)
         except Unencodable as refusal:
             path = "".join(reversed(refusal.path))
             raise SessionEncodingError(name, path, refusal.type_name, refusal.reason) from None
@@ -194,5 +194,7 @@ def _lenient(source: bytes | Raw) -> Any:
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
+# A float may be one that JSON has no word for.
+_PLAIN = _SCALARS - {float}
 _SHARED_TYPES = TypeRegistry()
 DEFAULT_CODEC = SessionCodec()

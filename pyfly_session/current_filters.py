@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import get_running_loop
 from collections.abc import Sequence
-from operator import attrgetter
+from operator import attrgetter, is_not
 from typing import Any
 
 from dependency_injector import providers
@@ -15,11 +15,11 @@ from pyfly_session.web.filters import WebFilter
 class CurrentFilters:
     """Returns the container's filters, asking it again when something they depend on changed.
 
-    Resolving a dozen providers costs some 10 µs. What can change is told by a few of them:
-    the configuration, which is another object after every change; the session store and the
-    resolver of ids, where the application brings its own; the epoch, a new object after
-    ``reset_singletons()``; and the event loop, for a Redis client belongs to one.
-    With any other override in place the container is asked every time.
+    Resolving a dozen providers costs some 10 µs. What can change is told by a few things that
+    cost little to look at: what overrides each bean, the configuration among them, which is
+    overridden anew by every change; the epoch, a new object after ``reset_singletons()``; the
+    event loop, for a Redis client belongs to one. A bean of the application's own that is not
+    simply an object is asked for each time.
 
     Args:
         container: A `pyfly_session.auto_configuration.SessionContainer`.
@@ -27,11 +27,11 @@ class CurrentFilters:
 
     def __init__(self, container: Any) -> None:
         self._filters = container.web_filters
-        self._config = container.config
         self._epoch = container.epoch
-        self._store = container.session_store
-        self._resolver = container.session_id_resolver
+        self._own = (container.session_store, container.session_id_resolver)
         self._beans = (
+            container.config,
+            *self._own,
             container.clock,
             container.properties,
             container.redis_client,
@@ -49,42 +49,55 @@ class CurrentFilters:
         )
         ours = isinstance(container.session_filter, providers.Dependency)
         self._cacheable = ours and isinstance(container.web_filters, providers.List)
-        self._asks_store = not isinstance(container.session_store, providers.Dependency)
-        self._asks_resolver = not isinstance(container.session_id_resolver, providers.Dependency)
-        self._seen: tuple[object, ...] = (None,) * 5
         self._known: Sequence[WebFilter] = ()
+        self.forget()
 
     def __call__(self) -> Sequence[WebFilter]:
         """Return the filters that hold for a request beginning now."""
-        if not self._cacheable:
-            return self._ask()
-        if any(map(_overriding, self._beans)):
-            return self._ask()
-        store = self._store
-        asks = self._asks_store or store.last_overriding is not None
-        resolver = self._resolver
-        asks_resolver = self._asks_resolver or resolver.last_overriding is not None
-        seen = (
-            self._config(),
-            self._epoch(),
-            store() if asks else None,
-            resolver() if asks_resolver else None,
-            get_running_loop(),
-        )
-        known = self._seen
-        for now, before in zip(seen, known, strict=True):
-            if now is not before:
-                self._known = self._ask()
-                self._seen = seen
-                break
-        return self._known
+        if (
+            self._epoch() is self._seen_epoch
+            and get_running_loop() is self._seen_loop
+            and tuple(map(_overriding, self._beans)) == self._seen_overriding
+            and not self._asked
+        ):
+            return self._known
+        return self._look()
 
     def forget(self) -> None:
         """Ask the container at the next call, whatever it looks like."""
-        self._seen = (None,) * 5
+        self._seen_epoch: object = None
+        self._seen_loop: object = None
+        self._seen_overriding: tuple[object, ...] = ()
+        self._asked: tuple[Any, ...] = ()
+        self._answers: list[object] = []
 
-    def _ask(self) -> Sequence[WebFilter]:
-        return tuple(each for each in self._filters() if each is not None)
+    def _look(self) -> Sequence[WebFilter]:
+        """Ask the container, or only for what changes without telling."""
+        seen = (self._epoch(), get_running_loop(), tuple(map(_overriding, self._beans)))
+        answers = [bean() for bean in self._asked]
+        known: tuple[object, ...] = (self._seen_epoch, self._seen_loop, self._seen_overriding)
+        if known == seen and not any(map(is_not, answers, self._answers)):
+            return self._known
+        self._known = tuple(each for each in self._filters() if each is not None)
+        own = [bean for bean in self._own if _is_own(bean)]
+        others = (bean for bean in self._beans[1:] if bean not in self._own)
+        if self._cacheable and not any(map(_changes_untold, others)):
+            self._seen_epoch, self._seen_loop, self._seen_overriding = seen
+            self._asked = tuple(own)
+            self._answers = [bean() for bean in own]
+        else:
+            self.forget()
+        return self._known
+
+
+def _is_own(bean: Any) -> bool:
+    """Tell whether the application brings this bean itself."""
+    return bean.last_overriding is not None or not isinstance(bean, providers.Dependency)
+
+
+def _changes_untold(bean: Any) -> bool:
+    """Tell whether a bean may become another one without being overridden anew."""
+    return not isinstance(bean.last_overriding, providers.Object | None)
 
 
 _overriding = attrgetter("last_overriding")

@@ -188,8 +188,6 @@ class SessionRepository:
             SessionTooLargeError: Nor was it, because the whole is too large.
             SessionStoreError: The backend failed, or other writers won every attempt.
         """
-        if (settled := self.settled(session, create=create)) is not None:
-            return settled
         if session._invalidated:
             return await self._end(session)
         delta = session.changes()

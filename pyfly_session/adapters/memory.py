@@ -184,12 +184,15 @@ class InMemorySessionStore:
                 return
 
     def _put(self, session_id: str, payload: bytes, ttl: int) -> None:
-        self._take(session_id)
-        self._make_room()
         key = _shelf_of(session_id, ttl)
         shelf = self._shelves.get(key)
-        if shelf is None:
-            shelf = self._shelves[key] = OrderedDict()
+        if shelf is not None and session_id in shelf:
+            shelf.move_to_end(session_id)
+        else:
+            self._take(session_id)
+            self._make_room()
+            # After that, for making room may have dropped the last of it.
+            shelf = self._shelves.setdefault(key, OrderedDict())
         shelf[session_id] = (payload, self._ending(self._clock() + ttl))
 
     def _ending(self, deadline: float) -> float:
