@@ -82,3 +82,8 @@ def show_key(key: object) -> str:
     """Return a configured key for a message; a strange one is quoted and cut."""
     text = str(key)
     return text if text.isprintable() and len(text) <= _LONGEST else show(text)
+
+
+def one_line(text: str) -> str:
+    """Return a text without what could end the line, turn it around or drive a terminal."""
+    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)

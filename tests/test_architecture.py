@@ -71,6 +71,8 @@ ALLOWED: dict[str, set[str]] = {
     **{room: {"errors", "msgspec", *BINDING} for room in BINDING},
     **{room: {"errors", "yaml", *BINDING, *READING} for room in READING},
     "_reference": {"properties", "_oauth2_properties"},
+    "effective": {*BINDING},
+    "lookup": {"_masking", "fallbacks", "ids", "metadata", "stored_ids"},
     "adapters": {*CORE, "redis"},
     "keeping": {*CORE, "repository"},
     "web": {*CORE, "concurrency", "keeping", "repository", "properties", "starlette"},
@@ -115,6 +117,7 @@ TOP = {
     "security_configuration",
     "cli",
     "demo",
+    "management",
 }
 
 
@@ -153,6 +156,12 @@ def test_each_room_imports_only_what_it_may(path: Path) -> None:
     assert room in ALLOWED, f"say in this test what the new room {room} may import"
     forbidden = imported_rooms(path) - ALLOWED[room] - {room}
     assert not forbidden, f"{room} must not import {sorted(forbidden)}"
+
+
+@pytest.mark.parametrize("room", ["cli", "demo", "management"])
+def test_what_people_look_at_is_imported_by_nobody(room: str) -> None:
+    users = {room_of(path) for path in MODULES if room in imported_rooms(path)}
+    assert users <= {room, "cli"}
 
 
 def test_only_the_wiring_names_a_concrete_adapter() -> None:

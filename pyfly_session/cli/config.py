@@ -13,7 +13,6 @@ from pyfly_session.cli.options import configured, say_missing
 from pyfly_session.cli.output import plain, print_json, print_table
 
 if TYPE_CHECKING:
-    from pyfly_session._fields import Properties
     from pyfly_session.config import Config
 
 _PLACEHOLDER = re.compile(r"(?<!\$)\$\{\s*([A-Za-z_][A-Za-z0-9_]*)")
@@ -80,29 +79,9 @@ def _placeholders(directory: str, profiles: str | None) -> dict[tuple[str, str |
 
 
 def _values(config: Config) -> Iterator[tuple[str, Any]]:
-    """Yield every property with its effective value, fit to be shown."""
-    from pyfly_session._oauth2_properties import PREFIX as OAUTH2
+    """Return every property with its effective value, fit to be shown."""
     from pyfly_session._oauth2_properties import bind_oauth2_properties
-    from pyfly_session.properties import PREFIX, bind_properties
+    from pyfly_session.effective import effective_values
+    from pyfly_session.properties import bind_properties
 
-    login = bind_oauth2_properties(config)
-    yield from _leaves(bind_properties(config), PREFIX)
-    yield from _leaves(login.client, f"{OAUTH2}.client")
-    for name, registration in login.registrations.items():
-        yield from _leaves(registration, f"{OAUTH2}.client.registrations.{name}")
-    yield from _leaves(login.login, f"{OAUTH2}.login")
-
-
-def _leaves(section: Properties, prefix: str) -> Iterator[tuple[str, Any]]:
-    from pyfly_session._fields import layout
-    from pyfly_session._masking import masked
-
-    for key, field in layout(type(section)).items():
-        value = getattr(section, field.name)
-        if field.section:
-            yield from _leaves(value, f"{prefix}.{key}")
-        else:
-            # An empty list of secrets hides nothing.
-            secret = field.facts.get("secret") if value else None
-            shown = masked(value, secret=secret)
-            yield f"{prefix}.{key}", list(shown) if isinstance(shown, tuple) else shown
+    return effective_values(bind_properties(config), bind_oauth2_properties(config))

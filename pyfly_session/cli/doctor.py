@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pyfly_session._masking import one_line
 from pyfly_session.cli.options import configured, say, say_missing
-from pyfly_session.cli.output import one_line, print_json
+from pyfly_session.cli.output import print_json
 
 if TYPE_CHECKING:
     from pyfly_session.auto_configuration import SessionContainer

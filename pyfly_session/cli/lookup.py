@@ -1,99 +1,21 @@
-"""Sessions as an operator looks for them: by id, or by a part of a handle and a user."""
+"""The lookup of sessions on a command line: one session that is meant, or one sentence."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
-import re
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from typing import Any
 
 import click
 
-from pyfly_session import ids
-from pyfly_session._masking import masked, names_secret
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.metadata import (
-    AUTHENTICATED_AT,
-    CREATED_AT,
-    LAST_ACCESSED,
-    PRINCIPAL,
-    RESERVED_NAMES,
-)
+from pyfly_session import ids, lookup
+from pyfly_session.lookup import Found, is_handle, shortened
 from pyfly_session.store_configuration import choose_store
-from pyfly_session.stored_ids import HashedIdStore
-
-_SHORTEST_HANDLE = 4
-_HANDLE = re.compile(rf"#?[0-9a-f]{{{_SHORTEST_HANDLE},10}}")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One session that was found.
-
-    Attributes:
-        session_id: Its id, as the store takes it.
-        principal: Whose it is, or None.
-        created_at: Unix time of its creation, in seconds, or None.
-        logged_in_at: Of the login.
-        last_accessed: Of the last write.
-        attributes: What is stored in it.
-    """
-
-    session_id: str
-    principal: str | None
-    created_at: float | None
-    logged_in_at: float | None
-    last_accessed: float | None
-    attributes: Mapping[str, Any]
-
-    @property
-    def handle(self) -> str:
-        """What stands for the id where it is shown: the hash of log lines, without its #."""
-        return ids.mask(self.session_id).removeprefix("#")
-
-    def summary(self, *, full_id: bool) -> dict[str, str]:
-        """Return what a session is without its attributes, as texts."""
-        texts = {
-            "handle": self.handle,
-            "principal": self.principal or "",
-            "logged_in_at": _moment(self.logged_in_at),
-            "last_accessed": _moment(self.last_accessed),
-            "created_at": _moment(self.created_at),
-        }
-        return {**texts, "id": str(self.session_id)} if full_id else texts
-
-    def contents(self, *, values: bool) -> dict[str, Any]:
-        """Return the attributes with their types, or with their values; secrets are masked."""
-        if values:
-            return {name: _shown(name, value) for name, value in self.attributes.items()}
-        return {name: type(value).__name__ for name, value in self.attributes.items()}
-
-
-class Lookup:
-    """Finds and ends sessions in the store of a container."""
-
-    def __init__(self, container: Any) -> None:
-        hashing = container.properties().hash_ids
-        self._principals = container.principal_sessions()
-        self._store = (HashedIdStore if hashing else CapableStore)(container.session_store())
-
-    async def of_principal(self, principal: str) -> list[Found]:
-        """Return the sessions of a user, the oldest login first."""
-        return [
-            Found(
-                each.session_id,
-                each.principal,
-                each.created_at,
-                each.logged_in_at,
-                each.last_accessed,
-                each.attributes,
-            )
-            for each in await self._principals.find_by_principal(principal)
-        ]
+class Lookup(lookup.Lookup):
+    """A lookup that says what to do when it finds nothing."""
 
     async def one(self, given: str, principal: str | None) -> Found:
         """Return the session that is meant.
@@ -103,47 +25,25 @@ class Lookup:
         """
         if principal is None:
             return await self._by_id(given)
-        handle = given.removeprefix("#")
-        several = [
-            each
-            for each in await self.of_principal(principal)
-            if given == each.session_id
-            or (len(handle) >= _SHORTEST_HANDLE and each.handle.startswith(handle))
-        ]
+        several = await self.matching(given, principal)
         if not several:
             raise click.ClickException(
-                f"{principal} has no session {_shortened(given)}; see: sessions list --principal"
+                f"{principal} has no session {shortened(given)}; see: sessions list --principal"
             )
         if len(several) > 1:
             handles = ", ".join(each.handle for each in several)
+            handle = given.removeprefix("#")
             raise click.ClickException(f"{handle} could be any of {handles}; give more of it")
         return several[0]
 
-    async def end(self, found: Found) -> bool:
-        """End one session; False if it ended meanwhile."""
-        return bool(await self._principals.end(found.session_id))
-
-    async def end_all(self, principal: str) -> int:
-        """End all sessions of a user, and return how many there were."""
-        return int(await self._principals.end_all(principal))
-
     async def _by_id(self, given: str) -> Found:
-        if not ids.is_acceptable(given) and not _HANDLE.fullmatch(given):
+        if not ids.is_acceptable(given) and not is_handle(given):
             raise click.ClickException("an id consists of letters, digits and ._~-")
-        # Under hashing, what an operator has may be the id or what the store knows it as.
-        for session_id in (self._store.key_of(given), self._store.recall(given)):
-            data = await self._store.get(session_id)
-            if data is not None:
-                return Found(
-                    session_id,
-                    data.get(PRINCIPAL),
-                    data.get(CREATED_AT),
-                    data.get(AUTHENTICATED_AT),
-                    data.get(LAST_ACCESSED),
-                    {name: each for name, each in data.items() if name not in RESERVED_NAMES},
-                )
-        hint = "; a handle needs --principal NAME" if _HANDLE.fullmatch(given) else ""
-        raise click.ClickException(f"there is no session {_shortened(given)}{hint}")
+        found = await self.by_id(given)
+        if found is None:
+            hint = "; a handle needs --principal NAME" if is_handle(given) else ""
+            raise click.ClickException(f"there is no session {shortened(given)}{hint}")
+        return found
 
 
 @contextlib.asynccontextmanager
@@ -170,35 +70,3 @@ async def open_lookup(container: Any) -> AsyncIterator[Lookup]:
         logger.setLevel(level)
         await container.session_repository().drain()
         await container.redis_clients().close()
-
-
-def _moment(seconds: float | None) -> str:
-    """Return a Unix time as ISO 8601 in UTC, empty if there is none."""
-    try:
-        return (
-            datetime.fromtimestamp(seconds or 0, UTC).isoformat(timespec="seconds")
-            if seconds
-            else ""
-        )
-    except (ValueError, OverflowError, OSError):
-        return ""
-
-
-def _shortened(given: str) -> str:
-    """Return what was given as far as it is no secret: a full id opens a session."""
-    return given if _HANDLE.fullmatch(given) else ids.mask(given)
-
-
-def _shown(name: str, value: Any) -> Any:
-    """Return a value for JSON, without what is named like a secret."""
-    if names_secret(name):
-        return masked(value, secret=True)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _shown(str(key), each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_shown("", each) for each in value]
-    if isinstance(value, str | int | float | bool) or value is None:
-        return masked(value)
-    return str(value)

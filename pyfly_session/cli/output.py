@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from pyfly_session._masking import one_line
+
 # What stands in a cell that is empty.
 NOTHING = "-"
 
@@ -25,11 +27,6 @@ def print_table(rows: Iterable[Sequence[str]], *headings: str) -> None:
         cells = [f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)]
         # click takes the style away where the output is no terminal.
         click.secho("  ".join(cells).rstrip(), bold=bool(headings) and index == 0)
-
-
-def one_line(text: str) -> str:
-    """Return a text without what could end the line or drive the terminal."""
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text)
 
 
 def plain(value: object) -> str:

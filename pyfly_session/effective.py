@@ -1,0 +1,35 @@
+"""The effective configuration: every property with its value, fit to be shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pyfly_session._fields import Properties, layout
+from pyfly_session._masking import masked
+from pyfly_session._oauth2_properties import PREFIX as OAUTH2
+from pyfly_session._oauth2_properties import OAuth2Properties
+from pyfly_session.properties import PREFIX, SessionProperties
+
+
+def effective_values(
+    properties: SessionProperties, oauth2: OAuth2Properties
+) -> Iterator[tuple[str, Any]]:
+    """Yield the full key of every property and its value; secrets are masked."""
+    yield from _leaves(properties, PREFIX)
+    yield from _leaves(oauth2.client, f"{OAUTH2}.client")
+    for name, registration in oauth2.registrations.items():
+        yield from _leaves(registration, f"{OAUTH2}.client.registrations.{name}")
+    yield from _leaves(oauth2.login, f"{OAUTH2}.login")
+
+
+def _leaves(section: Properties, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, field in layout(type(section)).items():
+        value = getattr(section, field.name)
+        if field.section:
+            yield from _leaves(value, f"{prefix}.{key}")
+        else:
+            # An empty list of secrets hides nothing.
+            secret = field.facts.get("secret") if value else None
+            shown = masked(value, secret=secret)
+            yield f"{prefix}.{key}", list(shown) if isinstance(shown, tuple) else shown

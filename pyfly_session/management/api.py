@@ -1,0 +1,149 @@
+"""The endpoints for programs: JSON in, JSON out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from pyfly_session.conditions import conditions
+from pyfly_session.errors import SessionStoreError
+from pyfly_session.lookup import Found
+from pyfly_session.management import reports
+from pyfly_session.management.bodies import read_json
+from pyfly_session.management.operations import Operations, Refusal
+
+_TRUE = ("true", "1", "yes")
+
+
+class Api:
+    """The JSON endpoints of a container.
+
+    Args:
+        container: The container, asked anew for each request.
+        deadline: Seconds that the store has to show its health.
+    """
+
+    def __init__(self, container: Any, *, deadline: float) -> None:
+        self._container = container
+        self._deadline = deadline
+
+    def routes(self) -> list[Route]:
+        """Return the routes."""
+        return [
+            Route("/health", self.health),
+            Route("/counts", _answering(self.counts)),
+            Route("/config", _answering(self.config)),
+            Route("/conditions", _answering(self.conditions)),
+            Route("/sessions", _answering(self.of_principal), methods=["GET"]),
+            Route("/sessions", _answering(self.end_all), methods=["DELETE"]),
+            Route("/sessions/find", _answering(self.find), methods=["POST"]),
+            Route("/sessions/end", _answering(self.end_by_id), methods=["POST"]),
+            Route("/sessions/{handle}", _answering(self.one), methods=["GET"]),
+            Route("/sessions/{handle}", _answering(self.end), methods=["DELETE"]),
+        ]
+
+    async def health(self, request: Request, *, details: bool = True) -> Response:
+        """Tell whether the store works; 503 if it does not."""
+        told = await reports.health(self._container, self._deadline)
+        if not details:
+            told = {"status": told["status"]}
+        return Json(told, 200 if told["status"] == "UP" else 503)
+
+    async def counts(self, request: Request) -> Any:
+        """Tell what this process counted."""
+        return reports.figures(self._container)
+
+    async def config(self, request: Request) -> Any:
+        """Tell the effective configuration."""
+        return {"properties": reports.configuration(self._container)}
+
+    async def conditions(self, request: Request) -> Any:
+        """Tell which bean was chosen, and why."""
+        return {"beans": [dataclasses.asdict(each) for each in conditions(self._container)]}
+
+    async def of_principal(self, request: Request) -> Any:
+        """Tell the sessions of a user."""
+        operations = Operations(self._container, request)
+        return {"sessions": await operations.of_principal(_principal(request))}
+
+    async def one(self, request: Request) -> Any:
+        """Tell one session of a user."""
+        operations = Operations(self._container, request)
+        found = await operations.one(_principal(request), request.path_params["handle"])
+        return _told(operations, found, values=request.query_params.get("values") in _TRUE)
+
+    async def find(self, request: Request) -> Any:
+        """Tell one session by its id."""
+        body = await read_json(request)
+        operations = Operations(self._container, request)
+        found = await operations.by_id(_text(body, "id"))
+        return _told(operations, found, values=body.get("values") is True)
+
+    async def end(self, request: Request) -> Any:
+        """End one session of a user."""
+        operations = Operations(self._container, request)
+        found = await operations.one(_principal(request), request.path_params["handle"])
+        return await _end(operations, found)
+
+    async def end_by_id(self, request: Request) -> Any:
+        """End one session by its id."""
+        session_id = _text(await read_json(request), "id")
+        operations = Operations(self._container, request)
+        return await _end(operations, await operations.by_id(session_id))
+
+    async def end_all(self, request: Request) -> Any:
+        """End all sessions of a user."""
+        keep = request.query_params.get("keep", "")
+        if keep not in ("", "own"):
+            raise Refusal(400, "keep must be own, or be left out")
+        operations = Operations(self._container, request)
+        ended = await operations.end_all(_principal(request), keep_own=keep == "own")
+        return {"ended": ended}
+
+
+class Json(JSONResponse):
+    """A JSON response whatever a session holds: half of a surrogate pair is sent escaped."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes of the body."""
+        return json.dumps(content).encode("ascii")
+
+
+def _answering(call: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Any]:
+    """Return an endpoint that answers with what a call returns, or why it did not."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return Json(await call(request))
+        except Refusal as refusal:
+            return Json({"error": str(refusal)}, refusal.status)
+        except SessionStoreError as error:
+            return Json({"error": str(error)}, 503)
+
+    return endpoint
+
+
+def _told(operations: Operations, found: Found, *, values: bool) -> dict[str, Any]:
+    return {**operations.summary(found), "attributes": found.contents(values=values)}
+
+
+async def _end(operations: Operations, found: Found) -> dict[str, Any]:
+    await operations.end(found)
+    return {"ended": 1, "handles": [found.handle]}
+
+
+def _principal(request: Request) -> str:
+    return request.query_params.get("principal", "")
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str) or not value:
+        raise Refusal(400, f"{name} must be a text")
+    return value

@@ -1,0 +1,87 @@
+"""What a container tells of itself: figures, health, configuration. Plain data for JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sized
+from typing import Any
+
+from pyfly_session import ids
+from pyfly_session._oauth2_properties import bind_oauth2_properties
+from pyfly_session.effective import effective_values
+from pyfly_session.errors import SessionError
+from pyfly_session.fallbacks import CapableStore
+from pyfly_session.properties import SessionProperties
+
+_logger = logging.getLogger(__name__)
+# Those that every repository counts are told although they are 0 so far.
+_EVENTS = ("unreadable", "conflicts", "gone", "unavailable", "transient")
+_PROBE_SECONDS = 1
+
+
+def figures(container: Any) -> dict[str, Any]:
+    """Return what this process counted, and how many sessions there are.
+
+    ``stored`` is None if the store cannot tell: Redis would have to look at every key.
+    """
+    repository = container.session_repository()
+    store = repository.store
+    told = {
+        "store": type(store).__name__,
+        "stored": len(store) if isinstance(store, Sized) else None,
+        "events": dict.fromkeys(_EVENTS, 0) | dict(repository.counts),
+    }
+    if hasattr(store, "dropped"):
+        told["dropped"] = store.dropped
+    return told
+
+
+async def health(container: Any, deadline: float) -> dict[str, Any]:
+    """Ask the store what every request asks first, and return how that went.
+
+    An id that nobody has is loaded. Redis and Valkey count that as writing, so that a server
+    which takes no writes, a replica for example, is down as well.
+
+    Args:
+        container: The container.
+        deadline: Seconds to wait for the answer.
+    """
+    store: Any = None
+    began = time.perf_counter()
+    try:
+        store = container.session_repository().store
+        async with asyncio.timeout(deadline):
+            await CapableStore(store).load_and_slide(ids.new_id(), _PROBE_SECONDS)
+    except TimeoutError:
+        reason = f"the store did not answer within {deadline:g} s"
+    except SessionError as error:
+        reason = str(error)
+    except Exception as error:
+        # A store of somebody else's may raise anything.
+        _logger.warning("the health of the session store cannot be told", exc_info=True)
+        # Its message is not ours to show.
+        reason = f"the store raised {type(error).__name__}"
+    else:
+        took = (time.perf_counter() - began) * 1000
+        return {"status": "UP", "store": type(store).__name__, "milliseconds": round(took, 1)}
+    name = None if store is None else type(store).__name__
+    return {"status": "DOWN", "store": name, "reason": reason}
+
+
+def configuration(container: Any) -> list[dict[str, Any]]:
+    """Return every property with its value and where that came from; secrets are masked."""
+    origins = container.config_origins()
+    values = effective_values(container.properties(), container.oauth2.properties())
+    defaults = dict(effective_values(SessionProperties(), bind_oauth2_properties({})))
+    return [
+        {
+            "key": key,
+            "value": value,
+            # What is in no file and in no variable was set in Python.
+            "origin": origins.get(key)
+            or ("default" if value == defaults.get(key) else "application"),
+        }
+        for key, value in values
+    ]
