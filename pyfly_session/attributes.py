@@ -159,6 +159,12 @@ class Attributes:
             else:
                 self._seen[name] = Raw(fragment)
                 self._watched.add(name)
+                if (
+                    type(self._live.get(name, ...)) in _IMMUTABLE
+                    and self._encoded(name) == fragment
+                ):
+                    # Nobody set it meanwhile, and nobody can change it in place.
+                    self._watched.discard(name)
 
     def _remember(self, name: str, value: Any) -> None:
         """Take a picture of a value that came as plain data, to notice a change in place."""

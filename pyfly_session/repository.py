@@ -206,11 +206,11 @@ class SessionRepository:
             return None
         if session._stored_id is None:
             return None if create else Outcome.UNSAVED
-        if session._stored_id != session._id:
+        if session._stored_id != session._given_id:
             return Outcome.MOVED
         if self._clock() - session._last_accessed > _RECHECK_SECONDS:
             return None
-        return Outcome.GONE if self.endings.has_seen(session._id) else Outcome.UNTOUCHED
+        return Outcome.GONE if self.endings.has_seen(session._stored_id) else Outcome.UNTOUCHED
 
     async def _untouched(self, session: HttpSession) -> Outcome:
         if session._stored_id != session._id:

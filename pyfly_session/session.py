@@ -8,7 +8,7 @@ from typing import Any
 
 from pyfly_session import ids
 from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
-from pyfly_session.errors import SessionReadOnlyError
+from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
 from pyfly_session.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
@@ -137,7 +137,9 @@ class HttpSession(SessionState):
 
     def get_attribute(self, name: str) -> Any:
         """Return the attribute's value, or None if there is none."""
-        self._require_valid()
+        self._accessed = True
+        if self._invalidated:
+            raise SessionInvalidatedError
         if name in RESERVED_NAMES:
             return self._last_accessed if name == LAST_ACCESSED else self._metadata.get(name)
         return self._attributes.read(name)

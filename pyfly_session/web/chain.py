@@ -163,7 +163,9 @@ class _Passage(SentResponse):
             if response is not self:
                 await self._send_own(response, web_filter)
             return self
-        receive = _unread(request) if self.is_http else self._receive
+        receive = request.receive if self.is_http else self._receive
+        if getattr(request, "_stream_consumed", False):
+            receive = _again(request)
         await self._app(request.scope, receive, self.send)
         return self
 
@@ -223,11 +225,9 @@ class _Passage(SentResponse):
             await self.respond(response)
 
 
-def _unread(request: Any) -> Receive:
-    """Return the request's receive; what a filter has read of the body comes again."""
+def _again(request: Any) -> Receive:
+    """Return the request's receive, with what a filter has read of the body once more."""
     receive: Receive = request.receive
-    if not getattr(request, "_stream_consumed", False):
-        return receive
     # Read as a stream and not kept; without an end the application would wait for ever.
     body: bytes = getattr(request, "_body", b"")
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

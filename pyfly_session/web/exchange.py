@@ -95,7 +95,9 @@ class Exchange:
         elif not failed_anyway:
             raise SessionStoreError(self.failure)
         self.head_sent = True
-        self._seal()
+        session = self.session
+        kept = session._stored_id is not None or session._transient
+        session.seal(writes=None if kept else _NO_NEW_SESSION, rotation=_NO_NEW_ID)
         if self.failure is None:
             self._write_headers(head["headers"])
 
@@ -104,9 +106,9 @@ class Exchange:
         if self.unloaded is not None and self.session.invalidated:
             # Whoever has the id is still logged in, so the logout has failed.
             raise SessionStoreError(self.unloaded)
-        if self.session.transient:
+        if self.session._transient:
             self._outcome = Outcome.UNSAVED
-        if self._outcome in _OVER or self.session.transient:
+        if self._outcome in _OVER or self.session._transient:
             return
         try:
             self._outcome = await self._repository.commit(self.session, create=self._create)
@@ -182,19 +184,14 @@ class Exchange:
         elif self._outcome is Outcome.ENDED:
             response.delete_cookie(key=cookie.name, **cookie.attributes)
 
-    def _seal(self) -> None:
-        session = self.session
-        kept = session._stored_id is not None or session._transient
-        session._write_refusal = None if kept else _NO_NEW_SESSION
-        session._rotation_refusal = _NO_NEW_ID
-
     def _header(self) -> Header | None:
         """Return what tells the client its id, or that there is none any more."""
         session = self.session
         if self._outcome in _LIVE:
             max_age = self._repository.seconds_to_live(session)
             known = not session._is_new and session._previous_id is None
-            return self._resolver.issue(session._id, max_age, known=known)
+            session_id: str = session._given_id  # type: ignore[assignment] # it is stored
+            return self._resolver.issue(session_id, max_age, known=known)
         return self._resolver.expire() if self._outcome is Outcome.ENDED else None
 
     def _write_headers(self, headers: list[Header]) -> None:

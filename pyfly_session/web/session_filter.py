@@ -20,11 +20,11 @@ from pyfly_session.web.answers import answer_to, unavailable
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.exchange import Exchange
 from pyfly_session.web.filters import (
+    CHAIN,
     HIGHEST_PRECEDENCE,
     CallNext,
     ChainPassage,
     OncePerRequestFilter,
-    chain_of,
 )
 from pyfly_session.web.mapping import SessionMapping
 from pyfly_session.web.resolvers import SessionIdResolver, headers_of, require_resolver
@@ -122,10 +122,11 @@ class SessionFilter(OncePerRequestFilter):
 
     async def do_filter(self, request: Any, call_next: CallNext) -> Any:  # noqa: C901 - a call each
         """Attach the session, run the rest of the chain, and commit."""
-        chain = chain_of(request)
+        scope = getattr(request, "scope", None)
+        chain: ChainPassage | None = scope.get(CHAIN) if type(scope) is dict else None
         if chain is None and self.should_not_filter(request):
             return await call_next(request)
-        headers = headers_of(request)
+        headers = headers_of(request) if scope is None or chain is None else scope["headers"]
         resolver = self.resolver if self._way_of is None else self._way_of(headers)
         candidates = resolver.candidates(headers)
         is_socket = chain is not None and not chain.is_http
@@ -150,8 +151,14 @@ class SessionFilter(OncePerRequestFilter):
             self._tolerant,
             unloaded,
         )
-        self._attach(request, exchange.session)
-        if chain is not None:
+        if chain is None or scope is None:
+            self._attach(request, exchange.session)
+        else:
+            # What request.state is a view of, without making the view.
+            state = scope.setdefault("state", {})
+            state["session"] = exchange.session
+            state["session_filter"] = self
+            scope["session"] = SessionMapping(exchange.session)
             if is_socket:
                 socket = LiveSocket(exchange, self.repository, self._websocket)
                 call_next = socket.around(chain, call_next)
@@ -181,16 +188,12 @@ class SessionFilter(OncePerRequestFilter):
         return None
 
     def _attach(self, request: Any, session: HttpSession) -> None:
+        """Attach the session to a request of another chain."""
+        request.state.session = session
+        request.state.session_filter = self
         scope = getattr(request, "scope", None)
         if isinstance(scope, dict):
-            # What request.state is a view of, without making the view.
-            state = scope.setdefault("state", {})
-            state["session"] = session
-            state["session_filter"] = self
             scope["session"] = SessionMapping(session)
-        else:
-            request.state.session = session
-            request.state.session_filter = self
 
     def _is_from_elsewhere(self, request: Any) -> bool:
         return is_foreign_origin(request, self._websocket.allowed_origins)
