@@ -13,10 +13,10 @@ import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
-from weakref import WeakValueDictionary
 
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
 from pyfly_session.fallbacks import CapableStore
+from pyfly_session.turns import Turns
 
 # A colon: no cookie or header with one is taken for an id.
 PREFIX = "principal:"
@@ -58,7 +58,7 @@ class PrincipalRecords:
     def __init__(self, store: CapableStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
+        self._turns = Turns()
 
     async def read(self, principal: str) -> Entries:
         """Return the entries that are not over; some of their sessions may have ended already."""
@@ -80,11 +80,7 @@ class PrincipalRecords:
             SessionStoreError: The backend failed.
         """
         # Requests of this process take turns, or most of them would meet each other.
-        name = (id(asyncio.get_running_loop()), principal)
-        turn = self._turns.get(name)
-        if turn is None:
-            turn = self._turns[name] = asyncio.Lock()
-        async with turn:
+        async with self._turns.of(principal):
             return await self._change(_key(principal), decide)
 
     async def _change(self, key: str, decide: Decision) -> bool:

@@ -7,7 +7,6 @@ new, changed, rotated or invalidated. Knows nothing of HTTP.
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import math
 import random
@@ -29,6 +28,7 @@ from pyfly_session.metadata import (
     is_interval,
     take_metadata,
 )
+from pyfly_session.outcome import Outcome
 from pyfly_session.ports import Moved, SessionStore
 from pyfly_session.principal_commits import (
     changes_hands,
@@ -40,24 +40,16 @@ from pyfly_session.principal_commits import (
 from pyfly_session.principals import PrincipalSessions
 from pyfly_session.session import HttpSession
 from pyfly_session.stored_ids import HashedIdStore
+from pyfly_session.turns import Turns
 from pyfly_session.unfinished import UnfinishedWork
+
+__all__ = ["Outcome", "SessionRepository"]
 
 _logger = logging.getLogger(__name__)
 _MERGE_ATTEMPTS = 64
 _EAGER_ATTEMPTS = 4
 # A request that took longer than this asks once more whether its session still lives.
 _RECHECK_SECONDS = 0.05
-
-
-class Outcome(enum.Enum):
-    """What a commit found and did."""
-
-    UNSAVED = "a new session that nothing asked to store"
-    UNTOUCHED = "nothing to store; the session lives"
-    STORED = "created, updated or given its new id; the session lives under its id"
-    MOVED = "the changes went to the id that another request gave the session"
-    ENDED = "invalidated by this request; its entry is gone"
-    GONE = "ended or expired meanwhile; nothing was stored"
 
 
 class SessionRepository:
@@ -112,6 +104,7 @@ class SessionRepository:
         self._ttl = ttl
         self._max_lifetime = max_lifetime
         self._clock = clock
+        self._turns = Turns()
         self.endings = Endings(self._capable, ttl, self.counts)
         work = UnfinishedWork()
         self.finish, self.finish_later, self.drain = work.finish, work.finish_later, work.drain
@@ -256,43 +249,54 @@ class SessionRepository:
         session.committed(session._id, payload, delta)
         return Outcome.STORED
 
-    async def _write(self, session: HttpSession, delta: Delta, *, rotate: bool) -> Outcome:
+    async def _write(  # noqa: C901 - one loop, with every end that it can have
+        self, session: HttpSession, delta: Delta, *, rotate: bool
+    ) -> Outcome:
         """Merge the delta onto what is stored now, and move it to the new id if asked to."""
         codec, store = self._capable.codec, self._capable
         delta = {**delta, LAST_ACCESSED: codec.encode(LAST_ACCESSED, self._clock())}
         ttl = self.seconds_to_live(session)
         stored_id, expected = session._stored_id, session._payload
         assert stored_id is not None and expected is not None  # noqa: S101, PT018 - for mypy
-        for attempt in range(_MERGE_ATTEMPTS):
-            if attempt >= _EAGER_ATTEMPTS:
-                await _back_off(attempt)
-                # What the last attempt met is old by now, and would meet the next writer.
-                expected = await store.load_and_slide(stored_id, ttl) or expected
-                self._adopt_idle_time(session, expected)
-                ttl = self.seconds_to_live(session)
-            value = self._merger.merged(expected, delta)
-            if rotate:
-                found = await store.rename(stored_id, session._id, expected, value, ttl)
-            else:
-                found = await store.compare_and_swap(stored_id, expected, value, ttl)
-            if found == value:
+        turn = None
+        try:
+            for attempt in range(_MERGE_ATTEMPTS):
+                if attempt == 1:
+                    # Somebody else writes too: line up, or most of us would fail every time.
+                    turn = self._turns.of(stored_id)
+                    await turn.acquire()
+                if attempt >= _EAGER_ATTEMPTS:
+                    await _back_off(attempt)
+                    # What the last attempt met is old by now, and would meet the next writer.
+                    expected = await store.load_and_slide(stored_id, ttl) or expected
+                    self._adopt_idle_time(session, expected)
+                    ttl = self.seconds_to_live(session)
+                value = self._merger.merged(expected, delta)
                 if rotate:
-                    self.endings.remember(stored_id)
-                    stored_id = session._id
-                session.committed(stored_id, value, delta)
-                return Outcome.STORED if stored_id == session._id else Outcome.MOVED
-            if isinstance(found, Moved):
-                stored_id = found.new_id
-                if store.key_of(stored_id) == store.key_of(session._id):
-                    # An attempt of this session that was interrupted got there.
-                    stored_id, rotate = session._id, False
-            elif found is None:
-                return self._gone(session)
-            else:
-                self.counts["conflicts"] += 1
-                expected = found
-                self._adopt_idle_time(session, found)
-                ttl = self.seconds_to_live(session)
+                    found = await store.rename(stored_id, session._id, expected, value, ttl)
+                else:
+                    found = await store.compare_and_swap(stored_id, expected, value, ttl)
+                if found == value:
+                    if rotate:
+                        self.endings.remember(stored_id)
+                        stored_id = session._id
+                    session.committed(stored_id, value, delta)
+                    return Outcome.STORED if stored_id == session._id else Outcome.MOVED
+                if isinstance(found, Moved):
+                    stored_id = found.new_id
+                    if store.key_of(stored_id) == store.key_of(session._id):
+                        # An attempt of this session that was interrupted got there.
+                        stored_id, rotate = session._id, False
+                elif found is None:
+                    return self._gone(session)
+                else:
+                    self.counts["conflicts"] += 1
+                    expected = found
+                    self._adopt_idle_time(session, found)
+                    ttl = self.seconds_to_live(session)
+        finally:
+            if turn is not None:
+                turn.release()
         raise SessionConflictError(ids.mask(session._id), _MERGE_ATTEMPTS)
 
     def _adopt_idle_time(self, session: HttpSession, found: bytes) -> None:
