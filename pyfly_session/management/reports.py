@@ -16,8 +16,11 @@ from pyfly_session.fallbacks import CapableStore
 from pyfly_session.properties import SessionProperties
 
 _logger = logging.getLogger(__name__)
-# Those that every repository counts are told although they are 0 so far.
-_EVENTS = ("unreadable", "conflicts", "gone", "unavailable", "transient")
+# Told although they are 0 so far.
+_EVENTS = (
+    *("unreadable", "conflicts", "gone", "unavailable", "transient"),
+    *("ended", "evicted", "provider"),
+)
 _PROBE_SECONDS = 1
 
 

@@ -44,6 +44,19 @@ def is_operator(request: Request) -> bool:
     return context_of(request.state.session).has_role("OPERATOR")
 
 
+def application(properties: dict[str, Any], **options: Any) -> tuple[Any, Any]:
+    """Return an application with properties below ``pyfly.session``, and its container."""
+    container = create_container({"pyfly": {"session": properties}})
+    management = Management(container, **{"guard": is_operator, **options})
+    routes = [
+        Route("/in", log_in),
+        Route("/keep", keep, methods=["POST"]),
+        Route("/who", who),
+        Mount("/manage", management),
+    ]
+    return enable_sessions(Starlette(routes=routes), container), container
+
+
 class Person:
     """Somebody with a browser, that is with one cookie."""
 
@@ -119,15 +132,7 @@ def open_shop(request: pytest.FixtureRequest) -> Iterator[OpenShop]:
             with redis.Redis.from_url(url) as client:
                 client.flushdb()
             properties |= {"store": "redis", "redis": {"url": url}, "hash-ids": kind == "hashed"}
-        container = create_container({"pyfly": {"session": properties}})
-        management = Management(container, **{"guard": is_operator, **options})
-        routes = [
-            Route("/in", log_in),
-            Route("/keep", keep, methods=["POST"]),
-            Route("/who", who),
-            Mount("/manage", management),
-        ]
-        app = enable_sessions(Starlette(routes=routes), container)
+        app, container = application(properties, **options)
         opened.append(TestClient(app).__enter__())
         return Shop(opened[-1], container)
 
