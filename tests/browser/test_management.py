@@ -146,7 +146,7 @@ def test_a_hostile_name_is_a_name(office: Shop, visit: Visit, expect: Any) -> No
     mallory, root = somebody(visit, office, name), somebody(visit, office, "root")
     dialogs: list[Any] = []
     # Nobody answers it: a page with a dialog waits.
-    root.page.on("dialog", dialogs.append)
+    root.page.on("dialog", lambda dialog: dialogs.append(dialog))
     root.go("/manage/")
     root.page.get_by_label("User").fill(name)
     root.press("Search")
