@@ -142,10 +142,11 @@ class CommandBatcher:
         now = loop.time()
         queue.waiting.append((command, answer, now))
         self._flush_soon(loop, queue)
-        # The batch has this deadline too, but before Python 3.12 wait_for, which the driver
-        # uses, can lose the cancellation that ends it.
-        async with asyncio.timeout_at(self._limit(now)):
-            return await answer
+        if self._deadline is not None:
+            # The batch has this deadline too, but before Python 3.12 wait_for, which the driver
+            # uses, can lose the cancellation that ends it.
+            queue.watch(loop, answer, now + self._deadline)
+        return await answer
 
     def _limit(self, since: float) -> float | None:
         return None if self._deadline is None else since + self._deadline
@@ -222,7 +223,16 @@ _Waiting = tuple[tuple[Any, ...], asyncio.Future[Any], float]
 class _Queue:
     """The commands of one event loop for one server that wait for the end of its tick."""
 
-    __slots__ = ("__weakref__", "circuit", "scheduled", "tasks", "under_way", "waiting")
+    __slots__ = (
+        "__weakref__",
+        "_watched",
+        "_watching",
+        "circuit",
+        "scheduled",
+        "tasks",
+        "under_way",
+        "waiting",
+    )
 
     def __init__(self, circuit: Circuit) -> None:
         self.circuit = circuit
@@ -230,3 +240,31 @@ class _Queue:
         self.under_way = 0
         self.scheduled = False
         self.tasks: set[asyncio.Task[None]] = set()
+        self._watched: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._watching = False
+
+    def watch(
+        self, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Any], limit: float
+    ) -> None:
+        """End the wait for an answer at a time of the loop; limits come in their order.
+
+        One timer for all, where a timeout for each would cost as much as the command.
+        """
+        watched = self._watched
+        while watched and watched[0][1].done():
+            watched.popleft()
+        watched.append((limit, answer))
+        if not self._watching:
+            # The handle is not kept: it would keep the loop alive, and so itself.
+            self._watching = True
+            loop.call_at(limit, self._end_waiting, loop)
+
+    def _end_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        watched, now = self._watched, loop.time()
+        while watched and (watched[0][1].done() or watched[0][0] <= now):
+            _, answer = watched.popleft()
+            if not answer.done():
+                answer.set_exception(TimeoutError())
+        self._watching = bool(watched)
+        if watched:
+            loop.call_at(watched[0][0], self._end_waiting, loop)
