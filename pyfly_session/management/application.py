@@ -66,7 +66,7 @@ class Management:
 
     async def _answer_instead(self, request: Request) -> Response | None:
         """Return the answer to a request that does not get to the endpoints, or None."""
-        if self._open_health and request.method == "GET" and _path_of(request.scope) == "/health":
+        if self._open_health and _asks_health(request):
             return await self._api.health(request, details=await self._knows(request))
         if not await self._gate.lets_in(request):
             status = 404 if self._gate.is_closed else 403
@@ -83,10 +83,9 @@ class Management:
             return False
 
 
-def _path_of(scope: Scope) -> str:
-    """Return the path below the mount."""
-    path, root = str(scope["path"]), str(scope.get("root_path", ""))
-    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+def _asks_health(request: Request) -> bool:
+    path, root = request.scope["path"], request.scope.get("root_path", "")
+    return request.method in ("GET", "HEAD") and path == f"{root}/health"
 
 
 def _with_headers(send: Send) -> Send:

@@ -189,13 +189,18 @@ def _templates() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"moment": _moment, "shown": _shown, "line": one_line, "query": _query}
+    environment.filters |= {"moment": _moment, "shown": _shown, "line": _line, "query": _query}
     return environment
 
 
 def _query(values: dict[str, str]) -> str:
     """Return values as the query of an address."""
     return urlencode(values, errors="replace")
+
+
+def _line(value: object) -> str:
+    """Return a name as one line, without what could turn it around."""
+    return one_line(str(value))
 
 
 def _moment(text: str) -> str:

@@ -6,11 +6,12 @@ import logging
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from pyfly_session.auto_configuration import create_container
+from pyfly_session.auto_configuration import create_container, enable_sessions
 from pyfly_session.management import Management
 from tests.management.conftest import OpenShop, Shop
 
@@ -146,6 +147,17 @@ def test_answers_are_kept_by_nobody_and_framed_nowhere(
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
+
+
+def test_it_is_mounted_in_an_application_whose_sessions_are_enabled_already() -> None:
+    app = enable_sessions(FastAPI(), config={"pyfly": {"session": {"enabled": True}}})
+    management = Management(app.state.session_container, guard=lambda request: True)
+    app.mount("/manage", management)
+    with TestClient(app) as client:
+        assert client.get("/manage").url.path == "/manage/"
+        assert client.get("/manage/counts").json()["stored"] == 1
+        assert client.get("/manage/nothing").status_code == 404
+        assert client.get("/manage/end").status_code == 405
 
 
 def test_it_works_without_sessions_around_it() -> None:

@@ -119,12 +119,14 @@ class TestOpenHealth:
     def test_everybody_is_told_the_state_and_operators_more(self, open_shop: OpenShop) -> None:
         shop = open_shop(open_health=True)
         assert shop.visitor().json("/manage/health") == {"status": "UP"}
+        assert shop.visitor().ask("HEAD", "/manage/health").status_code == 200
         assert "store" in shop.person("root").json("/manage/health")
 
     def test_nothing_else_is_open(self, open_shop: OpenShop) -> None:
         visitor = open_shop(open_health=True).visitor()
         for path in ("", "counts", "health/", "health/../counts", "Health", "config"):
             assert visitor.get(f"/manage/{path}").status_code == 403
+        assert visitor.post("/manage/health").status_code == 403
 
     def test_it_is_open_without_a_guard_too(self, open_shop: OpenShop) -> None:
         shop = open_shop(open_health=True, guard=None)
