@@ -63,6 +63,8 @@ class SessionContainer(containers.DeclarativeContainer):
         session_id_resolver: The user's `SessionIdResolver`, or else what the properties choose.
         telemetry: What OpenTelemetry is told with, None unless
             ``pyfly.session.observability.enabled`` is true.
+        session_listeners: Who is told of sessions that begin and end, functions; see
+            `pyfly_session.events`.
         session_repository: Loads and commits the sessions.
         principal_sessions: Finds and ends the sessions of a principal.
         session_limit: The limit of one principal, a function; None for the same for all.
@@ -99,6 +101,7 @@ class SessionContainer(containers.DeclarativeContainer):
     )
 
     telemetry = following(telemetry_if_enabled, properties.provided.observability)
+    session_listeners = providers.List()
     session_repository: providers.Dependency[Any] = providers.Dependency(
         default=following(
             session_repository,
@@ -112,6 +115,7 @@ class SessionContainer(containers.DeclarativeContainer):
             ),
             clock,
             telemetry,
+            providers.Callable(tuple, session_listeners),
         )
     )
     principal_sessions = session_repository.provided.principals

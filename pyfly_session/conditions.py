@@ -164,6 +164,13 @@ def _unprovided(choice: str) -> Explain:
     return lambda report, bean: Condition(bean, choice, "the application provides none")
 
 
+def _listeners(report: _Report, bean: str) -> Condition:
+    count = len(report.container.session_listeners.args)
+    if not count:
+        return _unprovided("none")(report, bean)
+    return Condition(bean, f"List of {count}", "added by the application")
+
+
 def _registrations(report: _Report, bean: str) -> Condition:
     choice = "InMemoryClientRegistrationRepository"
     client = report.oauth2.client
@@ -223,6 +230,7 @@ _BEANS: dict[str, Explain] = {
     "session_store": _store,
     "redis_client": _client,
     "session_id_resolver": _resolver,
+    "session_listeners": _listeners,
     "session_repository": _unprovided("SessionRepository"),
     "principal_sessions": _unprovided("PrincipalSessions"),
     "session_limit": _unprovided("none"),

@@ -35,6 +35,7 @@ class CurrentFilters:
             container.clock,
             container.properties,
             container.redis_client,
+            container.session_listeners,
             container.session_repository,
             container.session_limit,
             container.session_concurrency_controller,

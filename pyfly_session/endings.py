@@ -6,6 +6,8 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 from pyfly_session.fallbacks import CapableStore
+from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.publishing import Publisher
 
 _MAX_MOVES = 8
 _REMEMBERED = 4096
@@ -20,23 +22,48 @@ class Endings:
         store: Where the sessions are.
         note_seconds: How long the reason is kept of a session that somebody else ended.
         counts: Counts the reasons.
+        events: Tells listeners of the ends; None if there are no listeners.
     """
 
-    def __init__(self, store: CapableStore, note_seconds: int, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        store: CapableStore,
+        note_seconds: int,
+        counts: Counter[str],
+        events: Publisher | None = None,
+    ) -> None:
         self._store = store
         self._note_seconds = note_seconds
         self._counts = counts
+        self._events = events
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._watchers: dict[str, set[Notice]] = {}
 
-    async def delete(self, session_id: str) -> None:
-        """Delete a session, under the ids too that others gave it: a logout has to hold."""
+    async def delete(self, session_id: str, reason: str = "invalidated") -> None:
+        """Delete a session, under the ids too that others gave it: a logout has to hold.
+
+        Args:
+            session_id: The id.
+            reason: What listeners are told.
+        """
+        if self._events is None:
+            await self._delete(session_id, reason)
+        else:
+            # Cancelled in between, nobody could tell later that there was a session.
+            await self._events.finish(self._delete(session_id, reason))
+
+    async def _delete(self, session_id: str, reason: str) -> None:
+        events = self._events
         target: str | None = session_id
         for _ in range(_MAX_MOVES + 1):
             if target is None:
                 return
             self.remember(target)
+            # Looked at before: deleting does not tell whether it was there, nor whose it was.
+            found = None if events is None else await self._store.get(target)
             ended, target = target, await self._store.delete_moved(target)
+            if events is not None and found is not None:
+                events.destroyed(ended, found.get(PRINCIPAL), reason)
             for notice in tuple(self._watchers.get(self._store.key_of(ended), ())):
                 notice()
 
@@ -65,7 +92,7 @@ class Endings:
         """Delete a session on behalf of somebody else, with a note why for its browser."""
         note = self._store.codec.dumps({"reason": reason})
         await self._store.create_if_absent(self._note_id(session_id), note, self._note_seconds)
-        await self.delete(session_id)
+        await self.delete(session_id, reason)
         self._counts[reason] += 1
 
     async def why(self, session_id: str) -> str | None:

@@ -34,6 +34,7 @@ from pyfly_session.ports import (
     Moved,
     Rename,
     SessionStore,
+    WatchLosses,
 )
 
 _VERBS = ("get", "save", "delete", "exists")
@@ -96,6 +97,8 @@ class CapableStore:
             self.rename, self.delete_moved = store.rename, store.delete_moved
         else:
             self.rename, self.delete_moved = self._save_and_delete, self._delete_only
+
+        self.watch_losses = store.watch_losses if isinstance(store, WatchLosses) else None
 
     def key_of(self, session_id: str) -> str:
         """Return what the store knows the id as."""

@@ -15,6 +15,7 @@ from pyfly_session.concurrency import (
     SessionConcurrencyController,
 )
 from pyfly_session.errors import ConfigurationError
+from pyfly_session.events import SessionListener
 from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
 from pyfly_session.principals import PrincipalSessions
@@ -47,6 +48,7 @@ def session_repository(
     records: SessionStore | None,
     clock: Callable[[], float],
     telemetry: Telemetry | None = None,
+    listeners: tuple[SessionListener, ...] = (),
 ) -> SessionRepository:
     """Return what loads and commits sessions as the properties say."""
     if records is not None:
@@ -62,6 +64,7 @@ def session_repository(
         "max_size": properties.max_size,
         "hash_ids": properties.hash_ids,
         "records": records,
+        "listeners": listeners,
         "clock": clock,
     }
     if telemetry is None:

@@ -39,8 +39,12 @@ class Following:
 
 def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
     """Compare services by identity and values, that is properties, by what they say."""
+    if len(before) != len(now):
+        return False
     for old, new in zip(before, now, strict=True):
-        if old is not new and not (isinstance(new, msgspec.Struct | str) and old == new):
+        if old is new or (isinstance(new, msgspec.Struct | str) and old == new):
+            continue
+        if not (isinstance(old, tuple) and isinstance(new, tuple) and _same(old, new)):
             return False
     return True
 

@@ -29,7 +29,7 @@ async def keep(repository: SessionRepository, session: HttpSession, *, slide: bo
     payload = await store.load_and_slide(session._id, ttl)
     if payload is None:
         return False
-    repository._adopt_idle_time(session, payload)
+    repository._merger.adopt_idle_time(session, payload)
     if repository.seconds_to_live(session) != ttl:
         # Another request gave it an idle time of its own.
         await store.load_and_slide(session._id, repository.seconds_to_live(session))

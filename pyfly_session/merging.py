@@ -8,7 +8,8 @@ from typing import Any
 from pyfly_session.attributes import Delta
 from pyfly_session.codec import SessionCodec
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
-from pyfly_session.metadata import LAST_ACCESSED
+from pyfly_session.metadata import LAST_ACCESSED, MAX_INACTIVE_INTERVAL, take_metadata
+from pyfly_session.session import HttpSession
 
 
 class Merger:
@@ -50,6 +51,18 @@ class Merger:
         sizes = {name: len(bytes(part)) for name, part in fragments.items()}
         largest = max(sizes, key=sizes.__getitem__)
         raise SessionTooLargeError(len(payload), limit, largest, sizes[largest])
+
+    def adopt_idle_time(self, session: HttpSession, found: bytes) -> None:
+        """Take over the idle time that another request gave the session meanwhile."""
+        if MAX_INACTIVE_INTERVAL in session._metadata_changed:
+            return
+        try:
+            metadata = take_metadata(self._codec.split(found), self._codec)
+        except SessionDecodingError:
+            return
+        session._metadata.pop(MAX_INACTIVE_INTERVAL, None)
+        if MAX_INACTIVE_INTERVAL in metadata:
+            session._metadata[MAX_INACTIVE_INTERVAL] = metadata[MAX_INACTIVE_INTERVAL]
 
     def _fragments(self, current: bytes) -> dict[str, Any]:
         try:

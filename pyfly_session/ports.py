@@ -14,6 +14,7 @@ Any method may be called from several tasks at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -121,6 +122,23 @@ class Rename(Protocol):
         """Remove the session, and return the id it was moved to, if it was.
 
         A logout that races a change of id would end the former id only.
+        """
+        ...
+
+
+Loss = Callable[[str, bytes, str], None]
+"""Told the id of a session, its encoded form, and why the store removed it by itself."""
+
+
+@runtime_checkable
+class WatchLosses(Protocol):
+    """Capability: tell which sessions the store removed without being asked."""
+
+    def watch_losses(self, notice: Loss) -> None:
+        """Have it called from now on, instead of what was called before.
+
+        ``notice`` returns at once, does not raise and does not call the store. It is called
+        within a method of the store, with the reason ``expired`` or ``dropped``.
         """
         ...
 

@@ -6,18 +6,17 @@ new, changed, rotated or invalidated. Knows nothing of HTTP.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
-import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyfly_session import ids
 from pyfly_session.attributes import Delta
 from pyfly_session.endings import Endings
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
+from pyfly_session.events import SessionListener
 from pyfly_session.fallbacks import CapableStore, require_store
 from pyfly_session.merging import Merger
 from pyfly_session.metadata import (
@@ -26,7 +25,6 @@ from pyfly_session.metadata import (
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
     is_interval,
-    take_metadata,
 )
 from pyfly_session.outcome import Outcome
 from pyfly_session.ports import Moved, SessionStore
@@ -38,9 +36,10 @@ from pyfly_session.principal_commits import (
     strike_out,
 )
 from pyfly_session.principals import PrincipalSessions
+from pyfly_session.publishing import Publisher
 from pyfly_session.session import HttpSession
 from pyfly_session.stored_ids import HashedIdStore
-from pyfly_session.turns import Turns
+from pyfly_session.turns import Turns, back_off
 from pyfly_session.unfinished import UnfinishedWork
 
 __all__ = ["Outcome", "SessionRepository"]
@@ -64,6 +63,7 @@ class SessionRepository:
         records: A store for the records of who has which sessions, if they shall not be in
             ``store`` itself.
         watch: Sees, and may wrap, what the store can do; returns what to count with.
+        listeners: Are told when a session is created, destroyed or given another id.
         clock: Unix time in seconds.
 
     Attributes:
@@ -88,6 +88,7 @@ class SessionRepository:
         hash_ids: bool = False,
         records: SessionStore | None = None,
         watch: Callable[[CapableStore], Counter[str]] | None = None,
+        listeners: Sequence[SessionListener] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
         for name, seconds in (("ttl", ttl), ("max_lifetime", max_lifetime)):
@@ -105,8 +106,9 @@ class SessionRepository:
         self._max_lifetime = max_lifetime
         self._clock = clock
         self._turns = Turns()
-        self.endings = Endings(self._capable, ttl, self.counts)
         work = UnfinishedWork()
+        self._events = Publisher(listeners, self._capable, work, clock=clock) if listeners else None
+        self.endings = Endings(self._capable, ttl, self.counts, self._events)
         self.finish, self.finish_later, self.drain = work.finish, work.finish_later, work.drain
         self.principals = PrincipalSessions(
             self._capable,
@@ -142,7 +144,7 @@ class SessionRepository:
             )
             return None
         if self._max_lifetime is not None and now >= self._latest_end(session):
-            await self._capable.delete(session_id)
+            await self.endings.delete(session_id, "expired")
             return None
         metadata = session._metadata
         if MAX_INACTIVE_INTERVAL in metadata:
@@ -212,7 +214,10 @@ class SessionRepository:
 
     async def _store(self, session: HttpSession, delta: Delta) -> Outcome:
         if session._stored_id is None:
-            return await self._create(session, delta)
+            outcome = await self._create(session, delta)
+            if self._events is not None and outcome is Outcome.STORED:
+                self._events.created(session._id, session._metadata.get(PRINCIPAL))
+            return outcome
         return await self._write(session, delta, rotate=session.rotated)
 
     async def _commit_of_principal(self, session: HttpSession, delta: Delta) -> Outcome:
@@ -258,7 +263,7 @@ class SessionRepository:
         ttl = self.seconds_to_live(session)
         stored_id, expected = session._stored_id, session._payload
         assert stored_id is not None and expected is not None  # noqa: S101, PT018 - for mypy
-        turn = None
+        former, turn = stored_id, None
         try:
             for attempt in range(_MERGE_ATTEMPTS):
                 if attempt == 1:
@@ -266,10 +271,10 @@ class SessionRepository:
                     turn = self._turns.of(stored_id)
                     await turn.acquire()
                 if attempt >= _EAGER_ATTEMPTS:
-                    await _back_off(attempt)
+                    await back_off(attempt)
                     # What the last attempt met is old by now, and would meet the next writer.
                     expected = await store.load_and_slide(stored_id, ttl) or expected
-                    self._adopt_idle_time(session, expected)
+                    self._merger.adopt_idle_time(session, expected)
                     ttl = self.seconds_to_live(session)
                 value = self._merger.merged(expected, delta)
                 if rotate:
@@ -279,11 +284,14 @@ class SessionRepository:
                 if found == value:
                     if rotate:
                         self.endings.remember(stored_id)
-                        stored_id = session._id
+                        former, stored_id = stored_id, session._id
                     session.committed(stored_id, value, delta)
+                    if self._events is not None and former != stored_id == session._id:
+                        principal = session._metadata.get(PRINCIPAL)
+                        self._events.id_changed(former, stored_id, principal)
                     return Outcome.STORED if stored_id == session._id else Outcome.MOVED
                 if isinstance(found, Moved):
-                    stored_id = found.new_id
+                    former, stored_id = stored_id, found.new_id
                     if store.key_of(stored_id) == store.key_of(session._id):
                         # An attempt of this session that was interrupted got there.
                         stored_id, rotate = session._id, False
@@ -292,25 +300,12 @@ class SessionRepository:
                 else:
                     self.counts["conflicts"] += 1
                     expected = found
-                    self._adopt_idle_time(session, found)
+                    self._merger.adopt_idle_time(session, found)
                     ttl = self.seconds_to_live(session)
         finally:
             if turn is not None:
                 turn.release()
         raise SessionConflictError(ids.mask(session._id), _MERGE_ATTEMPTS)
-
-    def _adopt_idle_time(self, session: HttpSession, found: bytes) -> None:
-        """Take over the idle time that another request gave the session meanwhile."""
-        if MAX_INACTIVE_INTERVAL in session._metadata_changed:
-            return
-        codec = self._capable.codec
-        try:
-            metadata = take_metadata(codec.split(found), codec)
-        except SessionDecodingError:
-            return
-        session._metadata.pop(MAX_INACTIVE_INTERVAL, None)
-        if MAX_INACTIVE_INTERVAL in metadata:
-            session._metadata[MAX_INACTIVE_INTERVAL] = metadata[MAX_INACTIVE_INTERVAL]
 
     async def _end(self, session: HttpSession) -> Outcome:
         former = session._stored_id
@@ -342,8 +337,3 @@ class SessionRepository:
         if self._clock() - session._last_accessed <= _RECHECK_SECONDS:
             return True
         return await self._capable.exists(session._id)
-
-
-async def _back_off(attempt: int) -> None:
-    """Spread out writers that keep meeting each other."""
-    await asyncio.sleep(random.uniform(0, 0.001 * attempt))  # noqa: S311 - no secret

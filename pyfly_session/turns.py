@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from weakref import WeakValueDictionary
 
 
@@ -23,3 +24,8 @@ class Turns:
         if lock is None:
             lock = self._locks[key] = asyncio.Lock()
         return lock
+
+
+async def back_off(attempt: int) -> None:
+    """Spread out writers that keep meeting each other."""
+    await asyncio.sleep(random.uniform(0, 0.001 * attempt))  # noqa: S311 - no secret

@@ -199,6 +199,13 @@ def test_beans_of_the_application_for_the_login_are_named() -> None:
     assert rows["oauth2.client_registration_repository"].choice == "FourVerbStore"
 
 
+def test_listeners_of_the_application_are_counted() -> None:
+    container = SessionContainer()
+    assert explained(container)["session_listeners"].choice == "none"
+    container.session_listeners.add_args(providers.Object(print))
+    assert explained(container)["session_listeners"].choice == "List of 1"
+
+
 def test_every_bean_of_the_container_has_its_row() -> None:
     plumbing = {
         "clock",

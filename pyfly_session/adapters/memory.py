@@ -15,7 +15,7 @@ from typing import Any
 from pyfly_session import ids
 from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.errors import SessionDecodingError
-from pyfly_session.ports import FORWARD_SECONDS, Moved
+from pyfly_session.ports import FORWARD_SECONDS, Loss, Moved
 
 _logger = logging.getLogger(__name__)
 # Bounds the pause of one operation; the rest goes with the next ones.
@@ -59,6 +59,7 @@ class InMemorySessionStore:
         self._sweep_at = math.inf
         self._moved: OrderedDict[str, tuple[str, float]] = OrderedDict()
         self.dropped = 0
+        self._notice: Loss | None = None
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return a copy of the session's dictionary, or None if it is absent."""
@@ -158,6 +159,10 @@ class InMemorySessionStore:
             moved = self._forward(session_id)
             return moved.new_id if moved else None
 
+    def watch_losses(self, notice: Loss) -> None:
+        """Have it called for each session that expires or is dropped; the latest counts."""
+        self._notice = notice
+
     def __len__(self) -> int:
         """Count the stored sessions, expired ones left out."""
         with self._lock:
@@ -216,7 +221,9 @@ class InMemorySessionStore:
         for key, shelf in self._shelves.items():
             first = next(iter(shelf.values()), None)
             while first is not None and first[1] <= now and budget:
-                shelf.popitem(last=False)
+                session_id, (payload, _) = shelf.popitem(last=False)
+                if self._notice is not None and key > 0:
+                    self._notice(session_id, payload, "expired")
                 budget -= 1
                 first = next(iter(shelf.values()), None)
             if first is None:
@@ -241,7 +248,9 @@ class InMemorySessionStore:
             (key for key, shelf in self._shelves.items() if shelf and key > 0),
             key=lambda key: next(iter(self._shelves[key].values()))[1] - key,
         )
-        self._shelves[oldest].popitem(last=False)
+        session_id, (payload, _) = self._shelves[oldest].popitem(last=False)
+        if self._notice is not None:
+            self._notice(session_id, payload, "dropped")
         self.dropped += 1
         if self.dropped == 1:
             _logger.warning(
