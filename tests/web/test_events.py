@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.websockets import WebSocket
 
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.events import SessionCreated, SessionDestroyed, SessionIdChanged
 from tests.conftest import Clock
 from tests.web.conftest import Site
-from tests.web.driver import Connection
+from tests.web.driver import Connection, ask
 from tests.web.listening import Shop, destroyed, handle
 
 
@@ -105,6 +106,18 @@ async def test_a_logout_that_overtakes_a_new_id_tells_the_id_that_ended(shop: Sh
     await shop.news()
     await shop.repository.endings.delete(first)
     assert await shop.news() == [destroyed(shop, second, "invalidated")]
+
+
+async def test_a_logout_over_a_websocket_is_told(shop: Shop) -> None:
+    async def leave_by_message(socket: WebSocket) -> None:
+        await socket.accept()
+        socket.state.session.invalidate()
+        await socket.close()
+
+    known = (await shop.ask("/enter")).session_id
+    await shop.news()
+    await ask(shop.site.socket(leave_by_message), cookie=known, kind="websocket")
+    assert await shop.news() == [destroyed(shop, known, "invalidated", "ada")]
 
 
 async def test_the_absolute_lifetime_is_told_where_it_is_noticed(native_site: Site) -> None:
