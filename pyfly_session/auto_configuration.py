@@ -29,6 +29,14 @@ from pyfly_session.filter_configuration import (
     telemetry_if_enabled,
 )
 from pyfly_session.following import following
+from pyfly_session.noticing import (
+    NoticingCallable,
+    NoticingConfiguration,
+    NoticingDependency,
+    NoticingList,
+    NoticingObject,
+    NoticingSingleton,
+)
 from pyfly_session.openapi import describe_session
 from pyfly_session.properties import bind_properties
 from pyfly_session.redis_clients import RedisClients
@@ -77,14 +85,14 @@ class SessionContainer(containers.DeclarativeContainer):
         epoch: An object that is another one after ``reset_singletons()``.
     """
 
-    epoch = providers.ThreadSafeSingleton(object)
-    clock: providers.Object[Callable[[], float]] = providers.Object(time.time)
-    config = providers.Configuration()
-    config_origins: providers.Object[Mapping[str, str]] = providers.Object({})
+    epoch = NoticingSingleton(object)
+    clock: providers.Object[Callable[[], float]] = NoticingObject(time.time)
+    config = NoticingConfiguration()
+    config_origins: providers.Object[Mapping[str, str]] = NoticingObject({})
     properties = following(bind_properties, config, config_origins)
 
     redis_clients = providers.ThreadSafeSingleton(RedisClients)
-    redis_client = providers.Callable(RedisClients.get, redis_clients, properties.provided.redis)
+    redis_client = NoticingCallable(RedisClients.get, redis_clients, properties.provided.redis)
 
     store_auto_configuration = providers.Container(
         SessionStoreAutoConfiguration,
@@ -93,16 +101,16 @@ class SessionContainer(containers.DeclarativeContainer):
         redis_client=redis_client,
         clock=clock,
     )
-    session_store: providers.Dependency[Any] = providers.Dependency(
+    session_store: providers.Dependency[Any] = NoticingDependency(
         default=store_auto_configuration.session_store
     )
-    session_id_resolver: providers.Dependency[Any] = providers.Dependency(
+    session_id_resolver: providers.Dependency[Any] = NoticingDependency(
         default=following(resolver_of, properties)
     )
 
     telemetry = following(telemetry_if_enabled, properties.provided.observability)
-    session_listeners = providers.List()
-    session_repository: providers.Dependency[Any] = providers.Dependency(
+    session_listeners = NoticingList()
+    session_repository: providers.Dependency[Any] = NoticingDependency(
         default=following(
             session_repository,
             properties,
@@ -119,8 +127,8 @@ class SessionContainer(containers.DeclarativeContainer):
         )
     )
     principal_sessions = session_repository.provided.principals
-    session_limit: providers.Object[Any] = providers.Object(None)
-    session_concurrency_controller: providers.Dependency[Any] = providers.Dependency(
+    session_limit: providers.Object[Any] = NoticingObject(None)
+    session_concurrency_controller: providers.Dependency[Any] = NoticingDependency(
         default=concurrency_controller(properties, principal_sessions, session_limit)
     )
 
@@ -133,7 +141,7 @@ class SessionContainer(containers.DeclarativeContainer):
         session_concurrency_controller=session_concurrency_controller,
         clock=clock,
     )
-    session_filter: providers.Dependency[Any] = providers.Dependency(
+    session_filter: providers.Dependency[Any] = NoticingDependency(
         default=filter_auto_configuration.session_filter
     )
     oauth2 = providers.Container(
@@ -144,7 +152,7 @@ class SessionContainer(containers.DeclarativeContainer):
         session_filter=session_filter,
         clock=clock,
     )
-    web_filters = providers.List(
+    web_filters = NoticingList(
         following(malformed_id_filter, properties, telemetry, session_id_resolver),
         session_filter,
         oauth2.oauth2_session_security_filter,
@@ -251,3 +259,5 @@ async def close_sessions(container: Any) -> None:
     if repository is not None:
         await repository.drain()
     await container.redis_clients().close()
+    # Applications that go on ask for filters with a client that is open.
+    container.epoch.reset()

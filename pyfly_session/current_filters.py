@@ -9,17 +9,17 @@ from typing import Any
 
 from dependency_injector import providers
 
+from pyfly_session.noticing import CHANGES, Noticing
 from pyfly_session.web.filters import WebFilter
 
 
 class CurrentFilters:
     """Returns the container's filters, asking it again when something they depend on changed.
 
-    Resolving a dozen providers costs some 10 µs. What can change is told by a few things that
-    cost little to look at: what overrides each bean, the configuration among them, which is
-    overridden anew by every change; the epoch, a new object after ``reset_singletons()``; the
-    event loop, for a Redis client belongs to one. A bean of the application's own that is not
-    simply an object is asked for each time.
+    Resolving a dozen providers costs some 10 µs. So they count their changes themselves
+    (`pyfly_session.noticing`): overrides, also of the configuration, and resets. Besides, the
+    event loop matters, for a Redis client belongs to one. A bean that the application brings
+    itself is looked at each time, or asked for if it may change without telling.
 
     Args:
         container: A `pyfly_session.auto_configuration.SessionContainer`.
@@ -48,24 +48,26 @@ class CurrentFilters:
                 if not isinstance(bean, providers.Dependency)
             ),
         )
+        self._silent = tuple(bean for bean in self._beans if not isinstance(bean, Noticing))
         ours = isinstance(container.session_filter, providers.Dependency)
         self._cacheable = ours and isinstance(container.web_filters, providers.List)
-        self._known: Sequence[WebFilter] = ()
         self.forget()
 
     def __call__(self) -> Sequence[WebFilter]:
         """Return the filters that hold for a request beginning now."""
         if (
-            self._epoch() is self._seen_epoch
+            CHANGES.count == self._seen_count
             and get_running_loop() is self._seen_loop
-            and tuple(map(_overriding, self._beans)) == self._seen_overriding
             and not self._asked
+            and not self._silent
         ):
             return self._known
         return self._look()
 
     def forget(self) -> None:
         """Ask the container at the next call, whatever it looks like."""
+        self._known: Sequence[WebFilter] = ()
+        self._seen_count = -1
         self._seen_epoch: object = None
         self._seen_loop: object = None
         self._seen_overriding: tuple[object, ...] = ()
@@ -74,21 +76,26 @@ class CurrentFilters:
 
     def _look(self) -> Sequence[WebFilter]:
         """Ask the container, or only for what changes without telling."""
+        count = CHANGES.count
         seen = (self._epoch(), get_running_loop(), tuple(map(_overriding, self._beans)))
         answers = [bean() for bean in self._asked]
-        known: tuple[object, ...] = (self._seen_epoch, self._seen_loop, self._seen_overriding)
-        if known == seen and not any(map(is_not, answers, self._answers)):
+        before: tuple[object, ...] = (self._seen_epoch, self._seen_loop, self._seen_overriding)
+        if before == seen and not any(map(is_not, answers, self._answers)):
+            self._seen_count = count
             return self._known
-        self._known = tuple(each for each in self._filters() if each is not None)
+        known = tuple(each for each in self._filters() if each is not None)
         own = [bean for bean in self._own if _is_own(bean)]
         others = (bean for bean in self._beans[1:] if bean not in self._own)
-        if self._cacheable and not any(map(_changes_untold, others)):
-            self._seen_epoch, self._seen_loop, self._seen_overriding = seen
-            self._asked = tuple(own)
-            self._answers = [bean() for bean in own]
-        else:
+        if not self._cacheable or any(map(_changes_untold, others)):
+            # Nothing is kept of what may be another one with the next request.
             self.forget()
-        return self._known
+            return known
+        self._seen_count = count
+        self._seen_epoch, self._seen_loop, self._seen_overriding = seen
+        self._asked = tuple(own)
+        self._answers = [bean() for bean in own]
+        self._known = known
+        return known
 
 
 def _is_own(bean: Any) -> bool:

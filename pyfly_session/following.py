@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 from dependency_injector import providers
 
+from pyfly_session.noticing import NoticingCallable
+
 _KEPT_BEANS = 4
 
 
@@ -51,6 +53,4 @@ def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
 
 def following(build: Callable[..., Any], *inputs: Any) -> providers.Callable[Any]:
     """Return a provider of what ``build`` makes of the inputs, which are providers too."""
-    return providers.Callable(
-        Following.get, providers.ThreadSafeSingleton(Following, build), *inputs
-    )
+    return NoticingCallable(Following.get, providers.ThreadSafeSingleton(Following, build), *inputs)

@@ -15,6 +15,7 @@ from pyfly_session._oauth2_properties import (
 )
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.following import Following, following
+from pyfly_session.noticing import NoticingCallable, NoticingObject
 from pyfly_session.properties import SessionProperties
 from pyfly_session.security.oauth2 import (
     ClientRegistration,
@@ -159,18 +160,18 @@ class OAuth2AutoConfiguration(containers.DeclarativeContainer):
 
     properties = following(bind_oauth2_properties, config, config_origins)
     client_registration_repository = following(_repository, properties)
-    security_context_mapper = providers.Object(claims_to_context)
+    security_context_mapper = NoticingObject(claims_to_context)
     oauth2_login_handler = following(
         _handler, properties, client_registration_repository, security_context_mapper, clock
     )
     oauth2_session_security_filter = following(_security_filter, properties, session_properties)
-    oauth2_login_filter = providers.Callable(
+    oauth2_login_filter = NoticingCallable(
         _login_filter,
         properties,
         oauth2_login_handler.provider,
         providers.ThreadSafeSingleton(Following, _make_login_filter),
     )
-    oauth2_back_channel_logout_filter = providers.Callable(
+    oauth2_back_channel_logout_filter = NoticingCallable(
         _back_channel_filter,
         properties,
         oauth2_login_handler.provider,

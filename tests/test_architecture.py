@@ -120,6 +120,7 @@ TOP = {
     "enabling",
     "filter_configuration",
     "following",
+    "noticing",
     "redis_clients",
     "store_configuration",
     "security_configuration",

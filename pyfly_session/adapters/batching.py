@@ -188,6 +188,7 @@ class CommandBatcher:
                 else:
                     answer.set_result(value)
         finally:
+            queue.let_go()
             queue.under_way -= 1
             self._flush_soon(loop, queue)
 
@@ -250,14 +251,16 @@ class _Queue:
 
         One timer for all, where a timeout for each would cost as much as the command.
         """
-        watched = self._watched
-        while watched and watched[0][1].done():
-            watched.popleft()
-        watched.append((limit, answer))
+        self._watched.append((limit, answer))
         if not self._watching:
             # The handle is not kept: it would keep the loop alive, and so itself.
             self._watching = True
             loop.call_at(limit, self._end_waiting, loop)
+
+    def let_go(self) -> None:
+        """Forget answers that are there; an error among them holds on to whatever it passed."""
+        while self._watched and self._watched[0][1].done():
+            self._watched.popleft()
 
     def _end_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
         watched, now = self._watched, loop.time()
