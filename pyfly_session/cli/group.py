@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pyfly_session import SessionError, __version__
+from pyfly_session import SessionError, SessionStoreUnavailableError, __version__
 from pyfly_session.cli.conditions import conditions
 from pyfly_session.cli.config import config
 from pyfly_session.cli.demo import demo
@@ -21,6 +21,9 @@ class _Group(click.Group):
         """Run a command; our own errors are sentences for its user, not tracebacks."""
         try:
             return super().invoke(ctx)
+        except SessionStoreUnavailableError as error:
+            cause = str(error).rstrip(".")
+            raise click.ClickException(f"{cause}; see: pyfly-session doctor") from error
         except SessionError as error:
             raise click.ClickException(str(error)) from error
 

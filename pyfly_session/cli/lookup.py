@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -28,7 +29,8 @@ class Lookup(lookup.Lookup):
         several = await self.matching(given, principal)
         if not several:
             raise click.ClickException(
-                f"{principal} has no session {shortened(given)}; see: sessions list --principal"
+                f"{principal} has no session {shortened(given)};"
+                f" see: pyfly-session sessions list --principal {shlex.quote(principal)}"
             )
         if len(several) > 1:
             handles = ", ".join(each.handle for each in several)

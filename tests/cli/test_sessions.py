@@ -240,6 +240,10 @@ def test_a_part_of_a_handle_is_enough_unless_it_fits_two(
     [
         (["show", "0123456789"], "a handle needs --principal NAME"),
         (["show", "0123456789", "--principal", "bob"], "bob has no session 0123456789"),
+        (
+            ["show", "0123456789", "--principal", "b b"],
+            "see: pyfly-session sessions list --principal 'b b'",
+        ),
         (["show", "principal:0123"], "an id consists of letters, digits"),
         (["end"], "say which: an ID, --principal NAME, or both"),
         (["end", "-"], "an id from the input needs --yes"),
@@ -266,4 +270,5 @@ def test_a_dead_server_is_one_sentence(folder: Path, run: Run) -> None:
     result = run("sessions", "list", "--principal", "alice")
     assert result.exit_code == 1
     assert result.output.startswith("Error: the session store was not reached")
+    assert result.output.endswith("; see: pyfly-session doctor\n")
     assert "hunter2" not in result.output
