@@ -133,8 +133,8 @@ def session_of(request: Any) -> HttpSession:
         session = mapping.http_session if isinstance(mapping, SessionMapping) else None
     if session is None:
         raise ConfigurationError(
-            f"the request has no session; set {_ENABLED} to true, and put the SessionFilter"
-            " before whatever needs the session",
+            f"the request has no session; set {_ENABLED} to true and call enable_sessions(app), or"
+            " put the SessionFilter before whatever needs the session",
             key=_ENABLED,
         )
     return session
