@@ -81,7 +81,7 @@ class TooManySessionsError(SessionError):
 
     def __init__(self, principal: str) -> None:
         super().__init__(
-            "you are logged in in as many places as you may be at once; log out in one of them"
+            "you are logged in at as many places as you may be at once; log out at one of them"
             " first"
         )
         self.principal = principal

@@ -52,7 +52,7 @@ def test_one_login_too_many_is_refused(open_shop: OpenShop, visit: Visit) -> Non
     second.go("/account")
     second.sign_in("erin")
     second.press("Continue")
-    assert second.sees("You are logged in in as many places as you may be at once")
+    assert second.sees("You are logged in at as many places as you may be at once")
     second.expect_status(409)
     first.go("/account")
     assert first.sees("Hello, Erin")

@@ -24,7 +24,7 @@ async function refresh() {
     for (const cell of document.querySelectorAll("[data-event]")) {
       cell.textContent = counts.events[cell.dataset.event] ?? 0;
     }
-    live.textContent = `live, ${new Date().toLocaleTimeString()}`;
+    live.textContent = `live, ${new Date().toISOString().slice(11, 19)} UTC`;
   } catch (error) {
     live.textContent = `not live: ${error.message}`;
   }
