@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pyfly_session.metadata import AUTHENTICATED_AT, CREATED_AT, PRINCIPAL, principal_names
+from pyfly_session.metadata import (
+    AUTHENTICATED_AT,
+    CREATED_AT,
+    MAX_INACTIVE_INTERVAL,
+    PRINCIPAL,
+    principal_names,
+    take_metadata,
+)
 
 if TYPE_CHECKING:
     from pyfly_session.principal_index import PrincipalIndex
@@ -13,7 +21,17 @@ if TYPE_CHECKING:
 
 
 def changes_hands(session: HttpSession) -> bool:
-    """Tell whether a commit changes whose session it is, or the id under which it is noted."""
+    """Tell whether a commit changes what the records have to tell of a session.
+
+    Any change of id may: another request may have logged somebody in meanwhile.
+    """
+    return _has_to_be_noted(session) or (
+        session.rotated
+        or (MAX_INACTIVE_INTERVAL in session._metadata_changed and PRINCIPAL in session._metadata)
+    )
+
+
+def _has_to_be_noted(session: HttpSession) -> bool:
     return PRINCIPAL in session._metadata_changed or (
         PRINCIPAL in session._metadata and (session._stored_id is None or session.rotated)
     )
@@ -31,15 +49,25 @@ async def note_before(index: PrincipalIndex, session: HttpSession, idle: int) ->
     stale = [name for name in session._noted if name not in names]
     await _release(index, session, stale)
     logged_in_at = session._metadata.get(AUTHENTICATED_AT) or session._metadata[CREATED_AT]
+    if not (session._noted or _has_to_be_noted(session)):
+        await asyncio.gather(
+            *(index.renew(name, session._id, logged_in_at, idle) for name in names)
+        )
+        return
     former = former_ids(session)
     missing = [name for name in names if session._noted.get(name) != session._id]
-    await asyncio.gather(
-        *(
-            index.register(name, session._id, logged_in_at, replaces=former, idle=idle)
-            for name in missing
+    before, session._noted = session._noted, dict.fromkeys(names, session._id)
+    try:
+        await asyncio.gather(
+            *(
+                index.register(name, session._id, logged_in_at, replaces=former, idle=idle)
+                for name in missing
+            )
         )
-    )
-    session._noted = dict.fromkeys(names, session._id)
+    except Exception:
+        # Not of a cancellation: what it interrupted is to be taken back.
+        session._noted = before
+        raise
 
 
 async def confirm_after(
@@ -58,7 +86,26 @@ async def confirm_after(
     confirmed = await asyncio.gather(
         *(index.confirm(name, each, stored_id, idle=idle) for name, each in noted.items())
     )
+    if former is not None and stored_id != former:
+        await _note_logins_of_others(index, session, stored_id, noted.keys(), idle)
     return all(confirmed)
+
+
+async def _note_logins_of_others(
+    index: PrincipalIndex, session: HttpSession, stored_id: str, noted: Collection[str], idle: int
+) -> None:
+    """Note a session for who logged in to it while this request was giving it another id."""
+    if session._payload is None:
+        return
+    metadata = take_metadata(dict(session._codec.split(session._payload)), session._codec)
+    logged_in_at = metadata.get(AUTHENTICATED_AT) or metadata[CREATED_AT]
+    await asyncio.gather(
+        *(
+            index.renew(name, stored_id, logged_in_at, idle)
+            for name in principal_names(metadata)
+            if name not in noted
+        )
+    )
 
 
 async def strike_out(index: PrincipalIndex, session: HttpSession, former: str | None) -> None:

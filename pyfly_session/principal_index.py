@@ -12,10 +12,9 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from pyfly_session import ids
 from pyfly_session.fallbacks import CapableStore
 from pyfly_session.metadata import (
     AUTHENTICATED_AT,
@@ -26,37 +25,19 @@ from pyfly_session.metadata import (
     principal_names,
 )
 from pyfly_session.ports import FORWARD_SECONDS
-from pyfly_session.principal_records import ENDING, LIVE, PENDING, Entries, Entry, PrincipalRecords
+from pyfly_session.principal_records import (
+    ENDING,
+    LIVE,
+    PENDING,
+    Entries,
+    Entry,
+    PrincipalRecords,
+    PrincipalSession,
+)
 from pyfly_session.session import HttpSession
 
 _REMEMBERED = 65_536
 _AT_ONCE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class PrincipalSession:
-    """A stored session of a principal, as it was when it was found.
-
-    Attributes:
-        session_id: Its id, which opens the session; as the store knows it.
-        principal: Whose it is.
-        created_at: Unix time of its creation, in seconds.
-        logged_in_at: Unix time of the login, in seconds.
-        last_accessed: Unix time of the last write to it, in seconds.
-        attributes: What is stored in it.
-    """
-
-    session_id: str = field(repr=False)
-    principal: str
-    created_at: float
-    logged_in_at: float
-    last_accessed: float
-    attributes: Mapping[str, Any] = field(repr=False)
-
-    @property
-    def masked_id(self) -> str:
-        """A short hash of the id, to show and to log."""
-        return ids.mask(self.session_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +60,7 @@ class PrincipalIndex:
         sessions: Where the sessions are.
         records: Where the records are, if not there.
         idle: Idle time of a session in seconds, unless another is given.
+        max_lifetime: Seconds after its creation when a session ends at the latest, or None.
         clock: Unix time in seconds.
         end: Ends the session of an id, for a reason, wherever it was moved.
         later: Has work done without the request waiting for it.
@@ -90,6 +72,7 @@ class PrincipalIndex:
         *,
         records: CapableStore | None = None,
         idle: int,
+        max_lifetime: int | None = None,
         clock: Callable[[], float],
         end: Callable[[str, str], Awaitable[None]],
         later: Callable[..., object],
@@ -97,6 +80,7 @@ class PrincipalIndex:
         self._sessions = sessions
         self._records = PrincipalRecords(records or sessions, clock)
         self._idle = idle
+        self._max_lifetime = max_lifetime
         self._clock = clock
         self._end = end
         self._later = later
@@ -159,13 +143,21 @@ class PrincipalIndex:
 
         async def with_room(entries: Entries) -> Entries | None:
             # Only what was theirs before can be what the session falls back to.
-            former = ""
-            entries.pop(mine, None)
-            for name in replaced:
-                entry = entries.pop(name, None)
-                if entry is not None:
+            former, state = "", PENDING
+            for name in dict.fromkeys((mine, *replaced)):
+                entry = entries.get(name)
+                if entry is not None and entry.state == ENDING:
+                    # It stays marked, and a new id does not save it from that.
+                    state = ENDING
+                elif entry is not None:
+                    del entries[name]
                     former = former or (entry.former if entry.state == PENDING else name)
-            others = {n: entry for n, entry in entries.items() if entry.state != ENDING}
+            others = {
+                n: entry
+                for n, entry in entries.items()
+                # Another request is giving, or gave up giving, this very session a new id.
+                if entry.state != ENDING and entry.former not in replaced
+            }
             excess = len(others) + 1 - max_sessions if max_sessions >= 0 else 0
             if excess > 0:
                 live = await self._resolve(principal, others)
@@ -178,7 +170,7 @@ class PrincipalIndex:
             victims[:] = sorted(others, key=lambda n: others[n].logged_in_at)[: max(excess, 0)]
             for name in victims:
                 entries[name] = entries[name]._replace(state=ENDING)
-            entries[mine] = self._entry(created_at, idle, state=PENDING, former=former)
+            entries[mine] = self._entry(created_at, idle, state=state, former=former)
             return entries
 
         if not await self._records.change(principal, with_room):
@@ -211,9 +203,12 @@ class PrincipalIndex:
         """Take back `register`: the session is not going to be stored under this id."""
 
         async def released(entries: Entries) -> Entries:
-            entry = entries.pop(self._key(session_id), None)
-            if entry is not None and entry.state == PENDING and entry.former:
-                entries[entry.former] = entry._replace(state=LIVE, former="")
+            entry = entries.get(self._key(session_id))
+            # If it is marked, who marked it has yet to end what it would fall back to.
+            if entry is not None and entry.state != ENDING:
+                del entries[self._key(session_id)]
+                if entry.state == PENDING and entry.former:
+                    entries[entry.former] = entry._replace(state=LIVE, former="")
             return entries
 
         await self._records.change(principal, released)
@@ -235,17 +230,26 @@ class PrincipalIndex:
         self._remember(session._id, idle)
         logged_in_at = session._metadata.get(AUTHENTICATED_AT) or session._metadata[CREATED_AT]
         for name in principal_names(session._metadata):
-            self._later(self._renew(name, session._id, logged_in_at, idle))
+            self._later(self.renew(name, session._id, logged_in_at, idle))
 
-    async def _renew(self, principal: str, session_id: str, logged_in_at: float, idle: int) -> None:
+    async def renew(self, principal: str, session_id: str, logged_in_at: float, idle: int) -> None:
+        """Note a stored session again, so that its entry is not over before its idle time."""
         mine = self._key(session_id)
 
         async def renewed(entries: Entries) -> Entries | None:
             known = entries.get(mine)
             if known is not None and known.state == ENDING:
                 return None
-            if any(entry.former == mine for entry in entries.values()):
-                return entries
+            for name, entry in list(entries.items()):
+                if entry.former != mine:
+                    continue
+                if self._is_pending(entry):
+                    until = max(entry.until, self._entry(logged_in_at, idle).until)
+                    return entries | {name: entry._replace(until=until)}
+                if entry.state == ENDING:
+                    return None
+                # The change of id was never finished.
+                del entries[name]
             if known is not None and known.until - self._clock() > 1.5 * idle:
                 return entries
             return entries | {mine: self._entry(logged_in_at, idle)}
@@ -270,10 +274,13 @@ class PrincipalIndex:
         return found
 
     async def _session(self, principal: str, name: str, entry: Entry) -> PrincipalSession | None:
-        for candidate in filter(None, (name, entry.former)):
+        # The former id first: looked at last, both could be missed while one becomes the other.
+        for candidate in filter(None, (entry.former, name)):
             session_id = self._sessions.recall(candidate)
             data = await self._sessions.get(session_id)
-            if data is not None and principal in principal_names(data):
+            if data is None or self._has_outlived(data):
+                continue
+            if principal in principal_names(data):
                 return PrincipalSession(
                     session_id=session_id,
                     principal=data[PRINCIPAL],
@@ -283,6 +290,12 @@ class PrincipalIndex:
                     attributes={n: v for n, v in data.items() if n not in RESERVED_NAMES},
                 )
         return None
+
+    def _has_outlived(self, data: Mapping[str, Any]) -> bool:
+        # The store may keep it for longer: a request slides before it knows.
+        if self._max_lifetime is None:
+            return False
+        return self._clock() >= _seconds(data.get(CREATED_AT)) + self._max_lifetime
 
     async def _finish(self, principal: str, reason: str) -> None:
         """End the sessions that are marked for it; whoever marked them may have been stopped."""

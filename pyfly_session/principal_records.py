@@ -11,9 +11,11 @@ import asyncio
 import hashlib
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pyfly_session import ids
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
 from pyfly_session.fallbacks import CapableStore
 from pyfly_session.turns import Turns
@@ -41,6 +43,32 @@ class Entry(NamedTuple):
     until: float
     state: str = LIVE
     former: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalSession:
+    """A stored session of a principal, as it was when it was found.
+
+    Attributes:
+        session_id: Its id, which opens the session; as the store knows it.
+        principal: Whose it is.
+        created_at: Unix time of its creation, in seconds.
+        logged_in_at: Unix time of the login, in seconds.
+        last_accessed: Unix time of the last write to it, in seconds.
+        attributes: What is stored in it.
+    """
+
+    session_id: str = field(repr=False)
+    principal: str
+    created_at: float
+    logged_in_at: float
+    last_accessed: float
+    attributes: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def masked_id(self) -> str:
+        """A short hash of the id, to show and to log."""
+        return ids.mask(self.session_id)
 
 
 Entries = dict[str, Entry]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from pyfly_session.metadata import principal_names
-from pyfly_session.principal_index import PrincipalIndex, PrincipalSession, SessionRegistration
-from pyfly_session.principal_records import ENDING, Entries
+from pyfly_session.principal_index import PrincipalIndex, SessionRegistration
+from pyfly_session.principal_records import ENDING, Entries, PrincipalSession
 from pyfly_session.session import HttpSession
 
 __all__ = ["PrincipalSession", "PrincipalSessions", "SessionRegistration"]
@@ -25,17 +25,24 @@ class PrincipalSessions(PrincipalIndex):
         Raises:
             SessionStoreError: The backend failed.
         """
-        entries = await self._records.read(principal)
-        if any(entry.state == ENDING for entry in entries.values()):
+        found: Mapping[str, PrincipalSession] = {}
+        marked = False
+
+        async def without_dead(entries: Entries) -> Entries:
+            nonlocal found, marked
+            marked = any(entry.state == ENDING for entry in entries.values())
+            live = {name: entry for name, entry in entries.items() if entry.state != ENDING}
+            found = await self._resolve(principal, live)
+            # If one got a new id meanwhile, the record has changed, and all is looked at again.
+            return {
+                name: entry
+                for name, entry in entries.items()
+                if name in found or entry.state == ENDING or self._is_pending(entry)
+            }
+
+        await self._records.change(principal, without_dead)
+        if marked:
             await self._finish(principal, "ended")
-        found = await self._resolve(principal, entries)
-        dead = {
-            name: entry
-            for name, entry in entries.items()
-            if name not in found and not self._is_pending(entry)
-        }
-        if dead:
-            await self._forget(principal, dead)
         sessions = {each.session_id: each for each in found.values()}
         return sorted(sessions.values(), key=lambda each: each.logged_in_at)
 

@@ -114,6 +114,7 @@ class SessionRepository:
             self._capable,
             records=None if records is None else CapableStore(require_store(records)),
             idle=ttl,
+            max_lifetime=max_lifetime,
             clock=clock,
             end=self.endings.end,
             later=work.finish_later,

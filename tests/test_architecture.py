@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "publishing": {*CORE, "events", "fallbacks", "unfinished"},
     "endings": {"fallbacks", "metadata", "publishing"},
-    "principal_records": {"errors", "fallbacks", "turns"},
+    "principal_records": {"errors", "ids", "fallbacks", "turns"},
     "principal_index": {*CORE, "fallbacks", "principal_records"},
     "principal_commits": {"metadata", "session", "principal_index"},
     "principals": {"metadata", "session", "principal_records", "principal_index"},

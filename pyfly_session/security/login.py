@@ -161,13 +161,20 @@ async def _take_place(request: Any, session: HttpSession, user_id: str) -> None:
         return
     if user_id not in session._noted:
         await used.repository.release(session)
-    accepted = await used.concurrency.on_login(
-        user_id, session._id, session._last_accessed, replaces=former_ids(session)
-    )
-    if not accepted:
-        raise TooManySessionsError(user_id)
+    former, before = former_ids(session), session._noted
     if _foreign_controller(request) is None:
-        session._noted = {**session._noted, user_id: session._id}
+        # Known before it is done: if the request is cancelled, the place has to be given back.
+        session._noted = {**before, user_id: session._id}
+    try:
+        accepted = await used.concurrency.on_login(
+            user_id, session._id, session._last_accessed, replaces=former
+        )
+    except Exception:
+        session._noted = before
+        raise
+    if not accepted:
+        session._noted = before
+        raise TooManySessionsError(user_id)
 
 
 def _is_free_for(session: HttpSession, user_id: str) -> bool:
