@@ -33,6 +33,7 @@ from pyfly_session.principal_records import (
     Entry,
     PrincipalRecords,
     PrincipalSession,
+    left_to_end,
 )
 from pyfly_session.session import HttpSession
 
@@ -140,6 +141,7 @@ class PrincipalIndex:
         mine = self._key(session_id)
         replaced = [self._key(each) for each in replaces]
         victims: list[str] = []
+        marked: Entries = {}
 
         async def with_room(entries: Entries) -> Entries | None:
             # Only what was theirs before can be what the session falls back to.
@@ -168,16 +170,18 @@ class PrincipalIndex:
             if excess > 0 and not evict_oldest:
                 return None
             victims[:] = sorted(others, key=lambda n: others[n].logged_in_at)[: max(excess, 0)]
+            now = self._clock()
             for name in victims:
-                entries[name] = entries[name]._replace(state=ENDING)
+                entries[name] = entries[name]._replace(state=ENDING, noted_at=now)
+            marked.clear()
+            marked.update(left_to_end(entries, victims, now))
             entries[mine] = self._entry(created_at, idle, state=state, former=former)
             return entries
 
-        if not await self._records.change(principal, with_room):
-            return SessionRegistration(accepted=False)
-        if victims:
-            await self._finish(principal, "evicted")
-        return SessionRegistration(accepted=True, evicted=tuple(victims))
+        accepted = await self._records.change(principal, with_room)
+        if accepted:
+            await self._end_marked(principal, marked, "evicted")
+        return SessionRegistration(accepted, tuple(victims) if accepted else ())
 
     async def confirm(
         self, principal: str, noted_id: str, session_id: str, *, idle: int | None = None
@@ -301,10 +305,14 @@ class PrincipalIndex:
         """End the sessions that are marked for it; whoever marked them may have been stopped."""
         entries = await self._records.read(principal)
         marked = {name: entry for name, entry in entries.items() if entry.state == ENDING}
+        await self._end_marked(principal, marked, reason)
+
+    async def _end_marked(self, principal: str, marked: Entries, reason: str) -> None:
         for name, entry in marked.items():
             for session_id in filter(None, (name, entry.former)):
                 await self._end(self._sessions.recall(session_id), reason)
-        await self._forget(principal, marked)
+        if marked:
+            await self._forget(principal, marked)
 
     async def _forget(self, principal: str, over: Mapping[str, Entry]) -> None:
         async def without(entries: Entries) -> Entries:

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ PREFIX = "principal:"
 LIVE, PENDING, ENDING = "live", "pending", "ending"
 _ATTEMPTS = 256
 _EAGER_ATTEMPTS = 4
+# Longer than it takes to end a session that was marked for it.
+_ENDING_SECONDS = 60
 
 
 class Entry(NamedTuple):
@@ -72,6 +74,17 @@ class PrincipalSession:
 
 
 Entries = dict[str, Entry]
+
+
+def left_to_end(entries: Entries, victims: Collection[str], now: float) -> Entries:
+    """Return the victims, and what others marked to be ended and did not come to end."""
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if entry.state == ENDING and (name in victims or entry.noted_at + _ENDING_SECONDS < now)
+    }
+
+
 Decision = Callable[[Entries], Awaitable[Entries | None]]
 
 

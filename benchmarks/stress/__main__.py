@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.stress import outages, races, updates
+from benchmarks.stress import logins, outages, races, updates
 from benchmarks.stress.report import Result, table
 from tests.topology.nodes import HOST, PASSWORD, Node, free_ports
 
@@ -40,6 +40,8 @@ def _scenarios(*, quick: bool) -> dict[str, Callable[[], Result]]:
         "threads": lambda: updates.in_threads(count),
         "logouts": lambda: _with_server(lambda redis: races.run(redis, "logouts", races_count)),
         "rotations": lambda: _with_server(lambda redis: races.run(redis, "rotations", races_count)),
+        "logins, evict": lambda: _with_server(lambda redis: logins.run(redis, "evict-oldest")),
+        "logins, reject": lambda: _with_server(lambda redis: logins.run(redis, "reject-new")),
         "restarts": lambda: outages.restarts(times),
         "sentinel": lambda: outages.sentinel_failovers(times),
         "cluster": lambda: outages.cluster_failovers(times),
