@@ -11,7 +11,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import create_container, enable_sessions
+from pyfly_session.security import login
 from tests.web.driver import Answer, Browser, Connection
 
 # Short, so that a request during a failover gets its answer while the test waits.
@@ -31,7 +33,9 @@ class Shop:
     def __init__(self, redis: Mapping[str, Any], **session: Any) -> None:
         given = {"enabled": True, "store": "redis", **session, "redis": {**_PATIENCE, **redis}}
         self.container = create_container({"pyfly": {"session": given}})
-        routes = [Route(f"/{each.__name__}", each) for each in (read, write, rotate, logout)]
+        routes = [
+            Route(f"/{each.__name__}", each) for each in (read, names, write, rotate, enter, logout)
+        ]
         self.app = enable_sessions(
             Starlette(routes=[*routes, Route("/late", self._late)]), self.container
         )
@@ -87,6 +91,11 @@ async def read(request: Request) -> JSONResponse:
     return JSONResponse({name: session.get_attribute(name) for name in session.attribute_names()})
 
 
+async def names(request: Request) -> JSONResponse:
+    """Return the names of all attributes."""
+    return JSONResponse(request.state.session.attribute_names())
+
+
 async def write(request: Request) -> JSONResponse:
     """Set the attributes that the query names."""
     for name, value in request.query_params.items():
@@ -98,6 +107,12 @@ async def rotate(request: Request) -> JSONResponse:
     """Change the id, as a login does."""
     request.state.session.rotate_id()
     return await write(request)
+
+
+async def enter(request: Request) -> JSONResponse:
+    """Log the user in whom the query names."""
+    await login(request, SecurityContext(user_id=request.query_params["user"]))
+    return JSONResponse(None)
 
 
 async def logout(request: Request) -> JSONResponse:
