@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from pyfly_session.errors import SessionDecodingError
 from pyfly_session.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
@@ -97,8 +98,12 @@ async def _note_logins_of_others(
     """Note a session for who logged in to it while this request was giving it another id."""
     if session._payload is None:
         return
-    metadata = take_metadata(dict(session._codec.split(session._payload)), session._codec)
-    logged_in_at = metadata.get(AUTHENTICATED_AT) or metadata[CREATED_AT]
+    try:
+        metadata = take_metadata(dict(session._codec.split(session._payload)), session._codec)
+    except SessionDecodingError:
+        # Somebody overwrote it with what is no session; nobody can be logged in to that.
+        return
+    logged_in_at = metadata.get(AUTHENTICATED_AT) or session._metadata[CREATED_AT]
     await asyncio.gather(
         *(
             index.renew(name, stored_id, logged_in_at, idle)

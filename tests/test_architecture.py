@@ -56,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "endings": {"fallbacks", "metadata", "publishing"},
     "principal_records": {"errors", "ids", "fallbacks", "turns"},
     "principal_index": {*CORE, "fallbacks", "principal_records"},
-    "principal_commits": {"metadata", "session", "principal_index"},
+    "principal_commits": {"errors", "metadata", "session", "principal_index"},
     "principals": {"metadata", "session", "principal_records", "principal_index"},
     "concurrency": {"principal_index"},
     "repository": {

@@ -8,6 +8,9 @@ from typing import Any
 
 from tests.interposed import InterposedStore
 
+# Turns of the event loop in which nothing came; a call of a fake server takes a few.
+_LONG_QUIET = 100
+
 
 class SteppingStore(InterposedStore):
     """As `InterposedStore`; while two requests run, each call waits for its turn."""
@@ -37,20 +40,28 @@ class SteppingStore(InterposedStore):
         try:
             while not all(task.done() for task in tasks):
                 await self._rest(tasks)
-                ready = [task for task in tasks if task in self._waiting]
-                if ready:
+                if self._waiting:
                     wanted = tasks[next(order, False)]
-                    chosen = wanted if wanted in ready else ready[0]
+                    # A call may come from a task that one of the two has started.
+                    chosen = wanted if wanted in self._waiting else next(iter(self._waiting))
                     self._waiting.pop(chosen).set_result(None)
         finally:
             self._stepping = False
         return await asyncio.gather(*tasks)
 
     async def _rest(self, tasks: list[asyncio.Task[Any]]) -> None:
-        """Wait until each of the two waits for its turn or has ended."""
+        """Wait until each of the two waits for its turn or for the other, or has ended."""
+        quiet = 0
         while not all(task.done() or task in self._waiting for task in tasks):
+            if self._waiting:
+                # One may stand in line behind the other, and would do so for ever.
+                quiet += 1
+                if quiet > _LONG_QUIET:
+                    return
+                await asyncio.sleep(0)
+                continue
             self._arrived.clear()
             arrival = asyncio.ensure_future(self._arrived.wait())
-            moving = {task for task in tasks if not task.done() and task not in self._waiting}
+            moving = {task for task in tasks if not task.done()}
             await asyncio.wait({arrival, *moving}, return_when=asyncio.FIRST_COMPLETED)
             arrival.cancel()
