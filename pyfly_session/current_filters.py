@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from asyncio import get_running_loop
-from collections.abc import Sequence
-from operator import attrgetter, is_not
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from dependency_injector import providers
@@ -18,8 +18,9 @@ class CurrentFilters:
 
     Resolving a dozen providers costs some 10 µs. So they count their changes themselves
     (`pyfly_session.noticing`): overrides, also of the configuration, and resets. Besides, the
-    event loop matters, for a Redis client belongs to one. A bean that the application brings
-    itself is looked at each time, or asked for if it may change without telling.
+    event loop matters, for a Redis client belongs to one. What the application brings itself,
+    and an outer container's configuration, may change without telling: these are looked at,
+    or asked for, with each request.
 
     Args:
         container: A `pyfly_session.auto_configuration.SessionContainer`.
@@ -27,11 +28,9 @@ class CurrentFilters:
 
     def __init__(self, container: Any) -> None:
         self._filters = container.web_filters
-        self._epoch = container.epoch
-        self._own = (container.session_store, container.session_id_resolver)
+        # Asked for, where they may become another one without telling.
+        self._asked = (container.config, container.session_store, container.session_id_resolver)
         self._beans = (
-            container.config,
-            *self._own,
             container.clock,
             container.properties,
             container.redis_client,
@@ -48,7 +47,6 @@ class CurrentFilters:
                 if not isinstance(bean, providers.Dependency)
             ),
         )
-        self._silent = tuple(bean for bean in self._beans if not isinstance(bean, Noticing))
         ours = isinstance(container.session_filter, providers.Dependency)
         self._cacheable = ours and isinstance(container.web_filters, providers.List)
         self.forget()
@@ -58,54 +56,47 @@ class CurrentFilters:
         if (
             CHANGES.count == self._seen_count
             and get_running_loop() is self._seen_loop
-            and not self._asked
-            and not self._silent
+            and (not self._looked_at or self._looks_the_same())
         ):
             return self._known
-        return self._look()
+        return self._ask()
 
     def forget(self) -> None:
         """Ask the container at the next call, whatever it looks like."""
         self._known: Sequence[WebFilter] = ()
         self._seen_count = -1
-        self._seen_epoch: object = None
         self._seen_loop: object = None
-        self._seen_overriding: tuple[object, ...] = ()
-        self._asked: tuple[Any, ...] = ()
-        self._answers: list[object] = []
+        # What does not count its changes: a way to look at it, and what was seen last.
+        self._looked_at: list[tuple[Callable[[], object], object]] = []
 
-    def _look(self) -> Sequence[WebFilter]:
-        """Ask the container, or only for what changes without telling."""
-        count = CHANGES.count
-        seen = (self._epoch(), get_running_loop(), tuple(map(_overriding, self._beans)))
-        answers = [bean() for bean in self._asked]
-        before: tuple[object, ...] = (self._seen_epoch, self._seen_loop, self._seen_overriding)
-        if before == seen and not any(map(is_not, answers, self._answers)):
-            self._seen_count = count
-            return self._known
+    def _looks_the_same(self) -> bool:
+        return all(look() is seen for look, seen in self._looked_at)
+
+    def _ask(self) -> Sequence[WebFilter]:
+        # Before the answer: what changes meanwhile is noticed by the next request.
+        count, loop = CHANGES.count, get_running_loop()
         known = tuple(each for each in self._filters() if each is not None)
-        own = [bean for bean in self._own if _is_own(bean)]
-        others = (bean for bean in self._beans[1:] if bean not in self._own)
-        if not self._cacheable or any(map(_changes_untold, others)):
+        if not self._cacheable or any(map(_changes_untold, self._beans)):
             # Nothing is kept of what may be another one with the next request.
             self.forget()
             return known
-        self._seen_count = count
-        self._seen_epoch, self._seen_loop, self._seen_overriding = seen
-        self._asked = tuple(own)
-        self._answers = [bean() for bean in own]
-        self._known = known
+        looks: list[Callable[[], object]] = [
+            bean for bean in self._asked if _changes_untold(bean) or not isinstance(bean, Noticing)
+        ]
+        looks += [
+            partial(getattr, bean, "last_overriding")
+            for bean in self._beans
+            if not isinstance(bean, Noticing)
+        ]
+        self._looked_at = [(look, look()) for look in looks]
+        self._known, self._seen_count, self._seen_loop = known, count, loop
         return known
-
-
-def _is_own(bean: Any) -> bool:
-    """Tell whether the application brings this bean itself."""
-    return bean.last_overriding is not None or not isinstance(bean, providers.Dependency)
 
 
 def _changes_untold(bean: Any) -> bool:
     """Tell whether a bean may become another one without being overridden anew."""
-    return not isinstance(bean.last_overriding, providers.Object | None)
-
-
-_overriding = attrgetter("last_overriding")
+    overriding = bean.last_overriding
+    # A configuration is a kind of object, but what it gives changes.
+    return isinstance(overriding, providers.Configuration) or not isinstance(
+        overriding, providers.Object | None
+    )

@@ -304,6 +304,20 @@ class TestOverridesInARunningApplication:
         assert "Max-Age=60" in response.headers["set-cookie"]
         assert response.text == "2"
 
+    def test_a_changed_property_of_an_outer_container_holds_from_the_next_request(self) -> None:
+        class Application(containers.DeclarativeContainer):
+            config = providers.Configuration()
+            sessions = providers.Container(SessionContainer, config=config)
+
+        outer = Application(config=tree())
+        # In one event loop: another one would have the container asked anyway.
+        with TestClient(enable_sessions(application(), outer.sessions)) as client:
+            assert "Max-Age=1800" in client.get("/").headers["set-cookie"]
+            outer.config.pyfly.session.ttl.from_value(60)
+            response = client.get("/")
+        assert "Max-Age=60" in response.headers["set-cookie"]
+        assert response.text == "2"
+
     def test_the_filter_itself_may_be_overridden(self) -> None:
         container = container_of()
         client = TestClient(enable_sessions(application(), container))
