@@ -8,20 +8,16 @@ from typing import Any
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocketClose
 
-from pyfly_session.errors import SessionStoreError, TooManySessionsError
+from pyfly_session.errors import TooManySessionsError
 
 _logger = logging.getLogger(__name__)
 _RETRY_AFTER_SECONDS = "5"
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
-def answer_to(request: Any, error: Exception) -> Any:
-    """Return the answer to an error of ours that the application did not handle, or None."""
-    if isinstance(error, SessionStoreError):
-        return unavailable(request, str(error))
-    if isinstance(error, TooManySessionsError):
-        return _refusal(request, 409, f"{str(error).capitalize()}.\n", 1008, "too many sessions")
-    return None
+def too_many_sessions(request: Any, error: TooManySessionsError) -> Any:
+    """Return what tells a user that a login was refused, and what to do."""
+    return _refusal(request, 409, f"{str(error).capitalize()}.\n", 1008, "too many sessions")
 
 
 def unavailable(request: Any, reason: str) -> Any:

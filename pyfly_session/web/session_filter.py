@@ -11,12 +11,12 @@ from typing import Any, Literal
 from starlette.responses import PlainTextResponse
 
 from pyfly_session.concurrency import SessionConcurrencyController
-from pyfly_session.errors import SessionStoreError
+from pyfly_session.errors import SessionStoreError, TooManySessionsError
 from pyfly_session.ports import SessionStore
 from pyfly_session.properties import WebSocketProperties, bind_properties
 from pyfly_session.repository import SessionRepository
 from pyfly_session.session import HttpSession
-from pyfly_session.web.answers import answer_to, unavailable
+from pyfly_session.web.answers import too_many_sessions, unavailable
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.exchange import Exchange
 from pyfly_session.web.filters import (
@@ -248,7 +248,11 @@ class SessionFilter(OncePerRequestFilter):
         """Return the answer to an error that is ours; honour the session and None for others."""
         if exchange.failure is not None and not exchange.head_sent:
             return self._refuse(request, exchange.failure)
-        answer = None if exchange.head_sent else answer_to(request, error)
+        answer = None
+        if isinstance(error, SessionStoreError) and not exchange.head_sent:
+            answer = self._refuse(request, str(error))
+        elif isinstance(error, TooManySessionsError) and not exchange.head_sent:
+            answer = too_many_sessions(request, error)
         if answer is not None:
             return await self._conclude(request, exchange, answer, chain)
         try:

@@ -34,6 +34,17 @@ def test_a_refused_request_is_counted() -> None:
     assert session_filter.repository.counts == {"unavailable": 1}
 
 
+def test_a_request_whose_handler_meets_a_dead_store_is_counted() -> None:
+    async def handler(request: Request) -> PlainTextResponse:
+        raise SessionStoreError("the server is gone")
+
+    session_filter = SessionFilter(InMemorySessionStore())
+    app = Starlette(routes=[Route("/", handler)])
+    app.add_middleware(WebFilterChainMiddleware, filters=[session_filter])
+    assert TestClient(app).get("/").status_code == 503
+    assert session_filter.repository.counts == {"unavailable": 1}
+
+
 def test_a_request_that_goes_on_without_its_session_is_counted() -> None:
     session_filter = SessionFilter(Failing(), on_store_error="anonymous")
     assert client_of(session_filter).get("/").status_code == 200
