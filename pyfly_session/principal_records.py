@@ -7,10 +7,8 @@ wherever they are, and lives in one slot of a cluster.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import math
-import random
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,7 +16,7 @@ from typing import Any, NamedTuple
 from pyfly_session import ids
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
 from pyfly_session.fallbacks import CapableStore
-from pyfly_session.turns import Turns
+from pyfly_session.turns import Turns, back_off
 
 # A colon: no cookie or header with one is taken for an id.
 PREFIX = "principal:"
@@ -130,7 +128,7 @@ class PrincipalRecords:
         current = None if data is None else codec.dumps(data)
         for attempt in range(_ATTEMPTS):
             if attempt >= _EAGER_ATTEMPTS:
-                await asyncio.sleep(random.uniform(0, 0.0005 * attempt))  # noqa: S311 - no secret
+                await back_off(attempt, 0.0005)
             before = self._entries(data or {})
             after = await decide(dict(before))
             if after is None:

@@ -122,7 +122,7 @@ class SessionRepository:
 
     def create(self) -> HttpSession:
         """Return a new session with an id made here; it is stored when it is committed."""
-        return HttpSession.create(self._capable.codec, self._clock())
+        return HttpSession.create(self._codec, self._clock())
 
     async def load(self, session_id: str) -> HttpSession | None:
         """Return the session of this id and slide its idle time, or None if it is absent.
@@ -191,7 +191,7 @@ class SessionRepository:
             if not (create or delta):
                 return Outcome.UNSAVED
         elif not (session.rotated or delta):
-            return await self._untouched(session)
+            return await self._untouched(session, session._stored_id)
         if session._noted or changes_hands(session):
             return await self._commit_of_principal(session, delta)
         return await self._store(session, delta)
@@ -202,16 +202,27 @@ class SessionRepository:
             return None
         if session._stored_id is None:
             return None if create else Outcome.UNSAVED
-        if session._stored_id != session._given_id:
-            return Outcome.MOVED
-        if self._clock() - session._last_accessed > _RECHECK_SECONDS:
-            return None
-        return Outcome.GONE if self.endings.has_seen(session._stored_id) else Outcome.UNTOUCHED
+        return self._known_outcome(session, session._stored_id)
 
-    async def _untouched(self, session: HttpSession) -> Outcome:
-        if session._stored_id != session._id:
+    async def _untouched(self, session: HttpSession, stored_id: str) -> Outcome:
+        """Tell what became of a session that the request did not touch.
+
+        A slow request that only read must not send the cookie of a session that was ended
+        or given another id meanwhile: the browser would lose the newer one.
+        """
+        known = self._known_outcome(session, stored_id)
+        if known is not None:
+            return known
+        return Outcome.UNTOUCHED if await self._capable.exists(stored_id) else Outcome.GONE
+
+    def _known_outcome(self, session: HttpSession, stored_id: str) -> Outcome | None:
+        """Return what became of it, as far as that can be told without asking the store."""
+        if stored_id != session._given_id:
             return Outcome.MOVED
-        return Outcome.UNTOUCHED if await self._is_still_live(session) else Outcome.GONE
+        if self.endings.has_seen(stored_id):
+            return Outcome.GONE
+        is_slow = self._clock() - session._last_accessed > _RECHECK_SECONDS
+        return None if is_slow else Outcome.UNTOUCHED
 
     async def _store(self, session: HttpSession, delta: Delta) -> Outcome:
         if session._stored_id is None:
@@ -326,15 +337,3 @@ class SessionRepository:
             ids.mask(session._id),
         )
         return Outcome.GONE
-
-    async def _is_still_live(self, session: HttpSession) -> bool:
-        """Tell whether an untouched session is still there, asking the store only if slow.
-
-        A slow request that only read must not send the cookie of a session that was ended
-        or given another id meanwhile: the browser would lose the newer one.
-        """
-        if self.endings.has_seen(session._id):
-            return False
-        if self._clock() - session._last_accessed <= _RECHECK_SECONDS:
-            return True
-        return await self._capable.exists(session._id)

@@ -26,6 +26,6 @@ class Turns:
         return lock
 
 
-async def back_off(attempt: int) -> None:
-    """Spread out writers that keep meeting each other."""
-    await asyncio.sleep(random.uniform(0, 0.001 * attempt))  # noqa: S311 - no secret
+async def back_off(attempt: int, seconds: float = 0.001) -> None:
+    """Spread out writers that keep meeting each other, each time by so much more."""
+    await asyncio.sleep(random.uniform(0, seconds * attempt))  # noqa: S311 - no secret
