@@ -68,7 +68,7 @@ class PrincipalSessions(PrincipalIndex):
         Args:
             principal: Whose sessions.
             keep: One that goes on, the current one for example.
-            reason: What `SessionRepository.why_ended` tells.
+            reason: What `pyfly_session.security.why_ended` tells.
 
         Returns:
             How many there were.
