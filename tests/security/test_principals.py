@@ -7,16 +7,23 @@ import itertools
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from pyfly_session import SecurityContext, SessionRepository, SessionStore
+from pyfly_session import (
+    SecurityContext,
+    SessionRepository,
+    SessionStore,
+    SessionStoreUnavailableError,
+)
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.concurrency import (
     ConcurrencyControlPolicy,
     SessionConcurrencyController,
     SessionRegistry,
 )
+from pyfly_session.encryption import EncryptedSessionCodec
 from pyfly_session.principal_records import PENDING
 from pyfly_session.security import end_other_sessions, login, logout, why_ended
 from pyfly_session.web import SessionFilter
@@ -585,3 +592,64 @@ async def test_session_is_found_and_ended_by_an_alias(anywhere: SessionStore, cl
     await browser.get("/leave")
     for name in ("alice", "sid-1", "sub-1"):
         assert await place.principals.find_by_principal(name) == []
+
+
+@pytest.mark.parametrize("name", ["ä ö", "a:b", "x" * 5000, "\ud800", "principal:x", "\0", "名"])
+async def test_name_of_any_characters_finds_its_own_sessions(
+    atomic: SessionStore, clock: Clock, name: str
+) -> None:
+    repository = SessionRepository(atomic, clock=clock)
+    for principal in (name, name + "x"):
+        session = repository.create()
+        session.authenticate(principal)
+        await repository.commit(session)
+    [found] = await repository.principals.find_by_principal(name)
+    assert found.principal == name
+    assert await repository.principals.end_all(name) == 1
+    assert await repository.principals.count(name + "x") == 1
+
+
+async def test_records_of_encrypted_sessions_are_encrypted_and_limit_logins(
+    clock: Clock,
+) -> None:
+    codec = EncryptedSessionCodec([Fernet.generate_key()])
+    store = InMemorySessionStore(clock=clock, codec=codec)
+    places = [Place(store, clock, policy=limit(2)) for _ in range(2)]
+    browsers = [Browser(places[n % 2].app) for n in range(10)]
+    await asyncio.gather(*(each.get("/enter?user=alice") for each in browsers))
+    assert sum([await places[0].is_logged_in(each) for each in browsers]) == 2
+    payloads = [payload for shelf in store._shelves.values() for payload, _ in shelf.values()]
+    assert not [each for each in payloads if each.startswith(b"{")]
+
+
+async def test_store_that_fails_at_any_call_of_a_login_is_an_honest_error(clock: Clock) -> None:
+    inner = InMemorySessionStore(clock=clock)
+    for number in range(1, 40):
+        store = InterposedStore(inner)
+        place = Place(store, clock, policy=limit(1))
+        browser = Browser(place.app)
+        await browser.get("/who")
+        began = len(store.calls)
+
+        async def fail() -> None:
+            if len(store.calls) - began == number:  # noqa: B023 - called in this turn
+                raise SessionStoreUnavailableError("the plug is pulled", operation="any")
+
+        for operation in set(dir(store)) & {
+            "get", "exists", "delete", "load_and_slide", "create_if_absent",
+            "compare_and_swap", "rename", "delete_moved",
+        }:  # fmt: skip
+            store.before(operation, fail, always=True)
+        answer = await browser.get("/enter?user=alice")
+        reached = len(store.calls) - began >= number
+        assert answer.status == (503 if reached else 200), number
+        healthy = Place(inner, clock, policy=limit(1))
+        clock.advance(1)
+        last = await healthy.log_in()
+        assert await healthy.is_logged_in(last)
+        assert len(await healthy.found()) == 1
+        if browser.cookie != last.cookie:
+            assert not await healthy.is_logged_in(browser)
+        if not reached:
+            return
+    raise AssertionError("a login never came to its end")
