@@ -1,8 +1,9 @@
 """`WebFilterChainMiddleware`: one pure ASGI middleware that runs sorted web filters.
 
-Nothing is buffered and no task is started. ``send`` is wrapped once a request, so that
-hooks see the head of the response just before it leaves; by the time `call_next` returns to
-a filter, the response has been sent.
+Nothing is buffered and no task is started. ``send`` is wrapped, so that hooks see the head of
+the response just before it leaves; by the time `call_next` returns to a filter, the response
+has been sent. The outermost filters that can be ASGI middleware by themselves are called as
+such; what is made for all others is made only if there are others.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any, NoReturn
 
 from starlette.datastructures import Headers
@@ -17,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from pyfly_session.web.filters import CHAIN, HeadHook, WebFilter, Wrapper
+from pyfly_session.web.filters import CHAIN, ChainPassage, HeadHook, WebFilter, Wrapper
 
 _logger = logging.getLogger(__name__)
 _HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
@@ -41,37 +43,36 @@ class WebFilterChainMiddleware:
     ) -> None:
         self.app = app
         self._source = filters if callable(filters) else None
-        self._given: Sequence[WebFilter] = () if callable(filters) else tuple(filters)
-        self._sorted = _in_order(self._given)
+        self._take(() if callable(filters) else tuple(filters))
         self._on_shutdown = tuple(on_shutdown)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection, or pass the application's lifespan through."""
-        if scope["type"] == "lifespan":
+        kind = scope["type"]
+        if kind == "lifespan":
             await self.app(scope, receive, partial(self._lifespan_send, send))
             return
-        filters = self._filters()
-        if not filters or scope["type"] not in ("http", "websocket"):
-            await self.app(scope, receive, send)
-            return
-        passage = _Passage(self.app, filters, scope, receive, send)
-        request = (
-            Request(scope, receive, passage.send)
-            if scope["type"] == "http"
-            else WebSocket(scope, receive, passage.send)
-        )
-        try:
-            await passage.proceed(0, request)
-        finally:
-            passage.leave()
-
-    def _filters(self) -> Sequence[WebFilter]:
         if self._source is not None:
             # A copy: the function may return the same list, grown.
             given = tuple(self._source())
             if given is not self._given and given != self._given:
-                self._given, self._sorted = given, _in_order(given)
-        return self._sorted
+                self._take(given)
+        if kind == "http":
+            await self._http(scope, receive, send)
+        elif kind == "websocket":
+            await self._websocket(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _take(self, filters: Sequence[WebFilter]) -> None:
+        """Put the filters around the application, in their order."""
+        in_order = sorted(filters, key=lambda each: getattr(each, "__pyfly_order__", 0))
+        self._given = filters
+        self._websocket = _passage(self.app, in_order)
+        outermost = list(takewhile(_stands_alone, in_order))
+        self._http = _passage(self.app, in_order[len(outermost) :])
+        for web_filter in reversed(outermost):
+            self._http = partial(web_filter.pass_on, self._http)  # type: ignore[attr-defined]
 
     async def _lifespan_send(self, send: Send, message: Message) -> None:
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
@@ -147,7 +148,7 @@ class _Passage(SentResponse):
         self._ran: list[WebFilter] = []
         self._closed = False
         self.is_http = scope["type"] == "http"
-        self._outer: _Passage | None = scope.get(CHAIN)
+        self._outer: ChainPassage | None = scope.get(CHAIN)
         scope[CHAIN] = self
 
     async def proceed(self, position: int, request: Any) -> Any:
@@ -238,5 +239,22 @@ def _again(request: Any) -> Receive:
     return replay
 
 
-def _in_order(filters: Sequence[WebFilter]) -> Sequence[WebFilter]:
-    return sorted(filters, key=lambda each: getattr(each, "__pyfly_order__", 0))
+def _stands_alone(web_filter: WebFilter) -> bool:
+    """Tell whether a filter can be called as ASGI middleware; see `OncePerRequestFilter`."""
+    return getattr(web_filter, "pass_on", None) is not None
+
+
+def _passage(app: ASGIApp, filters: Sequence[WebFilter]) -> ASGIApp:
+    """Return the application with filters around it that are called with a request."""
+    if not filters:
+        return app
+
+    async def pass_through(scope: Scope, receive: Receive, send: Send) -> None:
+        passage = _Passage(app, filters, scope, receive, send)
+        kind = Request if passage.is_http else WebSocket
+        try:
+            await passage.proceed(0, kind(scope, receive, passage.send))
+        finally:
+            passage.leave()
+
+    return pass_through

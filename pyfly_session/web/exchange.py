@@ -22,16 +22,34 @@ _LIVE = (Outcome.UNTOUCHED, Outcome.STORED)
 _OVER = (Outcome.GONE, Outcome.ENDED)
 
 
+class ExchangeRules:
+    """What holds for every exchange of one filter.
+
+    Args:
+        repository: Commits the sessions.
+        vary: The request headers that may have told an id.
+        create: Store a new session although nothing was written to it.
+        tolerant: Go on without the session if it cannot be loaded, or a new one not stored.
+    """
+
+    __slots__ = ("create", "repository", "tolerant", "vary")
+
+    def __init__(
+        self, repository: SessionRepository, *, vary: bytes, create: bool, tolerant: bool
+    ) -> None:
+        self.repository = repository
+        self.vary = vary
+        self.create = create
+        self.tolerant = tolerant
+
+
 class Exchange:
     """Commits one request's session and writes what follows from it onto the response.
 
     Args:
+        rules: Those of its filter.
         session: The session, as it was attached to the request.
-        repository: Commits it.
         resolver: Tells the client its id.
-        vary: The request headers that may have told it.
-        create: Store a new session although nothing was written to it.
-        tolerant: Go on without the session if a new one cannot be stored.
         unloaded: Why the request goes on without its session, or None.
 
     Attributes:
@@ -41,12 +59,10 @@ class Exchange:
     """
 
     __slots__ = (
-        "_create",
         "_outcome",
         "_repository",
         "_resolver",
-        "_tolerant",
-        "_vary",
+        "_rules",
         "failure",
         "head_sent",
         "session",
@@ -55,51 +71,56 @@ class Exchange:
 
     def __init__(
         self,
+        rules: ExchangeRules,
         session: HttpSession,
-        repository: SessionRepository,
         resolver: SessionIdResolver,
-        vary: bytes,
-        create: bool,
-        tolerant: bool,
         unloaded: str | None = None,
     ) -> None:
         self.session = session
-        self.failure: str | None = None
         self.unloaded = unloaded
+        self.failure: str | None = None
         self.head_sent = False
-        self._repository = repository
+        self._rules = rules
+        self._repository = rules.repository
         self._resolver = resolver
-        self._vary = vary
-        self._create = create
-        self._tolerant = tolerant
         self._outcome: Outcome | None = None
 
-    async def before_head(self, head: Message) -> None:
+    def settle(self) -> bool:
+        """Take note of the outcome, if that needs neither the store nor any encoding."""
+        if self.failure is not None:
+            return False
+        if self._outcome is None and self.unloaded is None:
+            self._outcome = self._repository.settled(self.session, create=self._rules.create)
+        return self._outcome is not None
+
+    async def finish_head(self, head: Message) -> None:
         """Commit, then write the cookie and the cache headers onto the head.
 
         A store's failure stops the head, unless the response is an error already.
         """
-        failed_anyway = head.get("status", 101) >= 500
-        if self.failure is None:
-            try:
-                if self.unloaded is None and self._outcome is None:
-                    # Without a coroutine for what most requests come to.
-                    self._outcome = self._repository.settled(self.session, create=self._create)
-                if self._outcome is None:
+        if not self.settle():
+            failed_anyway = head.get("status", 101) >= 500
+            if self.failure is None:
+                try:
                     await self.commit()
-            except SessionStoreError as error:
-                self.failure = str(error)
-                _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
-                if not failed_anyway:
-                    raise
-        elif not failed_anyway:
-            raise SessionStoreError(self.failure)
+                except SessionStoreError as error:
+                    self.failure = str(error)
+                    _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
+                    if not failed_anyway:
+                        raise
+            elif not failed_anyway:
+                raise SessionStoreError(self.failure)
+        self.write_head(head["headers"])
+
+    def write_head(self, headers: list[Header]) -> None:
+        """Write what follows from the outcome; the head leaves now."""
         self.head_sent = True
         session = self.session
-        kept = session._stored_id is not None or session._transient
-        session.seal(writes=None if kept else _NO_NEW_SESSION, rotation=_NO_NEW_ID)
+        if session._stored_id is None and not session._transient:
+            session._write_refusal = _NO_NEW_SESSION
+        session._rotation_refusal = _NO_NEW_ID
         if self.failure is None:
-            self._write_headers(head["headers"])
+            self._write_headers(headers)
 
     async def commit(self) -> None:
         """Commit the session; once it has ended, there is nothing more to do."""
@@ -111,9 +132,9 @@ class Exchange:
         if self._outcome in _OVER or self.session._transient:
             return
         try:
-            self._outcome = await self._repository.commit(self.session, create=self._create)
+            self._outcome = await self._repository.commit(self.session, create=self._rules.create)
         except SessionStoreError as error:
-            if not self._tolerant or self.session.stored:
+            if not self._rules.tolerant or self.session.stored:
                 raise
             # Nothing that existed is lost: the visitor stays without a session.
             _logger.warning("a new session is not saved: %s", error)
@@ -196,25 +217,33 @@ class Exchange:
 
     def _write_headers(self, headers: list[Header]) -> None:
         header = self._header()
-        if header is None and not self.session.accessed:
+        if header is None and not self.session._accessed:
             return
-        names = {name.lower() for name, _ in headers}
+        has_cache_control = vary_at = None
+        for index, (name, _) in enumerate(headers):
+            name = name.lower()
+            if name == b"vary":
+                vary_at = index if vary_at is None else vary_at
+            elif name == b"cache-control":
+                has_cache_control = True
         if header is not None:
             headers.append(header)
-            if b"cache-control" not in names:
-                headers.append((b"cache-control", b"no-store"))
-        if b"vary" not in names:
-            headers.append((b"vary", self._vary))
+            if has_cache_control is None:
+                headers.append(_NO_STORE)
+        if vary_at is None:
+            headers.append((b"vary", self._rules.vary))
         else:
-            _vary_also(headers, self._vary)
+            headers[vary_at] = _vary_also(headers[vary_at], self._rules.vary)
 
 
-def _vary_also(headers: list[Header], vary: bytes) -> None:
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+def _vary_also(header: Header, vary: bytes) -> Header:
     """Tell caches that the response depends on these headers, too."""
-    index = [name.lower() for name, _ in headers].index(b"vary")
-    name, value = headers[index]
+    name, value = header
     present = {each.strip().lower() for each in value.split(b",")}
     for each in () if b"*" in present else vary.split(b", "):
         if each.lower() not in present:
             value += b", " + each
-    headers[index] = (name, value)
+    return name, value

@@ -49,12 +49,22 @@ class OncePerRequestFilter:
         url_patterns: Glob patterns of the paths the filter applies to; empty means all.
         exclude_patterns: Glob patterns of paths it leaves alone; they win over the others.
             ``*`` matches slashes too: ``/static/*`` covers everything below.
+        pass_on: A second form of the filter, for HTTP only: ASGI middleware that is called with
+            the rest of the chain first, ``await pass_on(app, scope, receive, send)``. It does all
+            that a chain does for a filter. None, if a subclass says otherwise what it does.
     """
 
     __pyfly_order__: int = 0
 
     url_patterns: Iterable[str] = ()
     exclude_patterns: Iterable[str] = ()
+    pass_on: Callable[..., Awaitable[None]] | None = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        changed = {"do_filter", "should_not_filter"} & vars(cls).keys()
+        if changed and "pass_on" not in vars(cls):
+            cls.pass_on = None
 
     def should_not_filter(self, request: Any) -> bool:
         """Tell whether the patterns leave this request's path alone."""
@@ -62,10 +72,13 @@ class OncePerRequestFilter:
             return False
         # As routes see it: the URL is put together from the client's Host header, too.
         scope = getattr(request, "scope", None)
-        path: str = scope["path"] if isinstance(scope, dict) else request.url.path
+        return self.leaves_alone(scope["path"] if isinstance(scope, dict) else request.url.path)
+
+    def leaves_alone(self, path: str) -> bool:
+        """Tell whether the patterns leave a path alone."""
         if self.url_patterns and not _matches(path, self.url_patterns):
             return True
-        return _matches(path, self.exclude_patterns)
+        return bool(self.exclude_patterns) and _matches(path, self.exclude_patterns)
 
     async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Handle the request; a subclass says how."""
@@ -92,6 +105,10 @@ class ChainPassage(Protocol):
 
     async def respond(self, response: ASGIApp) -> None:
         """Send a response at once, through the hooks."""
+        ...
+
+    def has_run(self, web_filter: WebFilter) -> bool:
+        """Tell whether the filter has run for this request, in this chain or an outer one."""
         ...
 
 

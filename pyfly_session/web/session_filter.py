@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pyfly_session.concurrency import SessionConcurrencyController
 from pyfly_session.errors import SessionStoreError, TooManySessionsError
@@ -18,15 +20,17 @@ from pyfly_session.repository import SessionRepository
 from pyfly_session.session import HttpSession
 from pyfly_session.web.answers import too_many_sessions, unavailable
 from pyfly_session.web.cookies import SessionCookie
-from pyfly_session.web.exchange import Exchange
+from pyfly_session.web.exchange import Exchange, ExchangeRules
 from pyfly_session.web.filters import (
     CHAIN,
     HIGHEST_PRECEDENCE,
     CallNext,
     ChainPassage,
     OncePerRequestFilter,
+    chain_of,
 )
 from pyfly_session.web.mapping import SessionMapping
+from pyfly_session.web.passage import SessionPassage
 from pyfly_session.web.resolvers import SessionIdResolver, headers_of, require_resolver
 from pyfly_session.web.sockets import LiveSocket, is_foreign_origin, refusal_of_origin
 
@@ -106,12 +110,15 @@ class SessionFilter(OncePerRequestFilter):
             if resolver is None
             else require_resolver(resolver)
         )
-        self._vary = self.resolver.vary
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
         self.creation = bound.creation
-        self._creates = bound.creation == "always"
-        self._tolerant = bound.on_store_error == "anonymous"
+        self._rules = ExchangeRules(
+            self.repository,
+            vary=self.resolver.vary,
+            create=bound.creation == "always",
+            tolerant=bound.on_store_error == "anonymous",
+        )
         self.exclude_patterns = bound.exclude_patterns
         self._websocket = websocket or WebSocketProperties()
 
@@ -120,49 +127,32 @@ class SessionFilter(OncePerRequestFilter):
         """The store that the sessions are in."""
         return self.repository.store
 
-    async def do_filter(self, request: Any, call_next: CallNext) -> Any:  # noqa: C901 - a call each
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Attach the session, run the rest of the chain, and commit."""
-        scope = getattr(request, "scope", None)
-        chain: ChainPassage | None = scope.get(CHAIN) if type(scope) is dict else None
+        chain = chain_of(request)
         if chain is None and self.should_not_filter(request):
             return await call_next(request)
-        headers = headers_of(request) if scope is None or chain is None else scope["headers"]
+        headers = headers_of(request)
         resolver = self.resolver if self._way_of is None else self._way_of(headers)
         candidates = resolver.candidates(headers)
         is_socket = chain is not None and not chain.is_http
         if is_socket and candidates and self._is_from_elsewhere(request):
             return refusal_of_origin(request)
-        session, unloaded = None, None
         try:
-            for candidate in candidates:
-                session = await self.repository.load(candidate)
-                if session is not None:
-                    break
+            session, unloaded = await self._load(candidates)
         except SessionStoreError as error:
-            if not self._tolerant:
-                return self._refuse(request, str(error))
-            unloaded = str(error)
-        exchange = Exchange(
-            session or self._new(unloaded),
-            self.repository,
-            resolver,
-            self._vary,
-            self._creates,
-            self._tolerant,
-            unloaded,
-        )
-        if chain is None or scope is None:
-            self._attach(request, exchange.session)
-        else:
-            # What request.state is a view of, without making the view.
-            state = scope.setdefault("state", {})
-            state["session"] = exchange.session
-            state["session_filter"] = self
-            scope["session"] = SessionMapping(exchange.session)
+            return self._refuse(request, str(error))
+        exchange = Exchange(self._rules, session, resolver, unloaded)
+        request.state.session = session
+        request.state.session_filter = self
+        scope = getattr(request, "scope", None)
+        if isinstance(scope, dict):
+            scope["session"] = SessionMapping(session)
+        if chain is not None:
             if is_socket:
                 socket = LiveSocket(exchange, self.repository, self._websocket)
                 call_next = socket.around(chain, call_next)
-            chain.before_head(exchange.before_head)
+            chain.before_head(exchange.finish_head)
         try:
             response = await call_next(request)
         except asyncio.CancelledError:
@@ -177,6 +167,48 @@ class SessionFilter(OncePerRequestFilter):
             return response
         return await self._conclude(request, exchange, response, chain)
 
+    async def pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Do the same as `do_filter` for an HTTP request, as ASGI middleware around ``app``."""
+        outer = scope.get(CHAIN)
+        if (outer is not None and outer.has_run(self)) or self.leaves_alone(scope["path"]):
+            await app(scope, receive, send)
+            return
+        headers = scope["headers"]
+        resolver = self.resolver if self._way_of is None else self._way_of(headers)
+        candidates = resolver.candidates(headers)
+        try:
+            session, unloaded = (
+                await self._load(candidates) if candidates else (self._new(None), None)
+            )
+        except SessionStoreError as error:
+            await self._refuse(Request(scope), str(error))(scope, receive, send)
+            return
+        passage = SessionPassage(self, self._rules, session, resolver, unloaded)
+        send = passage.begin(scope, receive, send)
+        # What request.state is a view of, without making the view.
+        state = scope.setdefault("state", {})
+        state["session"] = session
+        state["session_filter"] = self
+        scope["session"] = SessionMapping(session)
+        answer: Any = passage
+        try:
+            try:
+                await app(scope, receive, send)
+            except asyncio.CancelledError:
+                passage.abandon()
+                raise
+            except Exception as error:
+                answer = await self._answer_to(passage, passage, passage, error)
+                if answer is None:
+                    raise
+            else:
+                if not passage.head_sent or passage.is_unfinished:
+                    answer = await self._conclude(passage, passage, passage, passage)
+            if answer is not passage:
+                await passage.respond(answer)
+        finally:
+            passage.leave()
+
     async def why_ended(self, request: Any) -> str | None:
         """Return why the session that the client asks for was ended by somebody else."""
         headers = headers_of(request)
@@ -187,13 +219,22 @@ class SessionFilter(OncePerRequestFilter):
                 return reason
         return None
 
-    def _attach(self, request: Any, session: HttpSession) -> None:
-        """Attach the session to a request of another chain."""
-        request.state.session = session
-        request.state.session_filter = self
-        scope = getattr(request, "scope", None)
-        if isinstance(scope, dict):
-            scope["session"] = SessionMapping(session)
+    async def _load(self, candidates: Iterable[str]) -> tuple[HttpSession, str | None]:
+        """Return the first session that is there, or a new one, and why it is no better one.
+
+        Raises:
+            SessionStoreError: The store failed, and requests have to be told.
+        """
+        try:
+            for candidate in candidates:
+                session = await self.repository.load(candidate)
+                if session is not None:
+                    return session, None
+        except SessionStoreError as error:
+            if not self._rules.tolerant:
+                raise
+            return self._new(str(error)), str(error)
+        return self._new(None), None
 
     def _is_from_elsewhere(self, request: Any) -> bool:
         return is_foreign_origin(request, self._websocket.allowed_origins)
@@ -226,7 +267,7 @@ class SessionFilter(OncePerRequestFilter):
             if exchange.failure is not None:
                 # The application swallowed the error that stopped its response.
                 return self._refuse(request, exchange.failure)
-            if chain is not None and getattr(response, "status_code", 0) is None:
+            if response is chain and not exchange.head_sent:
                 # It sent no head: gone with its client, or a WebSocket that was not accepted.
                 await exchange.commit_unheard()
                 return response

@@ -1,0 +1,95 @@
+"""One request's session as ASGI middleware: the place of `SessionFilter` in its own chain."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pyfly_session.session import HttpSession
+from pyfly_session.web.exchange import Exchange, ExchangeRules
+from pyfly_session.web.filters import CHAIN, ChainPassage, HeadHook, WebFilter, Wrapper
+from pyfly_session.web.resolvers import SessionIdResolver
+
+
+class SessionPassage(Exchange):
+    """An `Exchange` that the response passes by itself, without a chain between.
+
+    Args:
+        web_filter: Whose exchange it is.
+        rules: Those of the filter.
+        session: The session, as it was attached to the request.
+        resolver: Tells the client its id.
+        unloaded: Why the request goes on without its session, or None.
+
+    Attributes:
+        scope: That of the request.
+    """
+
+    __slots__ = ("_filter", "_hooks", "_outer", "_receive", "_send", "scope")
+
+    is_http = True
+
+    def __init__(
+        self,
+        web_filter: WebFilter,
+        rules: ExchangeRules,
+        session: HttpSession,
+        resolver: SessionIdResolver,
+        unloaded: str | None,
+    ) -> None:
+        super().__init__(rules, session, resolver, unloaded)
+        self._filter = web_filter
+        self._hooks: tuple[HeadHook, ...] = ()
+
+    def begin(self, scope: Scope, receive: Receive, send: Send) -> Send:
+        """Take a place in the chain, and return what the application sends to."""
+        self.scope, self._receive, self._send = scope, receive, send
+        self._outer: ChainPassage | None = scope.get(CHAIN)
+        scope[CHAIN] = self
+        return self.send
+
+    def leave(self) -> None:
+        """Let go of the scope: it holds this object, and this object holds it."""
+        self._hooks = ()
+        if self._outer is None:
+            self.scope.pop(CHAIN, None)
+        else:
+            self.scope[CHAIN] = self._outer
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a message on; a head not before the session is committed."""
+        if message["type"] != "http.response.start":
+            return self._send(message)
+        # The application may use the same list for every response.
+        message["headers"] = list(message.get("headers") or ())
+        if self._hooks or not self.settle():
+            return self._finish_and_send(message)
+        # Without a coroutine for what most requests come to.
+        self.write_head(message["headers"])
+        return self._send(message)
+
+    async def _finish_and_send(self, head: Message) -> None:
+        for hook in reversed(self._hooks):
+            await hook(head)
+        await self.finish_head(head)
+        await self._send(head)
+
+    async def respond(self, response: ASGIApp) -> None:
+        """Send a response at once."""
+        await response(self.scope, self._receive, self.send)
+
+    def before_head(self, hook: HeadHook) -> None:
+        """Have the hook called with the head of the response."""
+        self._hooks = (*self._hooks, hook)
+
+    def wrap(self, wrapper: Wrapper) -> None:
+        """Put something between the server and what the application sends to."""
+        self._receive, self._send = wrapper(self._receive, self._send)
+
+    def has_run(self, web_filter: Any) -> bool:
+        """Tell whether the filter has run for this request, in this chain or an outer one."""
+        return web_filter is self._filter or (
+            self._outer is not None and self._outer.has_run(web_filter)
+        )
