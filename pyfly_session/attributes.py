@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pyfly_session.codec import Raw, SessionCodec, report_lost_attribute
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError
+from pyfly_session.metadata import RESERVED_NAMES
 
 Delta = dict[str, bytes | None]
 """Attribute name to encoded fragment, or to None if the attribute was removed."""
@@ -37,23 +38,25 @@ class Attributes:
 
     Args:
         codec: Decodes and encodes them.
-        fragments: What the store holds, by name; owned from here on.
+        fragments: What the store holds, by name, the metadata included; never changed here.
     """
 
-    __slots__ = ("_assigned", "_codec", "_live", "_owners", "_seen", "_watched")
+    __slots__ = ("_assigned", "_codec", "_encoding", "_live", "_owners", "_seen", "_watched")
 
-    def __init__(self, codec: SessionCodec, fragments: dict[str, Raw]) -> None:
+    def __init__(self, codec: SessionCodec, fragments: Mapping[str, Raw]) -> None:
         self._codec = codec
-        # As the store held it when this request saw it last, still encoded.
-        self._seen: dict[str, Raw] = fragments
+        # As the store held it when this request saw it last, still encoded; replaced as a whole.
+        self._seen = fragments
         # Decoded by reading or set by this request.
         self._live: dict[str, Any] = {}
         # Set or removed, in this order; removed is what is not live.
         self._assigned: dict[str, None] = {}
         # Committed, or read and of a type that may change in place.
         self._watched: set[str] = set()
+        # What was encoded last and cannot change in place.
+        self._encoding: dict[str, Any] = _NOTHING
         # Never changed, but replaced: most requests have none.
-        self._owners: dict[str, Owner] = _NO_OWNERS
+        self._owners: dict[str, Owner] = _NOTHING
 
     def adopt(self, data: Mapping[str, Any], *, as_changes: bool) -> None:
         """Take over plain values; as changes, or as what the store is known to hold."""
@@ -89,7 +92,7 @@ class Attributes:
         self._owners = {**self._owners, name: owner}
         self._watched.add(name)
         if name not in self._assigned:
-            self._seen[name] = Raw(self._encoded(name))
+            self._seen = {**self._seen, name: Raw(self._encoded(name))}
 
     def owner(self, name: str) -> Owner | None:
         """Return whose object stands for an attribute."""
@@ -110,17 +113,20 @@ class Attributes:
 
     def forget(self) -> None:
         """Drop everything, changes included."""
-        for part in (self._seen, self._live, self._assigned, self._watched):
+        self._seen = _NOTHING
+        for part in (self._live, self._assigned, self._watched):
             part.clear()
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is such an attribute, be it None."""
-        return name in self._live or (name in self._seen and name not in self._assigned)
+        return name in self._live or (
+            name in self._seen and name not in self._assigned and name not in RESERVED_NAMES
+        )
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names, the oldest first, whatever was read meanwhile."""
         for name in self._seen:
-            if name in self._live or name not in self._assigned:
+            if name in self._live or (name not in self._assigned and name not in RESERVED_NAMES):
                 yield name
         for name in self._live:
             if name not in self._seen:
@@ -138,39 +144,55 @@ class Attributes:
             SessionEncodingError: A value cannot be stored.
         """
         delta: Delta = {}
+        live = self._live
+        self._encoding = encoding = dict[str, Any]()
         for name in self._assigned:
-            delta[name] = self._encoded(name) if name in self._live else None
-        for name in self._watched - self._assigned.keys():
-            if self._changed_in_place(name):
-                delta[name] = self._encoded(name)
+            delta[name] = self._encoded(name) if name in live else None
+            if type(live.get(name, ...)) in _IMMUTABLE:
+                encoding[name] = live[name]
+        if self._watched:
+            for name in self._watched - self._assigned.keys():
+                if self._changed_in_place(name):
+                    delta[name] = self._encoded(name)
         return delta
 
-    def committed(self, delta: Delta) -> None:
+    def committed(self, delta: Delta, fragments: Mapping[str, Raw] | None) -> None:
         """Take note that the store now holds what `changes` returned.
 
         What was set or removed while the commit was under way waits for the next one.
+
+        Args:
+            delta: What was stored; metadata in it is passed over.
+            fragments: What was seen before with the delta applied, if somebody has it at hand.
         """
         for name, fragment in delta.items():
+            if name in RESERVED_NAMES:
+                continue
             if (fragment is None) == (name not in self._live):
                 self._assigned.pop(name, None)
-            if fragment is None:
-                self._seen.pop(name, None)
+            if fragment is None or (
+                name in self._encoding and self._live.get(name, ...) is self._encoding[name]
+            ):
+                # Nobody set it meanwhile, and nobody can change it in place.
                 self._watched.discard(name)
             else:
-                self._seen[name] = Raw(fragment)
                 self._watched.add(name)
-                if (
-                    type(self._live.get(name, ...)) in _IMMUTABLE
-                    and self._encoded(name) == fragment
-                ):
-                    # Nobody set it meanwhile, and nobody can change it in place.
-                    self._watched.discard(name)
+        if fragments is not None:
+            self._seen = fragments
+            return
+        seen = dict(self._seen)
+        for name, fragment in delta.items():
+            if fragment is None:
+                seen.pop(name, None)
+            else:
+                seen[name] = Raw(fragment)
+        self._seen = seen
 
     def _remember(self, name: str, value: Any) -> None:
         """Take a picture of a value that came as plain data, to notice a change in place."""
         if type(value) not in _IMMUTABLE:
             try:
-                self._seen[name] = Raw(self._codec.encode(name, value))
+                self._seen = {**self._seen, name: Raw(self._codec.encode(name, value))}
             except SessionEncodingError:
                 return
 
@@ -211,4 +233,5 @@ class Attributes:
         return True
 
 
-_NO_OWNERS: dict[str, Owner] = {}
+# Shared, and so never changed.
+_NOTHING: dict[str, Any] = {}

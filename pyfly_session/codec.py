@@ -108,10 +108,14 @@ class SessionCodec:
 
     def join(self, fragments: Mapping[str, bytes | Raw]) -> bytes:
         """Return the stored form of a session, the inverse of `split`."""
+        return self.assemble(
+            {name: part if type(part) is Raw else Raw(part) for name, part in fragments.items()}
+        )
+
+    def assemble(self, fragments: dict[str, Raw]) -> bytes:
+        """Do the same with fragments of one kind."""
         try:
-            return _encode(
-                {name: part if type(part) is Raw else Raw(part) for name, part in fragments.items()}
-            )
+            return _encode(fragments)
         except UnicodeEncodeError:
             pairs = (
                 json.dumps(name).encode() + b":" + bytes(part) for name, part in fragments.items()

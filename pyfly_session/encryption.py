@@ -58,9 +58,9 @@ class EncryptedSessionCodec(SessionCodec):
             ) from None
         return super().split(decrypted)
 
-    def join(self, fragments: Mapping[str, bytes | Raw]) -> bytes:
+    def assemble(self, fragments: dict[str, Raw]) -> bytes:
         """Return the encrypted form of a session."""
-        return self._cipher.encrypt(super().join(fragments))
+        return self._cipher.encrypt(super().assemble(fragments))
 
 
 def _cipher(key: str | bytes, index: int) -> Fernet:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
 from pyfly_session.attributes import Delta
-from pyfly_session.codec import SessionCodec
+from pyfly_session.codec import Raw, SessionCodec
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
-from pyfly_session.metadata import LAST_ACCESSED, MAX_INACTIVE_INTERVAL, take_metadata
+from pyfly_session.metadata import LAST_ACCESSED, MAX_INACTIVE_INTERVAL, read_metadata
 from pyfly_session.session import HttpSession
 
 
@@ -24,30 +22,41 @@ class Merger:
         self._codec = codec
         self._max_size = max_size
 
-    def merged(self, current: bytes, delta: Delta) -> bytes:
-        """Return ``current`` with the delta applied; None in the delta removes a name.
+    def merged(
+        self, current: bytes, delta: Delta, fragments: Mapping[str, Raw] | None = None
+    ) -> tuple[bytes, dict[str, Raw]]:
+        """Apply the delta to a stored session; None in the delta removes a name.
+
+        Args:
+            current: What is stored, empty for a new session.
+            delta: What to change.
+            fragments: ``current`` taken apart, if that was done before.
+
+        Returns:
+            The new stored form, and its fragments.
 
         Raises:
-            SessionTooLargeError: It would be too large.
+            SessionTooLargeError: It would be too large; what was before may stay so, but not
+                grow.
         """
-        fragments = self._fragments(current)
+        merged = dict(self._fragments(current) if fragments is None else fragments)
         for name, fragment in delta.items():
             if fragment is None:
-                fragments.pop(name, None)
+                merged.pop(name, None)
             else:
-                fragments[name] = fragment
-        return self.joined(fragments, current)
+                merged[name] = Raw(fragment)
+        payload = self._codec.assemble(merged)
+        if self._max_size is not None and len(payload) > self._max_size:
+            self._require_no_growth(payload, merged, current, self._max_size)
+        return payload, merged
 
-    def joined(self, fragments: Mapping[str, Any], current: bytes = b"") -> bytes:
-        """Encode the whole; what was too large before may stay so, but not grow."""
-        join, limit = self._codec.join, self._max_size
-        payload = join(fragments)
-        if limit is None or len(payload) <= limit:
-            return payload
+    def _require_no_growth(
+        self, payload: bytes, fragments: dict[str, Raw], current: bytes, limit: int
+    ) -> None:
         # The time of the write has as many digits as it happens to have.
         former = {**self._fragments(current), LAST_ACCESSED: fragments[LAST_ACCESSED]}
-        if current and len(payload) <= len(join(former)):
-            return payload
+        if current and len(payload) <= len(self._codec.assemble(former)):
+            return
         sizes = {name: len(bytes(part)) for name, part in fragments.items()}
         largest = max(sizes, key=sizes.__getitem__)
         raise SessionTooLargeError(len(payload), limit, largest, sizes[largest])
@@ -57,16 +66,18 @@ class Merger:
         if MAX_INACTIVE_INTERVAL in session._metadata_changed:
             return
         try:
-            metadata = take_metadata(self._codec.split(found), self._codec)
+            metadata = read_metadata(self._codec.split(found), self._codec)
         except SessionDecodingError:
             return
         session._metadata.pop(MAX_INACTIVE_INTERVAL, None)
         if MAX_INACTIVE_INTERVAL in metadata:
             session._metadata[MAX_INACTIVE_INTERVAL] = metadata[MAX_INACTIVE_INTERVAL]
 
-    def _fragments(self, current: bytes) -> dict[str, Any]:
+    def _fragments(self, current: bytes) -> dict[str, Raw]:
+        if not current:
+            return {}
         try:
-            return dict(self._codec.split(current))
+            return self._codec.split(current)
         except SessionDecodingError:
             # Somebody overwrote the session with something that is none; nothing to keep.
             return {}

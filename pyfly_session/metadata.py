@@ -38,8 +38,8 @@ def require_free(name: object) -> None:
         raise ReservedAttributeError(name)
 
 
-def take_metadata(fragments: dict[str, Raw], codec: SessionCodec) -> dict[str, Any]:
-    """Take the metadata out of a stored session's fragments and decode it.
+def read_metadata(fragments: Mapping[str, Raw], codec: SessionCodec) -> dict[str, Any]:
+    """Decode the metadata among a stored session's fragments.
 
     Raises:
         SessionDecodingError: Some of it is not what it can be.
@@ -48,19 +48,20 @@ def take_metadata(fragments: dict[str, Raw], codec: SessionCodec) -> dict[str, A
     # Every session has these two; a decoder of one type only is the fastest there is.
     try:
         for name in _TIMES:
-            fragment = fragments.pop(name, None)
+            fragment = fragments.get(name)
             if fragment is not None:
                 metadata[name] = time = _decode_time(fragment)
                 if not -1e12 < time < 1e12:
                     raise SessionDecodingError(f"the stored metadata {name} is unusable")
     except ValueError as error:
         raise SessionDecodingError(f"the stored metadata {name} is unusable") from error
-    for name, is_valid in _IS_VALID:
-        if name in fragments:
-            value = codec.decode(fragments.pop(name))
-            if not is_valid(value):
-                raise SessionDecodingError(f"the stored metadata {name} is unusable")
-            metadata[name] = value
+    if not _RARE.isdisjoint(fragments):
+        for name, is_valid in _IS_VALID.items():
+            if name in fragments:
+                value = codec.decode(fragments[name])
+                if not is_valid(value):
+                    raise SessionDecodingError(f"the stored metadata {name} is unusable")
+                metadata[name] = value
     return metadata
 
 
@@ -93,11 +94,15 @@ def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
+encode_time = msgspec.json.encode
+"""Encodes a Unix time in seconds."""
+
 _TIMES = (CREATED_AT, LAST_ACCESSED)
 _decode_time = msgspec.json.Decoder(float).decode
-_IS_VALID: tuple[tuple[str, Callable[[Any], bool]], ...] = (
-    (AUTHENTICATED_AT, _is_timestamp),
-    (MAX_INACTIVE_INTERVAL, is_interval),
-    (PRINCIPAL, lambda value: isinstance(value, str)),
-    (PRINCIPAL_ALIASES, _are_names),
-)
+_IS_VALID: dict[str, Callable[[Any], bool]] = {
+    AUTHENTICATED_AT: _is_timestamp,
+    MAX_INACTIVE_INTERVAL: is_interval,
+    PRINCIPAL: lambda value: isinstance(value, str),
+    PRINCIPAL_ALIASES: _are_names,
+}
+_RARE = frozenset(_IS_VALID)

@@ -13,7 +13,7 @@ from pyfly_session.metadata import (
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
     principal_names,
-    take_metadata,
+    read_metadata,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def _note_logins_of_others(
     if session._payload is None:
         return
     try:
-        metadata = take_metadata(dict(session._codec.split(session._payload)), session._codec)
+        metadata = read_metadata(session._codec.split(session._payload), session._codec)
     except SessionDecodingError:
         # Somebody overwrote it with what is no session; nobody can be logged in to that.
         return

@@ -21,7 +21,7 @@ from pyfly_session.events import (
     SessionListener,
 )
 from pyfly_session.fallbacks import CapableStore
-from pyfly_session.metadata import PRINCIPAL, take_metadata
+from pyfly_session.metadata import PRINCIPAL, read_metadata
 from pyfly_session.unfinished import UnfinishedWork
 
 _logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Publisher:
     def _principal_of(self, payload: bytes) -> str | None:
         codec = self._store.codec
         try:
-            principal: str | None = take_metadata(codec.split(payload), codec).get(PRINCIPAL)
+            principal: str | None = read_metadata(codec.split(payload), codec).get(PRINCIPAL)
         except SessionDecodingError:
             return None
         return principal

@@ -24,6 +24,7 @@ from pyfly_session.metadata import (
     LAST_ACCESSED,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
+    encode_time,
     is_interval,
 )
 from pyfly_session.outcome import Outcome
@@ -192,7 +193,8 @@ class SessionRepository:
                 return Outcome.UNSAVED
         elif not (session.rotated or delta):
             return await self._untouched(session, session._stored_id)
-        if session._noted or changes_hands(session):
+        may_change = session._metadata_changed or session._rotating or session._stored_id is None
+        if session._noted or (may_change and changes_hands(session)):
             return await self._commit_of_principal(session, delta)
         return await self._store(session, delta)
 
@@ -252,28 +254,30 @@ class SessionRepository:
         await release(self.principals, session)
 
     async def _create(self, session: HttpSession, delta: Delta) -> Outcome:
-        now = self._clock()
-        encode = self._capable.codec.encode
-        created_at = encode(CREATED_AT, session._metadata[CREATED_AT])
-        fragments = {CREATED_AT: created_at, LAST_ACCESSED: encode(LAST_ACCESSED, now)}
-        fragments.update((name, part) for name, part in delta.items() if part is not None)
-        payload = self._merger.joined(fragments)
+        delta = {
+            CREATED_AT: encode_time(session._metadata[CREATED_AT]),
+            LAST_ACCESSED: encode_time(self._clock()),
+            **delta,
+        }
+        payload, fragments = self._merger.merged(b"", delta)
         ttl = self.seconds_to_live(session)
         if not await self._capable.create_if_absent(session._id, payload, ttl):
             # An attempt that was interrupted got there; nobody else has this random id.
             session._stored_id, session._payload = session._id, payload
+            session._fragments = fragments
             return await self._write(session, delta, rotate=False)
-        session.committed(session._id, payload, delta)
+        session.committed(session._id, payload, delta, fragments, alone=True)
         return Outcome.STORED
 
     async def _write(  # noqa: C901 - one loop, with every end that it can have
         self, session: HttpSession, delta: Delta, *, rotate: bool
     ) -> Outcome:
         """Merge the delta onto what is stored now, and move it to the new id if asked to."""
-        codec, store = self._capable.codec, self._capable
-        delta = {**delta, LAST_ACCESSED: codec.encode(LAST_ACCESSED, self._clock())}
+        store = self._capable
+        delta[LAST_ACCESSED] = encode_time(self._clock())
         ttl = self.seconds_to_live(session)
         stored_id, expected = session._stored_id, session._payload
+        known = session._fragments
         assert stored_id is not None and expected is not None  # noqa: S101, PT018 - for mypy
         former, turn = stored_id, None
         try:
@@ -288,7 +292,8 @@ class SessionRepository:
                     expected = await store.load_and_slide(stored_id, ttl) or expected
                     self._merger.adopt_idle_time(session, expected)
                     ttl = self.seconds_to_live(session)
-                value = self._merger.merged(expected, delta)
+                value, fragments = self._merger.merged(expected, delta, known)
+                known = None
                 if rotate:
                     found = await store.rename(stored_id, session._id, expected, value, ttl)
                 else:
@@ -297,7 +302,8 @@ class SessionRepository:
                     if rotate:
                         self.endings.remember(stored_id)
                         former, stored_id = stored_id, session._id
-                    session.committed(stored_id, value, delta)
+                    alone = expected is session._payload
+                    session.committed(stored_id, value, delta, fragments, alone=alone)
                     if self._events is not None and former != stored_id == session._id:
                         principal = session._metadata.get(PRINCIPAL)
                         self._events.id_changed(former, stored_id, principal)

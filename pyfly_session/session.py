@@ -20,7 +20,7 @@ from pyfly_session.metadata import (
     principal_names,
     require_free,
     require_interval,
-    take_metadata,
+    read_metadata,
 )
 from pyfly_session.session_state import SessionState
 
@@ -69,7 +69,7 @@ class HttpSession(SessionState):
         """
         fragments = codec.split(payload)
         session = cls.__new__(cls)
-        session._start(session_id, codec, fragments, take_metadata(fragments, codec), now)
+        session._start(session_id, codec, fragments, read_metadata(fragments, codec), now)
         session._stored_id = session_id
         session._payload = payload
         return session

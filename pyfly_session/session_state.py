@@ -9,7 +9,7 @@ from pyfly_session import ids
 from pyfly_session.attributes import Attributes, Delta
 from pyfly_session.codec import Raw, SessionCodec
 from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
-from pyfly_session.metadata import CREATED_AT, RESERVED_NAMES
+from pyfly_session.metadata import CREATED_AT
 
 _NONE: frozenset[str] = frozenset()
 _NOWHERE: Mapping[str, str] = {}
@@ -19,9 +19,9 @@ class SessionState:
     """The inside of an `HttpSession`: what is stored, what changed, what is still allowed."""
 
     __slots__ = (
-        "_accessed", "_attributes", "_codec", "_displaced", "_given_id", "_invalidated",
-        "_is_new", "_last_accessed", "_metadata", "_metadata_changed", "_noted", "_payload",
-        "_previous_id", "_rotating", "_rotation_refusal", "_stored_id", "_transient",
+        "_accessed", "_attributes", "_codec", "_displaced", "_fragments", "_given_id",
+        "_invalidated", "_is_new", "_last_accessed", "_metadata", "_metadata_changed", "_noted",
+        "_payload", "_previous_id", "_rotating", "_rotation_refusal", "_stored_id", "_transient",
         "_write_refusal",
     )  # fmt: skip
 
@@ -29,7 +29,7 @@ class SessionState:
         self,
         session_id: str | None,
         codec: SessionCodec,
-        fragments: dict[str, Raw],
+        fragments: Mapping[str, Raw],
         metadata: dict[str, Any],
         now: float,
     ) -> None:
@@ -50,6 +50,8 @@ class SessionState:
         # The id and bytes that the store is known to hold; None for a session never stored.
         self._stored_id: str | None = None
         self._payload: bytes | None = None
+        # Those bytes taken apart, if that was done.
+        self._fragments: Mapping[str, Raw] | None = fragments
         if CREATED_AT not in metadata:
             # Written with the next commit, or the absolute lifetime would start anew every time.
             metadata[CREATED_AT] = now
@@ -110,19 +112,35 @@ class SessionState:
         delta.update((name, self._encoded(name)) for name in self._metadata_changed)
         return delta
 
-    def committed(self, session_id: str, payload: bytes, delta: Delta) -> None:
-        """Take note that the store now holds ``payload``, this request's ``delta`` included."""
+    def committed(
+        self,
+        session_id: str,
+        payload: bytes,
+        delta: Delta,
+        fragments: Mapping[str, Raw] | None = None,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Take note that the store now holds ``payload``, this request's ``delta`` included.
+
+        Args:
+            session_id: The id that it has there.
+            payload: What is stored.
+            delta: What this request changed of it.
+            fragments: The payload, taken apart, if somebody has it at hand.
+            alone: Nothing in it was written by others since this request saw the session.
+        """
+        if self._metadata_changed:
+            self._metadata_changed = frozenset(
+                name
+                for name in self._metadata_changed
+                if name not in delta or delta[name] != self._encoded(name)
+            )
+        alone = alone and self._attributes._seen is self._fragments
+        self._attributes.committed(delta, fragments if alone else None)
         self._stored_id = session_id
-        self._payload = payload
+        self._payload, self._fragments = payload, fragments
         self._rotating = False
-        self._metadata_changed = frozenset(
-            name
-            for name in self._metadata_changed
-            if name not in delta or delta[name] != self._encoded(name)
-        )
-        self._attributes.committed(
-            {name: part for name, part in delta.items() if name not in RESERVED_NAMES}
-        )
 
     def _note(self, name: str, value: Any) -> None:
         self._metadata.pop(name, None)

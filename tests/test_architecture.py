@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "tags": set(),
     "codec": {"errors", "tags", "msgspec"},
     "metadata": {"errors", "tags", "codec", "msgspec"},
-    "attributes": {"errors", "codec"},
+    "attributes": {"errors", "codec", "metadata"},
     "session_state": {"errors", "ids", "codec", "metadata", "attributes"},
     "session": {"errors", "ids", "codec", "metadata", "attributes", "session_state"},
     "ports": set(),
