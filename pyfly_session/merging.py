@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+
 from pyfly_session.attributes import Delta
 from pyfly_session.codec import Raw, SessionCodec
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError

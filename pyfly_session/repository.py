@@ -196,7 +196,9 @@ class SessionRepository:
         may_change = session._metadata_changed or session._rotating or session._stored_id is None
         if session._noted or (may_change and changes_hands(session)):
             return await self._commit_of_principal(session, delta)
-        return await self._store(session, delta)
+        if session._stored_id is None:
+            return await self._create(session, delta)
+        return await self._write(session, delta, rotate=session.rotated)
 
     def settled(self, session: HttpSession, *, create: bool = True) -> Outcome | None:
         """Return what `commit` comes to, if that needs neither the store nor any encoding."""
@@ -226,14 +228,6 @@ class SessionRepository:
         is_slow = self._clock() - session._last_accessed > _RECHECK_SECONDS
         return None if is_slow else Outcome.UNTOUCHED
 
-    async def _store(self, session: HttpSession, delta: Delta) -> Outcome:
-        if session._stored_id is None:
-            outcome = await self._create(session, delta)
-            if self._events is not None and outcome is Outcome.STORED:
-                self._events.created(session._id, session._metadata.get(PRINCIPAL))
-            return outcome
-        return await self._write(session, delta, rotate=session.rotated)
-
     async def _commit_of_principal(self, session: HttpSession, delta: Delta) -> Outcome:
         """Store a session that is somebody's, between notes in the records of whose it is.
 
@@ -242,7 +236,11 @@ class SessionRepository:
         """
         former, idle = session._stored_id, self._idle(session)
         await note_before(self.principals, session, idle)
-        outcome = await self._store(session, delta)
+        outcome = await (
+            self._create(session, delta)
+            if former is None
+            else self._write(session, delta, rotate=session.rotated)
+        )
         gone = outcome is Outcome.GONE
         if await confirm_after(self.principals, session, former, idle, gone=gone):
             return outcome
@@ -265,9 +263,13 @@ class SessionRepository:
             # An attempt that was interrupted got there; nobody else has this random id.
             session._stored_id, session._payload = session._id, payload
             session._fragments = fragments
-            return await self._write(session, delta, rotate=False)
-        session.committed(session._id, payload, delta, fragments, alone=True)
-        return Outcome.STORED
+            outcome = await self._write(session, delta, rotate=False)
+        else:
+            session.committed(session._id, payload, delta, fragments, alone=True)
+            outcome = Outcome.STORED
+        if self._events is not None and outcome is Outcome.STORED:
+            self._events.created(session._id, session._metadata.get(PRINCIPAL))
+        return outcome
 
     async def _write(  # noqa: C901 - one loop, with every end that it can have
         self, session: HttpSession, delta: Delta, *, rotate: bool

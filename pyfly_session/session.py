@@ -18,9 +18,9 @@ from pyfly_session.metadata import (
     PRINCIPAL_ALIASES,
     RESERVED_NAMES,
     principal_names,
+    read_metadata,
     require_free,
     require_interval,
-    read_metadata,
 )
 from pyfly_session.session_state import SessionState
 

@@ -65,8 +65,11 @@ class CommandBatcher:
             WeakKeyDictionary()
         )
 
-    async def execute(self, operation: str, *command: Any) -> Any:
-        """Send one command and return its answer.
+    def execute(self, operation: str, *command: Any) -> Awaitable[Any]:
+        """Send one command; await what is returned for its answer, at once.
+
+        No coroutine: with many requests under way, each object that waits costs as much time of
+        the garbage collector as the call itself.
 
         Raises:
             SessionStoreUnavailableError: The circuit is open.
@@ -77,7 +80,12 @@ class CommandBatcher:
         queue = self._queue(loop, command)
         queue.circuit.enter(operation)
         if queue.under_way and self._enabled:
-            return await self._join(loop, queue, command)
+            return self._join(loop, queue, command)
+        return self._send_alone(loop, queue, command)
+
+    async def _send_alone(
+        self, loop: asyncio.AbstractEventLoop, queue: _Queue, command: tuple[Any, ...]
+    ) -> Any:
         queue.under_way += 1
         try:
             work = (
@@ -135,18 +143,18 @@ class CommandBatcher:
             queue = queues[name] = _Queue(circuit)
         return queue
 
-    async def _join(
+    def _join(
         self, loop: asyncio.AbstractEventLoop, queue: _Queue, command: tuple[Any, ...]
-    ) -> Any:
+    ) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = loop.create_future()
-        now = loop.time()
-        queue.waiting.append((command, answer, now))
+        waiting = (command, answer, loop.time())
+        queue.waiting.append(waiting)
         self._flush_soon(loop, queue)
         if self._deadline is not None:
             # The batch has this deadline too, but before Python 3.12 wait_for, which the driver
             # uses, can lose the cancellation that ends it.
-            queue.watch(loop, answer, now + self._deadline)
-        return await answer
+            queue.watch(loop, waiting, self._deadline)
+        return answer
 
     def _limit(self, since: float) -> float | None:
         return None if self._deadline is None else since + self._deadline
@@ -241,33 +249,31 @@ class _Queue:
         self.under_way = 0
         self.scheduled = False
         self.tasks: set[asyncio.Task[None]] = set()
-        self._watched: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._watched: deque[_Waiting] = deque()
         self._watching = False
 
-    def watch(
-        self, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[Any], limit: float
-    ) -> None:
-        """End the wait for an answer at a time of the loop; limits come in their order.
+    def watch(self, loop: asyncio.AbstractEventLoop, waiting: _Waiting, deadline: float) -> None:
+        """End the wait for an answer so many seconds after it began, the same for all.
 
         One timer for all, where a timeout for each would cost as much as the command.
         """
-        self._watched.append((limit, answer))
+        self._watched.append(waiting)
         if not self._watching:
             # The handle is not kept: it would keep the loop alive, and so itself.
             self._watching = True
-            loop.call_at(limit, self._end_waiting, loop)
+            loop.call_at(waiting[2] + deadline, self._end_waiting, loop, deadline)
 
     def let_go(self) -> None:
         """Forget answers that are there; an error among them holds on to whatever it passed."""
         while self._watched and self._watched[0][1].done():
             self._watched.popleft()
 
-    def _end_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _end_waiting(self, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         watched, now = self._watched, loop.time()
-        while watched and (watched[0][1].done() or watched[0][0] <= now):
-            _, answer = watched.popleft()
+        while watched and (watched[0][1].done() or watched[0][2] + deadline <= now):
+            _, answer, _ = watched.popleft()
             if not answer.done():
                 answer.set_exception(TimeoutError())
         self._watching = bool(watched)
         if watched:
-            loop.call_at(watched[0][0], self._end_waiting, loop)
+            loop.call_at(watched[0][2] + deadline, self._end_waiting, loop, deadline)

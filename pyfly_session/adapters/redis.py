@@ -9,6 +9,7 @@ into the cluster slot of the session's own key, so that one script reaches both.
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import logging
 from collections.abc import Awaitable, Callable
@@ -16,18 +17,17 @@ from typing import Any, ParamSpec, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError, WatchError
+from redis.exceptions import NoScriptError, ReadOnlyError, WatchError
 
 from pyfly_session import ids
-from pyfly_session.adapters.batching import UNREACHED, CommandBatcher
+from pyfly_session.adapters.batching import CommandBatcher
 from pyfly_session.adapters.circuit import Circuit
+from pyfly_session.adapters.failures import FAILURES, lacks_scripting, translated
 from pyfly_session.adapters.plain_client import PlainClient
 from pyfly_session.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
     SessionDecodingError,
     SessionStoreError,
-    SessionStoreUnavailableError,
-    UnsupportedServerError,
 )
 from pyfly_session.ports import FORWARD_SECONDS, Moved
 
@@ -39,31 +39,46 @@ _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# KEYS: session; to end it, its moved key too. ARGV: SHA-1 of what the caller read, new value or
-# empty for "end it and remember the way", seconds to live, new id, SHA-1 of the new value. A
+# KEYS: session; to end it under this id, its moved key too. ARGV: SHA-1 of what the caller read,
+# new value, seconds to live; to end it, SHA-1 of the new value instead, and the new id at last. A
 # session that already is the new value counts as replaced, since the caller could not tell. The
-# digests spare sending the old value; nothing is decoded on the server. A merge names one key
+# digest spares sending the old value; nothing is decoded on the server. A merge names one key
 # only: a cluster refuses two (TRYAGAIN) while their slot moves to another node.
 _SWAP = """
 local current = redis.call('GET', KEYS[1])
+local moved = KEYS[2]
 if not current then
-    return {0, KEYS[2] and redis.call('GET', KEYS[2])}
+    return {0, moved and redis.call('GET', moved)}
 end
 local digest = redis.sha1hex(current)
-if digest ~= ARGV[1] and digest ~= ARGV[5] then
+if digest ~= ARGV[1] and ARGV[2] ~= (moved and digest or current) then
     return {1, current}
 end
-if ARGV[4] == '' then
-    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-else
+if moved then
     redis.call('DEL', KEYS[1])
-    redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[3])
+    redis.call('SET', moved, ARGV[4], 'EX', ARGV[3])
+else
+    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 end
 return {2}
 """
-_SWAP_SHA = hashlib.sha1(_SWAP.encode(), usedforsecurity=False).hexdigest()
 
-_FAILURES = (RedisError, UnicodeDecodeError, *UNREACHED)
+
+def _digest(value: bytes) -> str:
+    # SHA-1 tells two versions of one session apart; nobody gains by making them collide.
+    return hashlib.sha1(value, usedforsecurity=False).hexdigest()
+
+
+_SWAP_DIGEST = _digest(_SWAP.encode())
+
+
+class _NoScripting(enum.Enum):
+    """The answer of a server that runs no scripts."""
+
+    ANSWER = "none"
+
+
+_NO_SCRIPTING = _NoScripting.ANSWER
 
 
 class RedisSessionStore:
@@ -136,19 +151,34 @@ class RedisSessionStore:
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
-        payload: bytes | None = await self._send("load", "GETEX", self._key(session_id), "EX", ttl)
+        key = self._prefix + session_id
+        try:
+            payload: bytes | None = await self._commands.execute("load", "GETEX", key, "EX", ttl)
+        except FAILURES as error:
+            raise await self._failure("load", error) from error
         return payload
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
-        key = self._key(session_id)
-        return bool(await self._send("create", "SET", key, value, "EX", ttl, "NX"))
+        key = self._prefix + session_id
+        try:
+            return bool(await self._commands.execute("create", "SET", key, value, "EX", ttl, "NX"))
+        except FAILURES as error:
+            raise await self._failure("create", error) from error
 
     async def compare_and_swap(
         self, session_id: str, expected: bytes, value: bytes, ttl: int
     ) -> bytes | Moved | None:
         """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
-        return await self._swap(session_id, expected, value, ttl, "")
+        if self._scripting:
+            key = self._prefix + session_id
+            found = await self._swap(value, 1, key, _digest(expected), value, ttl)
+            if found is None:
+                return await self._way("merge", session_id)
+            if found is not _NO_SCRIPTING:
+                return found
+        keys = [self._key(session_id), self._moved_key(session_id)]
+        return await self._call("merge", self._watched, keys, expected, value, ttl, "")
 
     async def rename(
         self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
@@ -162,7 +192,7 @@ class RedisSessionStore:
             async with self._commands.bounded():
                 return await self._rename(session_id, new_id, expected, value, ttl)
         except TimeoutError as error:
-            raise _translated("rename", error) from error
+            raise translated("rename", error) from error
 
     async def _rename(
         self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
@@ -173,7 +203,7 @@ class RedisSessionStore:
             if await self._way("rename", session_id) == Moved(new_id):
                 return Moved(new_id)
             await self._send("rename", "SET", new_key, value, "EX", ttl)
-        found = await self._swap(session_id, expected, value, FORWARD_SECONDS, new_id)
+        found = await self._leave(session_id, new_id, expected, value)
         if found not in (value, Moved(new_id)):
             await self._send("rename", "DEL", new_key)
         return found
@@ -184,48 +214,44 @@ class RedisSessionStore:
         commands = ("DEL", self._key(session_id)), ("GET", self._moved_key(session_id))
         try:
             _, moved = await self._commands.together("delete", *commands)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise await self._failure("delete", error) from error
         return None if moved is None else _bytes(moved).decode()
 
-    async def _swap(
-        self, session_id: str, expected: bytes, value: bytes, ttl: int, new_id: str
+    async def _leave(
+        self, session_id: str, new_id: str, expected: bytes, value: bytes
     ) -> bytes | Moved | None:
-        keys = [self._key(session_id), self._moved_key(session_id)]
+        """End a session that goes on under another id, and remember the way."""
+        keys, ttl = [self._key(session_id), self._moved_key(session_id)], FORWARD_SECONDS
         if self._scripting:
-            try:
-                if new_id:
-                    return await self._scripted(keys, expected, value, ttl, new_id)
-                found = await self._scripted(keys[:1], expected, value, ttl, "")
-                return await self._way("merge", session_id) if found is None else found
-            except SessionStoreError as error:
-                if not _lacks_scripting(error.__cause__):
-                    raise
-                self._scripting = False
+            digests = (_digest(expected), _digest(value))
+            found = await self._swap(value, 2, *keys, *digests, ttl, new_id)
+            if found is not _NO_SCRIPTING:
+                return found
         return await self._call("merge", self._watched, keys, expected, value, ttl, new_id)
 
-    async def _scripted(
-        self, keys: list[str], expected: bytes, value: bytes, ttl: int, new_id: str
-    ) -> bytes | Moved | None:
-        # SHA-1 tells two versions of one session apart; nobody gains by making them collide.
-        digests = [
-            hashlib.sha1(each, usedforsecurity=False).hexdigest() for each in (expected, value)
-        ]
-        arguments: list[str | bytes | int] = [
-            digests[0],
-            b"" if new_id else value,
-            ttl,
-            new_id,
-            digests[1],
-        ]
-        answer = await self._evaluate(len(keys), *keys, *arguments)
+    async def _swap(
+        self, value: bytes, *arguments: str | bytes | int
+    ) -> bytes | Moved | _NoScripting | None:
+        """Run the script: by its digest, or by its text if the server does not know it yet."""
+        execute = self._commands.execute
+        try:
+            try:
+                answer = await execute("merge", "EVALSHA", _SWAP_DIGEST, *arguments)
+            except NoScriptError:
+                answer = await execute("merge", "EVAL", _SWAP, *arguments)
+        except FAILURES as error:
+            if lacks_scripting(error):
+                self._scripting = False
+                return _NO_SCRIPTING
+            raise await self._failure("merge", error) from error
         match answer:
-            case [0, *found]:
-                return _moved(found[0] if found else None)
-            case [1, current]:
-                return _bytes(current)
             case [2]:
                 return value
+            case [1, current]:
+                return _bytes(current)
+            case [0, *moved]:
+                return _moved(moved[0] if moved else None)
         # Not what the script returns: whatever it was, the session was not seen to be saved.
         raise SessionStoreError(
             f"the session store failed to merge: it answered a {type(answer).__name__} to the"
@@ -262,20 +288,11 @@ class RedisSessionStore:
         """Return where a change of id has led, if there was one."""
         return _moved(await self._send(operation, "GET", self._moved_key(session_id)))
 
-    async def _evaluate(self, *keys_and_arguments: str | bytes | int) -> Any:
-        """Run the script by its digest; a server that does not know it yet gets its text."""
-        try:
-            return await self._send("merge", "EVALSHA", _SWAP_SHA, *keys_and_arguments)
-        except SessionStoreError as error:
-            if not isinstance(error.__cause__, NoScriptError):
-                raise
-        return await self._send("merge", "EVAL", _SWAP, *keys_and_arguments)
-
     async def _send(self, operation: str, *command: str | bytes | int) -> Any:
         """Send a command, together with others that are waiting."""
         try:
             return await self._commands.execute(operation, *command)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise await self._failure(operation, error) from error
 
     async def _call(
@@ -284,19 +301,19 @@ class RedisSessionStore:
         """Await a method of the client, on its own."""
         try:
             return await self._commands.alone(operation, call, *args, **kwargs)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise await self._failure(operation, error) from error
 
     async def _failure(self, operation: str, error: Exception) -> SessionStoreError:
         if isinstance(error, ReadOnlyError):
             await self._hang_up()
-        return _translated(operation, error)
+        return translated(operation, error)
 
     async def _hang_up(self) -> None:
         """Close idle connections: after a failover they may lead to the former master still."""
         pool = getattr(self._client, "connection_pool", None)
         if pool is not None:
-            with contextlib.suppress(*_FAILURES):
+            with contextlib.suppress(*FAILURES):
                 await pool.disconnect(inuse_connections=False)
 
     def _key(self, session_id: str) -> str:
@@ -306,38 +323,6 @@ class RedisSessionStore:
         key = self._key(session_id)
         # A prefix with a hash tag of its own decides the slot.
         return f"{key}:moved" if "{" in key else f"{{{key}}}:moved"
-
-
-def _translated(operation: str, error: Exception) -> SessionStoreError:
-    """Return our error for the driver's, at the adapter's edge."""
-    if isinstance(error, UNREACHED):
-        return SessionStoreUnavailableError(
-            f"the session store was not reached to {operation}: {_told(error)}",
-            operation=operation,
-        )
-    if operation == "load" and _is_unknown_command(error):
-        return UnsupportedServerError(
-            f"the session store needs Redis 6.2 or newer, or Valkey; this server says: {error}",
-            operation=operation,
-        )
-    return SessionStoreError(
-        f"the session store failed to {operation}: {_told(error)}", operation=operation
-    )
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _is_unknown_command(error: BaseException | None) -> bool:
-    return isinstance(error, ResponseError) and "unknown command" in str(error).lower()
-
-
-def _lacks_scripting(error: BaseException | None) -> bool:
-    # fakeredis with Lua runs scripts, but has no sha1hex.
-    return _is_unknown_command(error) or (
-        isinstance(error, ResponseError) and "sha1hex" in str(error)
-    )
 
 
 def _moved(new_id: bytes | str | None) -> Moved | None:

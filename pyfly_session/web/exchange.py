@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from starlette.types import Message
+from starlette.types import Message, Send
 
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.repository import Outcome, SessionRepository
@@ -93,8 +93,8 @@ class Exchange:
             self._outcome = self._repository.settled(self.session, create=self._rules.create)
         return self._outcome is not None
 
-    async def finish_head(self, head: Message) -> None:
-        """Commit, then write the cookie and the cache headers onto the head.
+    async def finish_head(self, head: Message, send: Send | None = None) -> None:
+        """Commit, then write the cookie and the cache headers onto the head, and send it.
 
         A store's failure stops the head, unless the response is an error already.
         """
@@ -111,6 +111,8 @@ class Exchange:
             elif not failed_anyway:
                 raise SessionStoreError(self.failure)
         self.write_head(head["headers"])
+        if send is not None:
+            await send(head)
 
     def write_head(self, headers: list[Header]) -> None:
         """Write what follows from the outcome; the head leaves now."""

@@ -64,17 +64,18 @@ class SessionPassage(Exchange):
             return self._send(message)
         # The application may use the same list for every response.
         message["headers"] = list(message.get("headers") or ())
-        if self._hooks or not self.settle():
-            return self._finish_and_send(message)
+        if self._hooks:
+            return self._send_through_hooks(message)
+        if not self.settle():
+            return self.finish_head(message, self._send)
         # Without a coroutine for what most requests come to.
         self.write_head(message["headers"])
         return self._send(message)
 
-    async def _finish_and_send(self, head: Message) -> None:
+    async def _send_through_hooks(self, head: Message) -> None:
         for hook in reversed(self._hooks):
             await hook(head)
-        await self.finish_head(head)
-        await self._send(head)
+        await self.finish_head(head, self._send)
 
     async def respond(self, response: ASGIApp) -> None:
         """Send a response at once."""

@@ -127,7 +127,7 @@ class SessionFilter(OncePerRequestFilter):
         """The store that the sessions are in."""
         return self.repository.store
 
-    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:  # noqa: C901 - a call each
         """Attach the session, run the rest of the chain, and commit."""
         chain = chain_of(request)
         if chain is None and self.should_not_filter(request):
