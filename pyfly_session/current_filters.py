@@ -18,9 +18,9 @@ class CurrentFilters:
 
     Resolving a dozen providers costs some 10 µs. So they count their changes themselves
     (`pyfly_session.noticing`): overrides, also of the configuration, and resets. Besides, the
-    event loop matters, for a Redis client belongs to one. What the application brings itself,
-    and an outer container's configuration, may change without telling: these are looked at,
-    or asked for, with each request.
+    event loop matters where there is a Redis client, which belongs to one. What the application
+    brings itself, and an outer container's configuration, may change without telling: these are
+    looked at, or asked for, with each request.
 
     Args:
         container: A `pyfly_session.auto_configuration.SessionContainer`.
@@ -28,6 +28,7 @@ class CurrentFilters:
 
     def __init__(self, container: Any) -> None:
         self._filters = container.web_filters
+        self._redis_clients = container.redis_clients
         # Asked for, where they may become another one without telling.
         self._asked = (container.config, container.session_store, container.session_id_resolver)
         self._beans = (
@@ -55,7 +56,7 @@ class CurrentFilters:
         """Return the filters that hold for a request beginning now."""
         if (
             CHANGES.count == self._seen_count
-            and get_running_loop() is self._seen_loop
+            and (self._seen_loop is None or get_running_loop() is self._seen_loop)
             and (not self._looked_at or self._looks_the_same())
         ):
             return self._known
@@ -89,7 +90,9 @@ class CurrentFilters:
             if not isinstance(bean, Noticing)
         ]
         self._looked_at = [(look, look()) for look in looks]
-        self._known, self._seen_count, self._seen_loop = known, count, loop
+        self._known, self._seen_count = known, count
+        # To ask for the running loop is a system call before Python 3.12.
+        self._seen_loop = loop if self._redis_clients().any else None
         return known
 
 

@@ -76,6 +76,11 @@ class RedisClients:
             made = self._made[loop] = _Made(properties, client, closers)
         return made.client
 
+    @property
+    def any(self) -> bool:
+        """True if there is a client, be it of another loop."""
+        return bool(self._made)
+
     async def close(self) -> None:
         """Close the running loop's clients; the next `get` makes a new one.
 

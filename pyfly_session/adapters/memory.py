@@ -199,6 +199,8 @@ class InMemorySessionStore:
             self._make_room()
             # After that, for making room may have dropped the last of it.
             shelf = self._shelves.setdefault(key, OrderedDict())
+        # A copy: what an encoder returns keeps the whole buffer that it was written to.
+        payload = bytes(memoryview(payload))
         shelf[session_id] = (payload, self._ending(self._clock() + ttl))
 
     def _ending(self, deadline: float) -> float:

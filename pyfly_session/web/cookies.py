@@ -43,6 +43,8 @@ class SessionCookie:
     partitioned: bool = False
     persistent: bool = True
     # Made once, for they go through every request.
+    _start: str = field(init=False, repr=False, compare=False)
+    _token: bytes = field(init=False, repr=False, compare=False)
     _wanted: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
     _tail: str = field(init=False, repr=False, compare=False)
 
@@ -61,7 +63,9 @@ class SessionCookie:
         # A text such as "false" has become what it says.
         for name in ("secure", "path", "domain", "same_site", "partitioned", "persistent"):
             object.__setattr__(self, name, getattr(bound, name))
-        token = re.escape(self.name.encode("latin-1"))
+        object.__setattr__(self, "_start", f"{self.name}=")
+        object.__setattr__(self, "_token", self.name.encode("latin-1"))
+        token = re.escape(self._token)
         wanted = rb'(?:^|;)\s*%s\s*=[\s"]*(%s)[\s"]*(?=;|$)' % (token, ids.ACCEPTABLE.encode())
         object.__setattr__(self, "_wanted", re.compile(wanted))
         object.__setattr__(self, "_tail", self._format_attributes())
@@ -73,7 +77,7 @@ class SessionCookie:
         """
         found: list[str] = []
         for header, value in headers:
-            if header == b"cookie":
+            if header == b"cookie" and self._token in value:
                 # The pattern lets through acceptable ids only.
                 for content in self._wanted.findall(value):
                     candidate = content.decode("ascii")
@@ -84,7 +88,7 @@ class SessionCookie:
     def issue(self, session_id: str, max_age: int, *, known: bool) -> tuple[bytes, bytes]:
         """Return the ``Set-Cookie`` that gives the browser this id, known or not: it slides."""
         age = f"; Max-Age={max_age}" if self.persistent else ""
-        return b"set-cookie", f"{self.name}={session_id}; HttpOnly{age}{self._tail}".encode()
+        return b"set-cookie", f"{self._start}{session_id}; HttpOnly{age}{self._tail}".encode()
 
     def expire(self) -> tuple[bytes, bytes]:
         """Return the ``Set-Cookie`` that removes the cookie from the browser."""

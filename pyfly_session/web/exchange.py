@@ -38,7 +38,7 @@ class ExchangeRules:
         self, repository: SessionRepository, *, vary: bytes, create: bool, tolerant: bool
     ) -> None:
         self.repository = repository
-        self.vary = vary
+        self.vary = (b"vary", vary)
         self.create = create
         self.tolerant = tolerant
 
@@ -209,33 +209,33 @@ class Exchange:
 
     def _header(self) -> Header | None:
         """Return what tells the client its id, or that there is none any more."""
-        session = self.session
-        if self._outcome in _LIVE:
+        session, outcome = self.session, self._outcome
+        if outcome in _LIVE:
             max_age = self._repository.seconds_to_live(session)
             known = not session._is_new and session._previous_id is None
             session_id: str = session._given_id  # type: ignore[assignment] # it is stored
             return self._resolver.issue(session_id, max_age, known=known)
-        return self._resolver.expire() if self._outcome is Outcome.ENDED else None
+        return self._resolver.expire() if outcome is Outcome.ENDED else None
 
     def _write_headers(self, headers: list[Header]) -> None:
         header = self._header()
         if header is None and not self.session._accessed:
             return
-        has_cache_control = vary_at = None
-        for index, (name, _) in enumerate(headers):
-            name = name.lower()
+        vary = cached = None
+        for given in headers:
+            name = given[0].lower()
             if name == b"vary":
-                vary_at = index if vary_at is None else vary_at
+                vary = vary or given
             elif name == b"cache-control":
-                has_cache_control = True
+                cached = given
         if header is not None:
             headers.append(header)
-            if has_cache_control is None:
+            if cached is None:
                 headers.append(_NO_STORE)
-        if vary_at is None:
-            headers.append((b"vary", self._rules.vary))
+        if vary is None:
+            headers.append(self._rules.vary)
         else:
-            headers[vary_at] = _vary_also(headers[vary_at], self._rules.vary)
+            headers[headers.index(vary)] = _vary_also(vary, self._rules.vary[1])
 
 
 _NO_STORE = (b"cache-control", b"no-store")

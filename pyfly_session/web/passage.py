@@ -22,6 +22,9 @@ class SessionPassage(Exchange):
         session: The session, as it was attached to the request.
         resolver: Tells the client its id.
         unloaded: Why the request goes on without its session, or None.
+        scope: That of the request; the passage takes its place in the chain there.
+        receive: The server's.
+        send: The server's.
 
     Attributes:
         scope: That of the request.
@@ -38,17 +41,18 @@ class SessionPassage(Exchange):
         session: HttpSession,
         resolver: SessionIdResolver,
         unloaded: str | None,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        super().__init__(rules, session, resolver, unloaded)
+        Exchange.__init__(self, rules, session, resolver, unloaded)
         self._filter = web_filter
         self._hooks: tuple[HeadHook, ...] = ()
-
-    def begin(self, scope: Scope, receive: Receive, send: Send) -> Send:
-        """Take a place in the chain, and return what the application sends to."""
-        self.scope, self._receive, self._send = scope, receive, send
+        self.scope = scope
+        self._receive = receive
+        self._send = send
         self._outer: ChainPassage | None = scope.get(CHAIN)
         scope[CHAIN] = self
-        return self.send
 
     def leave(self) -> None:
         """Let go of the scope: it holds this object, and this object holds it."""

@@ -170,7 +170,9 @@ class SessionFilter(OncePerRequestFilter):
     async def pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Do the same as `do_filter` for an HTTP request, as ASGI middleware around ``app``."""
         outer = scope.get(CHAIN)
-        if (outer is not None and outer.has_run(self)) or self.leaves_alone(scope["path"]):
+        if (outer is not None and outer.has_run(self)) or (
+            (self.exclude_patterns or self.url_patterns) and self.leaves_alone(scope["path"])
+        ):
             await app(scope, receive, send)
             return
         headers = scope["headers"]
@@ -183,8 +185,9 @@ class SessionFilter(OncePerRequestFilter):
         except SessionStoreError as error:
             await self._refuse(Request(scope), str(error))(scope, receive, send)
             return
-        passage = SessionPassage(self, self._rules, session, resolver, unloaded)
-        send = passage.begin(scope, receive, send)
+        passage = SessionPassage(
+            self, self._rules, session, resolver, unloaded, scope, receive, send
+        )
         # What request.state is a view of, without making the view.
         state = scope.setdefault("state", {})
         state["session"] = session
@@ -193,7 +196,7 @@ class SessionFilter(OncePerRequestFilter):
         answer: Any = passage
         try:
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, passage.send)
             except asyncio.CancelledError:
                 passage.abandon()
                 raise
