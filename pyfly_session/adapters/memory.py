@@ -6,6 +6,7 @@ import functools
 import itertools
 import logging
 import math
+import struct
 import threading
 import time
 from collections import OrderedDict
@@ -21,7 +22,11 @@ _logger = logging.getLogger(__name__)
 # Bounds the pause of one operation; the rest goes with the next ones.
 _SWEEP_AT_ONCE = 256
 
-_Shelf = OrderedDict[str, tuple[bytes, float]]
+# An encoded session and, behind it, when it ends: a pair would take 90 bytes more, and be looked
+# at by the garbage collector.
+_Shelf = OrderedDict[str, bytes]
+_END = struct.Struct("d")
+_pack, _unpack_from, _END_SIZE = _END.pack, _END.unpack_from, _END.size
 
 
 class InMemorySessionStore:
@@ -104,12 +109,12 @@ class InMemorySessionStore:
                 entry = shelf.get(session_id)
                 if entry is None:
                     continue
-                payload, deadline = entry
-                if deadline <= now:
+                if _unpack_from(entry, len(entry) - _END_SIZE)[0] <= now:
                     return None
+                payload = entry[:-_END_SIZE]
                 if key == _shelf_of(session_id, ttl):
                     # Later than before, for most; else the sweep comes a little late.
-                    shelf[session_id] = (payload, now + ttl)
+                    shelf[session_id] = payload + _pack(now + ttl)
                     shelf.move_to_end(session_id)
                 else:
                     self._put(session_id, payload, ttl)
@@ -171,8 +176,8 @@ class InMemorySessionStore:
                 1
                 for key, shelf in self._shelves.items()
                 if key > 0
-                for _, deadline in shelf.values()
-                if deadline > now
+                for entry in shelf.values()
+                if _end_of(entry) > now
             )
 
     def _find(self, session_id: str) -> bytes | None:
@@ -181,7 +186,7 @@ class InMemorySessionStore:
         for shelf in self._shelves.values():
             entry = shelf.get(session_id)
             if entry is not None:
-                return entry[0] if entry[1] > now else None
+                return entry[:-_END_SIZE] if _end_of(entry) > now else None
         return None
 
     def _take(self, session_id: str) -> None:
@@ -199,9 +204,8 @@ class InMemorySessionStore:
             self._make_room()
             # After that, for making room may have dropped the last of it.
             shelf = self._shelves.setdefault(key, OrderedDict())
-        # A copy: what an encoder returns keeps the whole buffer that it was written to.
-        payload = bytes(memoryview(payload))
-        shelf[session_id] = (payload, self._ending(self._clock() + ttl))
+        # A copy, and be it without need: what an encoder returns keeps all of its buffer.
+        shelf[session_id] = payload + _pack(self._ending(self._clock() + ttl))
 
     def _ending(self, deadline: float) -> float:
         """Take note that something ends then."""
@@ -222,16 +226,16 @@ class InMemorySessionStore:
         ends = []
         for key, shelf in self._shelves.items():
             first = next(iter(shelf.values()), None)
-            while first is not None and first[1] <= now and budget:
-                session_id, (payload, _) = shelf.popitem(last=False)
+            while first is not None and _end_of(first) <= now and budget:
+                session_id, entry = shelf.popitem(last=False)
                 if self._notice is not None and key > 0:
-                    self._notice(session_id, payload, "expired")
+                    self._notice(session_id, entry[:-_END_SIZE], "expired")
                 budget -= 1
                 first = next(iter(shelf.values()), None)
             if first is None:
                 emptied = key
             else:
-                ends.append(first[1])
+                ends.append(_end_of(first))
         if emptied is not None:
             del self._shelves[emptied]
         while self._moved and next(iter(self._moved.values()))[1] <= now:
@@ -248,11 +252,11 @@ class InMemorySessionStore:
         # The first of a shelf was used longest ago there; its last use was ttl before its end.
         oldest = min(
             (key for key, shelf in self._shelves.items() if shelf and key > 0),
-            key=lambda key: next(iter(self._shelves[key].values()))[1] - key,
+            key=lambda key: _end_of(next(iter(self._shelves[key].values()))) - key,
         )
-        session_id, (payload, _) = self._shelves[oldest].popitem(last=False)
+        session_id, entry = self._shelves[oldest].popitem(last=False)
         if self._notice is not None:
-            self._notice(session_id, payload, "dropped")
+            self._notice(session_id, entry[:-_END_SIZE], "dropped")
         self.dropped += 1
         if self.dropped == 1:
             _logger.warning(
@@ -260,6 +264,11 @@ class InMemorySessionStore:
                 " recently used; raise pyfly.session.memory.max-sessions or use the redis store",
                 self._max_sessions,
             )
+
+
+def _end_of(entry: bytes) -> float:
+    end: float = _unpack_from(entry, len(entry) - _END_SIZE)[0]
+    return end
 
 
 def _shelf_of(session_id: str, ttl: int) -> int:
