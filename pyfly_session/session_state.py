@@ -109,7 +109,8 @@ class SessionState:
             SessionEncodingError: A value cannot be stored.
         """
         delta = self._attributes.changes()
-        delta.update((name, self._encoded(name)) for name in self._metadata_changed)
+        for name in self._metadata_changed:
+            delta[name] = self._encoded(name)
         return delta
 
     def committed(

@@ -93,23 +93,29 @@ class Exchange:
             self._outcome = self._repository.settled(self.session, create=self._rules.create)
         return self._outcome is not None
 
-    async def finish_head(self, head: Message, send: Send | None = None) -> None:
-        """Commit, then write the cookie and the cache headers onto the head, and send it.
+    async def finish_head(self, head: Message) -> None:
+        """Commit, then write the cookie and the cache headers onto the head.
 
         A store's failure stops the head, unless the response is an error already.
         """
-        if not self.settle():
-            failed_anyway = head.get("status", 101) >= 500
-            if self.failure is None:
-                try:
-                    await self.commit()
-                except SessionStoreError as error:
-                    self.failure = str(error)
-                    _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
-                    if not failed_anyway:
-                        raise
-            elif not failed_anyway:
-                raise SessionStoreError(self.failure)
+        if self.settle():
+            self.write_head(head["headers"])
+        else:
+            await self.commit_head(head)
+
+    async def commit_head(self, head: Message, send: Send | None = None) -> None:
+        """Do that with what is not settled, and send the head."""
+        failed_anyway = head.get("status", 101) >= 500
+        if self.failure is None:
+            try:
+                await self.commit()
+            except SessionStoreError as error:
+                self.failure = str(error)
+                _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
+                if not failed_anyway:
+                    raise
+        elif not failed_anyway:
+            raise SessionStoreError(self.failure)
         self.write_head(head["headers"])
         if send is not None:
             await send(head)

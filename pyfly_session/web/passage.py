@@ -71,7 +71,7 @@ class SessionPassage(Exchange):
         if self._hooks:
             return self._send_through_hooks(message)
         if not self.settle():
-            return self.finish_head(message, self._send)
+            return self.commit_head(message, self._send)
         # Without a coroutine for what most requests come to.
         self.write_head(message["headers"])
         return self._send(message)
@@ -79,7 +79,8 @@ class SessionPassage(Exchange):
     async def _send_through_hooks(self, head: Message) -> None:
         for hook in reversed(self._hooks):
             await hook(head)
-        await self.finish_head(head, self._send)
+        await self.finish_head(head)
+        await self._send(head)
 
     async def respond(self, response: ASGIApp) -> None:
         """Send a response at once."""
