@@ -114,6 +114,12 @@ CONTESTANTS = (
         "redis",
     ),
     Contestant(
+        "ours-tuned",
+        "pyfly_session, Redis, collector tuned",
+        "starlette_site:ours_redis_tuned",
+        "redis",
+    ),
+    Contestant(
         "ours-always",
         "pyfly_session, creation: always",
         "starlette_site:ours_redis_always",

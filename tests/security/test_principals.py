@@ -618,7 +618,7 @@ async def test_records_of_encrypted_sessions_are_encrypted_and_limit_logins(
     browsers = [Browser(places[n % 2].app) for n in range(10)]
     await asyncio.gather(*(each.get("/enter?user=alice") for each in browsers))
     assert sum([await places[0].is_logged_in(each) for each in browsers]) == 2
-    payloads = [payload for shelf in store._shelves.values() for payload, _ in shelf.values()]
+    payloads = [entry for shelf in store._shelves.values() for entry in shelf.values()]
     assert not [each for each in payloads if each.startswith(b"{")]
 
 
