@@ -149,15 +149,16 @@ class Publisher:
         self._begin(self._serve(lane, loop))
 
     async def _serve(self, lane: _Lane, loop: asyncio.AbstractEventLoop) -> None:
-        told = set()
+        handles = set()
         try:
             while lane:
                 event = lane.popleft()
-                told.add(event.handle)
+                handles.add(event.handle)
                 for listener in self._listeners:
                     await self._tell(listener, event)
         finally:
-            for handle in told:
+            # Those of events that will not be told any more, too.
+            for handle in handles.union(event.handle for event in lane):
                 if self._lanes.get((loop, handle)) is lane:
                     del self._lanes[loop, handle]
 
@@ -167,5 +168,9 @@ class Publisher:
                 done = listener(event)
                 if inspect.isawaitable(done):
                     await done
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Something that the listener waited for was cancelled, which is its own affair.
             _logger.exception("the session listener %r failed on %r", listener, event)

@@ -37,6 +37,46 @@ async def test_a_listener_that_fails_keeps_nobody_from_anything(
     assert answer.session_id not in caplog.text
 
 
+async def test_a_listener_whose_own_task_was_cancelled_silences_nobody(
+    native_site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def mailer(event: SessionEvent) -> None:
+        task = asyncio.ensure_future(asyncio.Event().wait())
+        asyncio.get_running_loop().call_soon(task.cancel)
+        await task
+
+    shop = Shop(native_site, mailer)
+    known = (await shop.ask("/enter")).session_id
+    await shop.ask("/leave", known)
+    assert [type(each) for each in await shop.news()] == [SessionCreated, SessionDestroyed]
+    assert caplog.text.count("CancelledError") >= 2
+
+
+async def test_a_publisher_that_is_cancelled_keeps_nothing_of_the_session(clock: Clock) -> None:
+    told: list[SessionEvent] = []
+    heard = asyncio.Event()
+
+    async def listen(event: SessionEvent) -> None:
+        told.append(event)
+        if len(told) == 1:
+            heard.set()
+            await asyncio.Event().wait()
+
+    work = UnfinishedWork()
+    store = CapableStore(InMemorySessionStore(clock=clock))
+    publisher = Publisher([listen], store, work, clock=clock)
+    others = asyncio.all_tasks()
+    publisher.created("a" * 32, None)
+    await heard.wait()
+    publisher.id_changed("a" * 32, "b" * 32, None)
+    for task in asyncio.all_tasks() - others:
+        task.cancel()
+    await work.drain()
+    publisher.destroyed("b" * 32, None, "invalidated")
+    await work.drain()
+    assert [type(each) for each in told] == [SessionCreated, SessionDestroyed]
+
+
 async def test_nobody_waits_for_a_slow_listener_but_the_shutdown(native_site: Site) -> None:
     heard, go_on = asyncio.Event(), asyncio.Event()
 
