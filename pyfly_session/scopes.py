@@ -6,6 +6,7 @@ Nothing of this is loaded or run unless an application uses it.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -15,6 +16,7 @@ from dependency_injector import providers
 
 from pyfly_session.codec import allow_session_type
 from pyfly_session.errors import SessionError
+from pyfly_session.metadata import require_free
 from pyfly_session.session import HttpSession
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 
@@ -38,16 +40,22 @@ def session_scoped(
     it the session, ``container.cart(request.state.session)``, which needs no filter.
 
     Args:
-        factory: A class, a function without arguments, or a provider of dependency-injector.
-            What it makes is stored: a dataclass, a dict, a list or a set. A dataclass that is
-            given here is an allowed session type by that.
+        factory: A class, a function without arguments, or a ``Factory`` or ``Callable`` of
+            dependency-injector. What it makes is stored: a dataclass, a dict, a list or a set. A
+            dataclass that is given here is an allowed session type by that.
         attribute: Name of the session attribute.
 
     Raises:
-        TypeError: The class cannot be stored, or would come back as another one.
+        TypeError: The class cannot be stored, or would come back as another one; or the provider
+            gives everybody the same object, or one that has to be awaited.
+        ReservedAttributeError: The name belongs to the library's metadata.
     """
+    require_free(attribute)
+    if not attribute:
+        raise TypeError("a session-scoped bean needs the name of an attribute, got an empty one")
     provider = factory if isinstance(factory, providers.Provider) else providers.Factory(factory)
     made = getattr(provider, "provides", None)
+    _require_maker(provider, made)
     kind: type = object
     if dataclasses.is_dataclass(made) and isinstance(made, type):
         allow_session_type(made)
@@ -58,6 +66,21 @@ def session_scoped(
             f" {made.__qualname__}; keep its data in a dataclass, and give that to what works on it"
         )
     return providers.Callable(_bean, provider.provider, attribute, providers.Object(kind))
+
+
+def _require_maker(provider: providers.Provider[Any], made: object) -> None:
+    """Refuse what does not make a new object each time, at once."""
+    name = type(provider).__name__
+    if not isinstance(provider, providers.Factory | providers.Callable):
+        raise TypeError(
+            f"a session-scoped bean is made anew for each session, and a {name} provider gives"
+            " everybody the same object: all visitors would share it; give a Factory"
+        )
+    if isinstance(provider, providers.Coroutine) or inspect.iscoroutinefunction(made):
+        raise TypeError(
+            "a session-scoped bean is made without waiting, and a coroutine function has to be"
+            " awaited; await what it needs in the handler, and set that"
+        )
 
 
 def current_session() -> HttpSession:

@@ -75,7 +75,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "encryption": {"codec", "errors", "cryptography"},
     "observability": {*CORE, "fallbacks", "properties", "repository", "web", "opentelemetry"},
-    "scopes": {"codec", "errors", "session", "web", "dependency_injector"},
+    "scopes": {"codec", "errors", "metadata", "session", "web", "dependency_injector"},
     **{room: {"errors", "msgspec", *BINDING} for room in BINDING},
     **{room: {"errors", "yaml", *BINDING, *READING} for room in READING},
     "_reference": {"properties", "_oauth2_properties"},

@@ -22,7 +22,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from pyfly_session import HttpSession, SecurityContext, SessionError
+from pyfly_session import HttpSession, ReservedAttributeError, SecurityContext, SessionError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, enable_sessions
 from pyfly_session.scopes import SessionScopeFilter, current_session, session_scoped
@@ -350,3 +350,32 @@ def test_an_application_without_such_beans_loads_nothing_of_it() -> None:
         [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
     )
     assert done.stdout.strip() == "False"
+
+
+async def _made_later() -> Cart:
+    return Cart()
+
+
+@pytest.mark.parametrize(
+    ("factory", "message"),
+    [
+        (providers.Singleton(Cart), "Singleton provider gives everybody the same object"),
+        (providers.ThreadSafeSingleton(Cart), "ThreadSafeSingleton"),
+        (providers.Object(Cart()), "Object provider"),
+        (providers.Resource(Cart), "Resource provider"),
+        (providers.Coroutine(_made_later), "has to be awaited"),
+        (_made_later, "has to be awaited"),
+    ],
+)
+def test_what_gives_everybody_the_same_bean_or_none_at_once_is_refused(
+    factory: Any, message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        session_scoped(factory, attribute="cart")
+
+
+def test_attribute_of_a_bean_is_a_name_of_ones_own() -> None:
+    with pytest.raises(ReservedAttributeError, match="_created_at"):
+        session_scoped(dict, attribute="_created_at")
+    with pytest.raises(TypeError, match="empty"):
+        session_scoped(dict, attribute="")
