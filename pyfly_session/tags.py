@@ -142,10 +142,17 @@ class TypeRegistry:
         for base, convert in _BASES.items():
             if isinstance(value, base):
                 return self.to_plain(convert(value))
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        if hasattr(kind, "model_dump"):
+            raise Unencodable(
+                kind.__qualname__,
+                f"a value of type {name} cannot be stored as it is; a pydantic model goes through"
+                ' pyfly_session.fastapi.Stored, or becomes plain data by model_dump(mode="json")',
+            )
         raise Unencodable(
             kind.__qualname__,
-            f"a value of type {kind.__module__}.{kind.__qualname__} cannot be stored; store plain"
-            " data, or a dataclass allowed with pyfly_session.allow_session_type",
+            f"a value of type {name} cannot be stored; store plain data, or a dataclass allowed"
+            " with pyfly_session.allow_session_type",
         )
 
     def from_plain(self, value: Any) -> Any:

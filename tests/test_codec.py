@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pyfly_session import SessionCodec, SessionEncodingError, allow_session_type
 from pyfly_session.codec import DEFAULT_CODEC
@@ -385,6 +386,22 @@ def test_a_dataclass_or_enum_that_was_not_allowed_is_refused_with_advice() -> No
     for value in (Unknown(), Shade.DARK, SubPoint(1), [Unknown()]):
         with pytest.raises(SessionEncodingError, match="allow_session_type"):
             CODEC.encode("x", value)
+
+
+def test_a_pydantic_model_is_refused_with_the_two_ways_to_store_one() -> None:
+    class Cart(BaseModel):
+        items: list[str] = []
+
+    name = f"{Cart.__module__}.{Cart.__qualname__}"
+    for value, place in ((Cart(), ""), ({"mine": [Cart()]}, " at ['mine'][0]")):
+        with pytest.raises(SessionEncodingError) as caught:
+            CODEC.encode("cart", value)
+        assert str(caught.value) == (
+            f"session attribute 'cart'{place}: a value of type {name} cannot be stored as it is;"
+            " a pydantic model goes through pyfly_session.fastapi.Stored, or becomes plain data by"
+            ' model_dump(mode="json")'
+        )
+    assert CODEC.decode(CODEC.encode("cart", Cart().model_dump(mode="json"))) == {"items": []}
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
