@@ -42,12 +42,18 @@ async def login(
         aliases: Other names by which the session shall be found and ended.
 
     Raises:
+        TypeError: What is given is no `SecurityContext`, but a name for example.
         ValueError: The context is anonymous, or its user's id begins with `ALIAS_PREFIX`.
         ConfigurationError: The request has no session.
         SessionReadOnlyError: The response has begun, or sessions are never created.
         SessionStoreUnavailableError: The store failed, and the login would be forgotten.
         TooManySessionsError: The user has as many sessions as allowed, and none may be evicted.
     """
+    if not isinstance(security_context, SecurityContext):
+        raise TypeError(
+            f"login needs a SecurityContext, got {type(security_context).__name__};"
+            ' SecurityContext(user_id="alice") is one'
+        )
     user_id = security_context.user_id
     if not user_id:
         raise ValueError("only an authenticated context can be logged in; user_id is empty")

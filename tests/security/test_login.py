@@ -244,6 +244,20 @@ async def test_nobody_cannot_be_logged_in() -> None:
             await login(request, nobody)
 
 
+@pytest.mark.parametrize("user", ["alice", None, {"user_id": "alice"}, SecurityContext])
+async def test_what_is_no_context_is_refused_with_the_one_that_is_meant(user: Any) -> None:
+    session = HttpSession("an-id", {"cart": "tea"})
+    state = SimpleNamespace(session=session)
+    with pytest.raises(TypeError) as caught:
+        await login(SimpleNamespace(state=state), user)
+    assert str(caught.value) == (
+        f"login needs a SecurityContext, got {type(user).__name__};"
+        ' SecurityContext(user_id="alice") is one'
+    )
+    assert session.previous_id is None
+    assert session.get_attribute("cart") == "tea"
+
+
 async def test_a_refused_login_changes_nothing() -> None:
     session = HttpSession("a" * 32, {"SECURITY_CONTEXT": SecurityContext("alice"), "cart": 1})
     session.seal(rotation="too late")
