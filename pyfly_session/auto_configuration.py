@@ -240,7 +240,7 @@ def enable_sessions(
     options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
     if state is not None:
         state.session_container = container
-    describe_session(app, container.properties)
+    describe_session(app, container.properties, container.session_id_resolver)
     add_middleware = getattr(app, "add_middleware", None)
     if add_middleware is not None:
         add_middleware(WebFilterChainMiddleware, **options)

@@ -175,8 +175,8 @@ class MalformedIdFilter(OncePerRequestFilter):
 
     Args:
         telemetry: The instruments.
-        properties: Tell the names of cookie and header.
-        resolver: Tells the ids of a request.
+        properties: Tell the paths without sessions.
+        resolver: Tells the ids of a request; its ``ways`` tell where one could be.
     """
 
     __pyfly_order__ = HIGHEST_PRECEDENCE + 149
@@ -187,9 +187,10 @@ class MalformedIdFilter(OncePerRequestFilter):
         self.exclude_patterns = properties.exclude_patterns
         self._count = telemetry.malformed.add
         self._resolver = resolver
-        self._cookie = re.compile(rb"(?:^|;)\s*%s\s*=" % re.escape(properties.cookie_name.encode()))
-        self._header = properties.header.name.lower().encode()
-        self._ways = properties.resolver
+        ways = getattr(resolver, "ways", ())
+        self._headers = {name.lower().encode() for way, name in ways if way == "header"}
+        names = b"|".join(re.escape(name.encode()) for way, name in ways if way == "cookie")
+        self._cookie = re.compile(rb"(?:^|;)\s*(?:%s)\s*=" % names) if names else None
 
     async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Look at the ids of the request, and run the rest of the chain."""
@@ -200,9 +201,9 @@ class MalformedIdFilter(OncePerRequestFilter):
 
     def _offers(self, headers: list[tuple[bytes, bytes]]) -> bool:
         for name, value in headers:
-            if name == b"cookie" and "cookie" in self._ways and self._cookie.search(value):
+            if name in self._headers:
                 return True
-            if name == self._header and "header" in self._ways:
+            if name == b"cookie" and self._cookie is not None and self._cookie.search(value):
                 return True
         return False
 

@@ -19,8 +19,16 @@ def security_scheme(way: str, name: str) -> dict[str, Any]:
     return {"type": "apiKey", "in": way, "name": name, "description": _DESCRIPTION}
 
 
-def describe_session(app: Any, properties: Callable[[], SessionProperties]) -> None:
-    """Have an application's ``openapi()`` tell the configured cookie or header.
+Way = tuple[str, str]
+"""How an id travels: ``cookie`` or ``header``, and the name of that."""
+
+
+def describe_session(
+    app: Any,
+    properties: Callable[[], SessionProperties],
+    resolver: Callable[[], Any] = lambda: None,
+) -> None:
+    """Have an application's ``openapi()`` tell the cookie or header of the session.
 
     `pyfly_session.auto_configuration.enable_sessions` does it for the application that it is
     given. One that is mounted below that has a document of its own. Nothing happens if the
@@ -29,6 +37,8 @@ def describe_session(app: Any, properties: Callable[[], SessionProperties]) -> N
     Args:
         app: A FastAPI application.
         properties: Returns what holds now; the provider of a container does.
+        resolver: Returns the resolver of now. Its ``ways``, if it has any, count instead of what
+            the properties say.
     """
     undescribed = getattr(app, "openapi", None)
     if not callable(undescribed):
@@ -39,19 +49,26 @@ def describe_session(app: Any, properties: Callable[[], SessionProperties]) -> N
         document: dict[str, Any] = copy.deepcopy(undescribed())
         schemes = document.get("components", {}).get("securitySchemes", {})
         if SCHEME in schemes:
-            _tell(document, schemes, properties())
+            _tell(document, schemes, _ways(properties(), resolver()))
         return document
 
     app.openapi = openapi
 
 
-def _tell(document: dict[str, Any], schemes: dict[str, Any], properties: SessionProperties) -> None:
+def _ways(properties: SessionProperties, resolver: object) -> tuple[Way, ...]:
     names = {"cookie": properties.cookie_name, "header": properties.header.name}
-    first, *others = properties.resolver
-    schemes[SCHEME] = security_scheme(first, names[first])
-    for way in others:
+    configured = tuple((way, names[way]) for way in properties.resolver)
+    ways: tuple[Way, ...] = getattr(resolver, "ways", ()) or configured
+    return ways
+
+
+def _tell(document: dict[str, Any], schemes: dict[str, Any], ways: tuple[Way, ...]) -> None:
+    schemes[SCHEME] = security_scheme(*ways[0])
+    for number, (way, name) in enumerate(ways[1:], 2):
         alternative = f"{SCHEME}{way.capitalize()}"
-        schemes[alternative] = security_scheme(way, names[way])
+        if alternative in schemes:
+            alternative += str(number)
+        schemes[alternative] = security_scheme(way, name)
         for path in document.get("paths", {}).values():
             for operation in path.values():
                 _offer(operation, alternative)

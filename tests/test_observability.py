@@ -38,6 +38,7 @@ from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
 from pyfly_session.observability import ObservedSessionRepository, Telemetry, system_of
 from pyfly_session.security import login
+from pyfly_session.web import SessionHeader
 from tests.conftest import Clock, FourVerbStore
 
 UNKNOWN = "f" * 32
@@ -278,6 +279,14 @@ class TestCounters:
         browser_of(**properties).get("/look", headers=headers)
         counted = observer.counted("pyfly.session.ids.malformed")
         assert counted == ({"": malformed} if malformed else {})
+
+    def test_it_is_counted_where_an_overridden_resolver_looks(self, observer: Observer) -> None:
+        container = make_container(observer)
+        container.session_id_resolver.override(providers.Object(SessionHeader("X-Foo")))
+        browser = TestClient(application(container))
+        browser.get("/look", headers={"x-foo": "not an id!"})
+        browser.get("/look", headers={"cookie": "PYFLY_SESSION=:"})
+        assert observer.counted("pyfly.session.ids.malformed") == {"": 1}
 
 
 class TestStoreOperations:

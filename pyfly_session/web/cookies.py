@@ -96,6 +96,11 @@ class SessionCookie:
         return b"set-cookie", f'{self.name}=""; {gone}{self._tail}'.encode()
 
     @property
+    def ways(self) -> tuple[tuple[str, str], ...]:
+        """How ids travel, and the name of that."""
+        return (("cookie", self.name),)
+
+    @property
     def vary(self) -> bytes:
         """The request header that responses depend on."""
         return b"Cookie"

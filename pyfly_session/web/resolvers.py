@@ -18,7 +18,9 @@ Header = tuple[bytes, bytes]
 class SessionIdResolver(Protocol):
     """One way in which ids travel. Shared by all requests; keeps nothing of them.
 
-    `SessionCookie` and `SessionHeader` are two; one of your own is any object with these.
+    `SessionCookie` and `SessionHeader` are two; one of your own is any object with these. If it
+    has an attribute ``ways`` besides, pairs such as ``("header", "X-Auth-Token")``, the OpenAPI
+    document tells them, and OpenTelemetry counts what comes there and cannot be an id.
     """
 
     @property
@@ -67,6 +69,7 @@ class SessionHeader:
     def __init__(self, name: str = "X-Auth-Token") -> None:
         tree = {"pyfly": {"session": {"header": {"name": name}}}}
         self.name = bind_properties(tree).header.name
+        self.ways = (("header", self.name),)
         self.vary = self.name.encode()
         # Servers and HTTP/2 want the names of headers in lower case.
         self._wanted = self.name.lower().encode()
@@ -102,6 +105,7 @@ class SessionIdResolvers:
         self._ways = tuple(require_resolver(way) for way in ways)
         if not ways:
             raise ConfigurationError("there must be at least one way, got none", key=_KEY)
+        self.ways = tuple(each for way in ways for each in getattr(way, "ways", ()))
         self.vary = b", ".join(dict.fromkeys(way.vary for way in ways))
 
     def of_request(self, headers: Iterable[Header]) -> SessionIdResolver:

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from dependency_injector import providers
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -15,7 +16,12 @@ from pyfly_session import HttpSession, SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.fastapi import current_session
 from pyfly_session.openapi import describe_session
-from pyfly_session.web import WebFilterChainMiddleware
+from pyfly_session.web import (
+    SessionCookie,
+    SessionHeader,
+    SessionIdResolvers,
+    WebFilterChainMiddleware,
+)
 from tests.frameworks import shop
 from tests.frameworks.browser import browser_of
 from tests.web.conftest import Site
@@ -132,6 +138,31 @@ def test_the_document_follows_an_override() -> None:
     document = app.openapi()
     assert document["components"]["securitySchemes"] == {"Session": scheme("cookie", "sid")}
     assert security_of(document, "/api/me") == [{"Session": []}]
+
+
+@pytest.mark.parametrize(
+    ("resolver", "schemes"),
+    [
+        (SessionHeader("X-Foo"), {"Session": scheme("header", "X-Foo")}),
+        (SessionCookie(name="other"), {"Session": scheme("cookie", "other")}),
+        (
+            SessionIdResolvers(SessionHeader("X-Foo"), SessionHeader("X-Bar")),
+            {"Session": scheme("header", "X-Foo"), "SessionHeader": scheme("header", "X-Bar")},
+        ),
+        (
+            SessionIdResolvers(*(SessionHeader(f"X-{each}") for each in "ABC")),
+            {
+                "Session": scheme("header", "X-A"),
+                "SessionHeader": scheme("header", "X-B"),
+                "SessionHeader3": scheme("header", "X-C"),
+            },
+        ),
+    ],
+)
+def test_the_document_follows_an_overridden_resolver(resolver: Any, schemes: Any) -> None:
+    app = enable_sessions(shop.create_app(), config={"pyfly": {"session": {"enabled": True}}})
+    with app.state.session_container.session_id_resolver.override(providers.Object(resolver)):
+        assert app.openapi()["components"]["securitySchemes"] == schemes
 
 
 def test_a_mounted_application_can_be_described_by_itself() -> None:
