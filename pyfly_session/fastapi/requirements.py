@@ -12,11 +12,10 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
 from pyfly_session.fastapi.session import Session
-from pyfly_session.metadata import AUTHENTICATED_AT
 from pyfly_session.openapi import SCHEME, security_scheme
 from pyfly_session.properties import bind_properties
 from pyfly_session.security.context import SecurityContext
-from pyfly_session.security.login import context_of
+from pyfly_session.security.login import context_of, last_authentication
 from pyfly_session.security.oauth2.targets import local_target
 from pyfly_session.session import HttpSession
 
@@ -27,12 +26,15 @@ _IN_PATHS = "/-._~!$&'()*+,;=:@"
 class _Requirement(SecurityBase):
     """What the requirements have in common: their scheme, and what they answer."""
 
-    def __init__(self, *, login_url: str | None = None, target_parameter: str = "next") -> None:
+    def __init__(
+        self, *, login_url: str | None = None, target_parameter: str | None = None
+    ) -> None:
         cookie_name = bind_properties({}).cookie_name
         self.model = APIKey.model_validate(security_scheme("cookie", cookie_name))
         self.scheme_name = SCHEME
         self.login_url = login_url
-        self.target_parameter = target_parameter
+        self._at_provider = (login_url or "").startswith(_AUTHORIZATION)
+        self.target_parameter = target_parameter or ("target" if self._at_provider else "next")
 
     def _require_loaded(self, connection: HTTPConnection, session: HttpSession) -> None:
         if session.transient:
@@ -72,7 +74,8 @@ class SessionRequired(_Requirement):
         login_url: Path of the login page in this application, or the URL of another one; None
             for a 401 in any case.
         target_parameter: Name of the query parameter that tells the login page where the
-            browser wanted to go. Pass what it holds through `local_target`.
+            browser wanted to go; ``next`` unless given, and ``target`` for a login with a
+            provider. Pass what it holds through `local_target`.
     """
 
     async def __call__(self, connection: HTTPConnection, session: Session) -> HttpSession:
@@ -92,7 +95,8 @@ class LoginRequired(_Requirement):
     Args:
         login_url: Path of the login page in this application, or the URL of another one.
         target_parameter: Name of the query parameter that carries the way back.
-        max_age: Seconds since the login at most; after that the user has to log in again.
+        max_age: Seconds since the user proved who they are, at most; after that they have to do
+            it again, at their provider too.
         roles: The user needs at least one of these.
         permissions: The user needs all of these.
     """
@@ -101,7 +105,7 @@ class LoginRequired(_Requirement):
         self,
         *,
         login_url: str | None = None,
-        target_parameter: str = "next",
+        target_parameter: str | None = None,
         max_age: int | None = None,
         roles: Iterable[str] = (),
         permissions: Iterable[str] = (),
@@ -113,6 +117,9 @@ class LoginRequired(_Requirement):
             if isinstance(names, str):
                 raise TypeError(f"roles and permissions are lists of str, got {names!r}")
         self.max_age = max_age
+        if max_age is not None and self._at_provider and login_url is not None:
+            # Or it might let them in without asking, again and again.
+            self.login_url = f"{login_url}{'&' if '?' in login_url else '?'}max_age={max_age}"
         self.roles = frozenset(roles)
         self.permissions = frozenset(permissions)
 
@@ -136,9 +143,12 @@ class LoginRequired(_Requirement):
     def _is_recent(self, session: HttpSession) -> bool:
         if self.max_age is None:
             return True
-        since = session.get_attribute(AUTHENTICATED_AT)
+        since = last_authentication(session)
         return since is not None and session.last_accessed - since < self.max_age
 
+
+# Where `OAuth2LoginHandler` sends a browser to a provider; it is not imported for this.
+_AUTHORIZATION = "/oauth2/authorization/"
 
 User = Annotated[SecurityContext, Depends(LoginRequired())]
 """Who is logged in; the answer to all others is 401."""

@@ -11,7 +11,7 @@ from pyfly_session.errors import (
     SessionStoreUnavailableError,
     TooManySessionsError,
 )
-from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.metadata import AUTHENTICATED_AT, PRINCIPAL
 from pyfly_session.principal_commits import former_ids
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.session import HttpSession
@@ -25,10 +25,16 @@ ALIAS_PREFIX = "pyfly:"
 """Begins the aliases that the library makes; no user's id begins with it."""
 
 _ENABLED = "pyfly.session.enabled"
+# Earlier than the login, if somebody else vouched for the user.
+_AUTH_TIME = "_auth_time"
 
 
 async def login(
-    request: Any, security_context: SecurityContext, *, aliases: Iterable[str] = ()
+    request: Any,
+    security_context: SecurityContext,
+    *,
+    aliases: Iterable[str] = (),
+    auth_time: float | None = None,
 ) -> None:
     """Log a user in: from here on the session is theirs, under a new id.
 
@@ -40,6 +46,8 @@ async def login(
         request: The request, with its session.
         security_context: An authenticated context.
         aliases: Other names by which the session shall be found and ended.
+        auth_time: Unix time at which the user proved who they are, if that was not just now: at
+            a provider that let them in without asking again, for example.
 
     Raises:
         TypeError: What is given is no `SecurityContext`, but a name for example.
@@ -72,7 +80,23 @@ async def login(
         session.clear()
     session.set_attribute(SECURITY_CONTEXT, security_context)
     session.authenticate(user_id, aliases)
+    if auth_time is None:
+        session.remove_attribute(_AUTH_TIME)
+    else:
+        session.set_attribute(_AUTH_TIME, auth_time)
     request.state.security_context = security_context
+
+
+def last_authentication(session: HttpSession) -> float | None:
+    """Return when the user who is logged in last proved who they are, as Unix time in seconds.
+
+    None if nobody is logged in, or somebody in a way that leaves no time.
+    """
+    logged_in_at: float | None = session.get_attribute(AUTHENTICATED_AT)
+    auth_time = session.get_attribute(_AUTH_TIME)
+    if logged_in_at is None or not isinstance(auth_time, int | float):
+        return logged_in_at
+    return min(logged_in_at, auth_time)
 
 
 async def logout(request: Any) -> None:

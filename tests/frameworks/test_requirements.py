@@ -135,6 +135,37 @@ async def test_a_login_of_long_ago_has_to_be_renewed(app: FastAPI, memory_site: 
     assert (await browser.get("/checkout")).text == '"alice"'
 
 
+async def test_a_user_whom_a_provider_let_in_without_asking_has_to_prove_it(
+    app: FastAPI, memory_site: Site
+) -> None:
+    known = await memory_site.seed(
+        SECURITY_CONTEXT=SecurityContext("alice"),
+        _authenticated_at=memory_site.clock(),
+        _auth_time=memory_site.clock() - 300,
+    )
+    assert (await ask(app, "/api/me", cookie=known)).text == '"alice"'
+    assert (await ask(app, "/checkout", cookie=known)).status == 401
+
+
+@pytest.mark.parametrize(
+    ("login_url", "location"),
+    [
+        ("/oauth2/authorization/g", "/oauth2/authorization/g?max_age=60&target=/pay"),
+        ("/oauth2/authorization/g?a=b", "/oauth2/authorization/g?a=b&max_age=60&target=/pay"),
+        ("/login", "/login?next=/pay"),
+    ],
+)
+async def test_a_provider_is_told_how_recent_the_login_has_to_be(
+    memory_site: Site, login_url: str, location: str
+) -> None:
+    app = FastAPI()
+    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    recent = LoginRequired(login_url=login_url, max_age=60)
+    app.add_api_route("/pay", lambda: "ok", dependencies=[Depends(recent)])
+    answer = await ask(app, "/pay", headers=PAGE)
+    assert (answer.status, answer.get("location")) == (303, location)
+
+
 async def test_a_login_of_unknown_age_is_not_recent(app: FastAPI, memory_site: Site) -> None:
     """Sessions of the original have a context, and do not say since when."""
     known = await memory_site.seed(SECURITY_CONTEXT=SecurityContext("alice"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from starlette.applications import Starlette
 
 from pyfly_session import ConfigurationError, SecurityContext, SessionStoreUnavailableError
+from pyfly_session.security.login import last_authentication
 from pyfly_session.security.oauth2 import ClientRegistration
 from pyfly_session.security.oauth2.claims import claims_to_context
 from pyfly_session.web import HIGHEST_PRECEDENCE
@@ -55,6 +56,80 @@ async def test_login_and_logout(shop: Shop) -> None:
     assert (answer.status, answer.get("location")) == (303, "/")
     assert shop.browser.cookie is None
     assert await shop.who() == "None None"
+
+
+class TestHowLongAgoTheUserProvedWhoTheyAre:
+    async def age(self, shop: Shop) -> float:
+        """Return what a requirement of a recent login would see."""
+        session = await shop.site.filter.repository.load(shop.browser.cookie or "")
+        assert session is not None
+        since = last_authentication(session)
+        assert since is not None
+        return shop.site.clock() - since
+
+    async def test_is_what_the_provider_tells(self, shop: Shop) -> None:
+        shop.green.token_claims["auth_time"] = int(shop.site.clock()) - 5_000
+        await shop.log_in()
+        assert 4_999 <= await self.age(shop) <= 5_001
+
+    @pytest.mark.parametrize("told", [None, True, -1, 1e13])
+    async def test_is_the_time_of_the_login_if_it_does_not(self, shop: Shop, told: Any) -> None:
+        shop.green.token_claims["auth_time"] = told
+        await shop.log_in()
+        assert await self.age(shop) == 0
+
+    async def test_a_clock_that_is_a_little_late_makes_nobody_log_in_for_ever(
+        self, shop: Shop
+    ) -> None:
+        shop.green.token_claims["auth_time"] = int(shop.site.clock()) - 60
+        await shop.log_in()
+        assert await self.age(shop) == 0
+
+    async def test_the_next_login_counts_alone(self, shop: Shop) -> None:
+        shop.green.token_claims["auth_time"] = int(shop.site.clock()) - 5_000
+        await shop.log_in()
+        shop.green.token_claims["auth_time"] = int(shop.site.clock())
+        await shop.log_in()
+        assert await self.age(shop) == 0
+
+    async def test_user_info_does_not_tell_it(self, shop: Shop) -> None:
+        shop.registrations.add(shop.green.registration("green", load_user_info=True))
+        shop.green.user_info = {"sub": "alice", "auth_time": 5}
+        await shop.log_in()
+        assert await self.age(shop) == 0
+
+    async def test_the_provider_is_asked_for_a_recent_one(self, shop: Shop) -> None:
+        location = await shop.start(query="?max_age=300&target=/pay")
+        assert parse_qs(urlsplit(location).query)["max_age"] == ["300"]
+        shop.green.token_claims["auth_time"] = int(shop.site.clock()) - 200
+        answer = await shop.come_back(shop.green.log_in(location))
+        assert answer.get("location") == "/pay"
+        assert 199 <= await self.age(shop) <= 201
+
+    @pytest.mark.parametrize("ago", [None, 361, 5_000])
+    async def test_whoever_strips_the_demand_from_the_way_is_not_let_in(
+        self, shop: Shop, ago: int | None
+    ) -> None:
+        location = await shop.start(query="?max_age=300")
+        if ago is not None:
+            shop.green.token_claims["auth_time"] = int(shop.site.clock()) - ago
+        answer = await shop.come_back(shop.green.log_in(location.replace("&max_age=300", "")))
+        await shop.require_failure(answer, "invalid_id_token", 401)
+
+    @pytest.mark.parametrize("asked", ["", "-1", "1.5", "x", "²", "1234567890"])
+    async def test_what_is_no_number_of_seconds_is_refused(self, shop: Shop, asked: str) -> None:
+        answer = await shop.browser.get(f"/oauth2/authorization/green?max_age={quote(asked)}")
+        assert answer.status == 400
+        assert '"error":"invalid_request"' in answer.text
+
+    async def test_an_attempt_of_a_former_version_is_finished(self, shop: Shop) -> None:
+        location = await shop.start()
+        session = await shop.site.filter.repository.load(shop.browser.cookie or "")
+        assert session is not None
+        [name] = [each for each in session.attribute_names() if "login." in each]
+        del session.get_attribute(name)["max_age"]
+        await shop.site.filter.repository.commit(session)
+        assert (await shop.come_back(shop.green.log_in(location))).status == 303
 
 
 async def test_discovery_and_keys_are_asked_for_once(shop: Shop) -> None:

@@ -34,6 +34,8 @@ class Attempt:
         redirect_uri: Where the provider was told to send the browser.
         target: The page that the user wanted.
         expires_at: Unix time in seconds.
+        max_age: Seconds since the user proved to the provider who they are, at most; None for
+            any.
     """
 
     registration_id: str
@@ -43,10 +45,22 @@ class Attempt:
     redirect_uri: str
     target: str
     expires_at: float
+    max_age: int | None = None
+
+    @property
+    def started_at(self) -> float:
+        """When the login was started, as Unix time in seconds."""
+        return self.expires_at - LIFETIME
 
 
 def start(
-    session: HttpSession, registration_id: str, *, redirect_uri: str, target: str, now: float
+    session: HttpSession,
+    registration_id: str,
+    *,
+    redirect_uri: str,
+    target: str,
+    now: float,
+    max_age: int | None = None,
 ) -> Attempt:
     """Begin an attempt and keep it in the session."""
     attempt = Attempt(
@@ -57,6 +71,7 @@ def start(
         redirect_uri=redirect_uri,
         target=target,
         expires_at=now + LIFETIME,
+        max_age=max_age,
     )
     alive = []
     for name in _names(session):
@@ -99,9 +114,16 @@ def _read(stored: Any) -> Attempt | None:
     if not isinstance(stored, dict):
         return None
     try:
-        attempt = Attempt(**{each.name: stored[each.name] for each in fields(Attempt)})
+        texts = {name: stored[name] for name in _TEXTS}
+        expires_at = stored["expires_at"]
     except KeyError:
         return None
-    texts = (getattr(attempt, each.name) for each in fields(Attempt) if each.name != "expires_at")
-    usable = all(isinstance(text, str) for text in texts)
-    return attempt if usable and isinstance(attempt.expires_at, int | float) else None
+    # A node of a former version knows no such limit.
+    max_age = stored.get("max_age")
+    usable = all(isinstance(text, str) for text in texts.values())
+    if not (usable and isinstance(expires_at, int | float) and isinstance(max_age, int | None)):
+        return None
+    return Attempt(**texts, expires_at=expires_at, max_age=max_age)
+
+
+_TEXTS = [each.name for each in fields(Attempt) if each.name not in ("expires_at", "max_age")]

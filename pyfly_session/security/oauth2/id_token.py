@@ -6,6 +6,7 @@ Source: OpenID Connect Core 1.0, section 3.1.3.7.
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 from authlib.oidc.core import CodeIDToken
@@ -40,12 +41,14 @@ def verify_id_token(
     nonce: str,
     access_token: str,
     now: int,
+    max_age: int | None = None,
 ) -> dict[str, Any]:
     """Return the claims of an ID token.
 
     Raises:
         JoseError: It does not hold what it must.
-        ValueError: It is no token at all, or its nonce is not ours.
+        ValueError: It is no token at all, its nonce is not ours, or the user proved who they are
+            longer than ``max_age`` seconds ago, or nobody knows when.
     """
     decoded = decode(token, keys)
     claims = CodeIDToken(
@@ -62,4 +65,16 @@ def verify_id_token(
     theirs = claims.get("nonce")
     if not isinstance(theirs, str) or not hmac.compare_digest(theirs.encode(), nonce.encode()):
         raise ValueError("the nonce is missing or not ours")
+    if max_age is not None:
+        proved_at = auth_time(claims)
+        if proved_at is None or now - proved_at > max_age + LEEWAY:
+            raise ValueError(f"auth_time must be at most {max_age} s ago, got {proved_at!r}")
     return dict(claims)
+
+
+def auth_time(claims: Mapping[str, Any]) -> float | None:
+    """Return when the user proved to the provider who they are, None if it does not tell."""
+    told = claims.get("auth_time")
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told < 1e12:
+        return None
+    return float(told)

@@ -20,11 +20,14 @@ from pyfly_session.security.oauth2.aliases import aliases
 from pyfly_session.security.oauth2.claims import ContextMapper, claims_to_context
 from pyfly_session.security.oauth2.client import ClientRegistration, ClientRegistrationRepository
 from pyfly_session.security.oauth2.failures import OAuth2LoginError, failure_response
+from pyfly_session.security.oauth2.id_token import LEEWAY, auth_time
 from pyfly_session.security.oauth2.provider import Provider
 from pyfly_session.security.oauth2.targets import local_target
 
 _logger = logging.getLogger(__name__)
-_AUTHORIZATION = "/oauth2/authorization/"
+AUTHORIZATION = "/oauth2/authorization/"
+"""Begins the path that sends a browser to a provider."""
+
 _CALLBACK = "/login/oauth2/code/"
 # Which provider the user came from, to log out there.
 _LOGGED_IN = "_oauth2_logged_in"
@@ -72,13 +75,18 @@ class OAuth2LoginHandler:
     def routes(self) -> list[Route]:
         """Return the routes: to the provider, back from it, and out."""
         return [
-            Route(f"{_AUTHORIZATION}{{registration_id}}", self.authorize, methods=["GET"]),
+            Route(f"{AUTHORIZATION}{{registration_id}}", self.authorize, methods=["GET"]),
             Route(f"{_CALLBACK}{{registration_id}}", self.callback, methods=["GET"]),
             Route("/logout", self.log_out, methods=["POST"]),
         ]
 
     async def authorize(self, request: Request) -> Response:
-        """Send the browser to the provider; the query's ``target`` is where it wants to go."""
+        """Send the browser to the provider.
+
+        The query's ``target`` is where it wants to go. With ``max_age`` the provider asks for the
+        password again if that was longer ago, in seconds; a provider without OpenID Connect
+        cannot be asked for that.
+        """
         try:
             provider = self._provider(request)
             return RedirectResponse(await self._start(request, provider), 302)
@@ -132,6 +140,7 @@ class OAuth2LoginHandler:
             redirect_uri=provider.registration.redirect_uri or f"{base}{_CALLBACK}{name}",
             target=local_target(request.query_params.get("target"), self._default_target),
             now=self._clock(),
+            max_age=_max_age(request),
         )
         return await provider.authorization_url(attempt)
 
@@ -152,7 +161,7 @@ class OAuth2LoginHandler:
         if not answer.get("code"):
             raise OAuth2LoginError("missing_code", "The provider's answer is incomplete.")
         token = await provider.exchange(answer["code"], attempt)
-        claims = await provider.claims(token, attempt.nonce)
+        claims = await provider.claims(token, attempt)
         context = self._to_context(registration, claims)
         user_id = context.user_id or ""
         if not context.is_authenticated or user_id.startswith(ALIAS_PREFIX):
@@ -160,7 +169,11 @@ class OAuth2LoginHandler:
         response = RedirectResponse(attempt.target, 303)
         known = self._back_channel_logout and registration.is_openid
         names = aliases(registration.registration_id, claims) if known else ()
-        await login(request, context, aliases=names)
+        since = auth_time(claims) if registration.is_openid else None
+        if since is not None and since >= attempt.started_at - LEEWAY:
+            # In this attempt; clocks differ.
+            since = None
+        await login(request, context, aliases=names, auth_time=since)
         logged_in = {"registration_id": registration.registration_id}
         if registration.is_openid:
             logged_in["id_token"] = token["id_token"]
@@ -193,7 +206,16 @@ class OAuth2LoginHandler:
         if failure.code == "unknown_registration":
             return failure_response(request, failure, None)
         root = request.scope.get("root_path", "")
-        return failure_response(request, failure, f"{root}{_AUTHORIZATION}{quote(name)}")
+        return failure_response(request, failure, f"{root}{AUTHORIZATION}{quote(name)}")
+
+
+def _max_age(request: Request) -> int | None:
+    asked = request.query_params.get("max_age")
+    if asked is None:
+        return None
+    if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
+        raise OAuth2LoginError("invalid_request", "max_age is not a number of seconds.")
+    return int(asked)
 
 
 def _once_each(request: Request) -> dict[str, str]:

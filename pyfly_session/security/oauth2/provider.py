@@ -86,7 +86,11 @@ class Provider:
         """Return where the browser has to go to log in."""
         metadata = await self.metadata()
         async with self._client(metadata) as client:
-            extra = {"nonce": attempt.nonce} if self.registration.is_openid else {}
+            extra: dict[str, Any] = {}
+            if self.registration.is_openid:
+                extra["nonce"] = attempt.nonce
+                if attempt.max_age is not None:
+                    extra["max_age"] = attempt.max_age
             url, _ = client.create_authorization_url(
                 metadata.authorization_uri,
                 state=attempt.state,
@@ -131,18 +135,18 @@ class Provider:
             )
         return token
 
-    async def claims(self, token: Mapping[str, Any], nonce: str) -> Mapping[str, Any]:
+    async def claims(self, token: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
         """Return the verified claims of the user that the tokens are about."""
         claims: Mapping[str, Any] | None = None
         if self.registration.is_openid:
-            claims = await self._id_claims(token, nonce)
+            claims = await self._id_claims(token, attempt)
         name = self.registration.user_name_attribute
         if claims is None or self.registration.load_user_info or (name and name not in claims):
             more = await self._user_info(token["access_token"])
             if claims is not None and more.get("sub") != claims["sub"]:
                 raise OAuth2LoginError("invalid_user_info", "The provider contradicts itself.", 401)
-            # Only the ID token tells which session there is at the provider.
-            more = {name: value for name, value in more.items() if name != "sid"}
+            # Only the ID token tells of the session at the provider.
+            more = {each: more[each] for each in more.keys() - {"sid", "auth_time"}}
             claims = {**more, **(claims or {})}
         return claims
 
@@ -182,7 +186,7 @@ class Provider:
         parameters = [(name, value) for name, value in given.items() if value]
         return str(add_params_to_uri(metadata.end_session_uri, parameters))
 
-    async def _id_claims(self, token: Mapping[str, Any], nonce: str) -> Mapping[str, Any]:
+    async def _id_claims(self, token: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
         id_token = token.get("id_token")
 
         def verify(keys: KeySet, metadata: ProviderMetadata) -> Mapping[str, Any]:
@@ -193,9 +197,10 @@ class Provider:
                 keys,
                 issuer=metadata.issuer,
                 client_id=self.registration.client_id,
-                nonce=nonce,
+                nonce=attempt.nonce,
                 access_token=token["access_token"],
                 now=int(self._clock()),
+                max_age=attempt.max_age,
             )
 
         refusal = OAuth2LoginError("invalid_id_token", "The provider's answer is not valid.", 401)
