@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import importlib
 import inspect
+import io
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,70 +23,40 @@ import yaml
 from pyfly_session import HttpSession, errors
 from pyfly_session._oauth2_properties import bind_oauth2_properties
 from pyfly_session.properties import bind_properties, describe_properties
-
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
-PACKAGE = ROOT / "pyfly_session"
-PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-
-_FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<language>[\w{}-]*)\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
+from tests.pages import (
+    DOCS,
+    NOTES,
+    PACKAGE,
+    PAGES,
+    ROOT,
+    Block,
+    blocks_of,
+    check_shown,
+    name_of,
+    pages,
+    without_blocks,
 )
-_FILE = re.compile(r"<!-- file: (?P<path>[\w./-]+) -->\s*\Z")
+
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.M)
 # A container spells the path to a property alike, with methods behind it.
 _KEY = re.compile(r"(?<!config\.)\bpyfly\.session\.(?P<rest>[a-z-]+(?:\.[a-z-]+)*)")
 _VARIABLE = re.compile(r"\bPYFLY_SESSION_[A-Z0-9_]*[A-Z0-9]")
+# Whose blocks of text are compared in test_texts.py, besides those that a block before prints.
+_TEXTS = {
+    "docs/how-to/custom-store.md",
+    "docs/how-to/run-on-cluster-and-sentinel.md",
+    "docs/reference/errors.md",
+}
+# What else is looked at, and the beginnings of the pages that have it: test_transcripts.py runs
+# the commands, Sphinx the directives, and browser/test_tutorial.py the provider.
+_LANGUAGES: dict[str, str | tuple[str, ...]] = {
+    "console": "docs/",
+    "{eval-rst}": "docs/reference/api/",
+    "js": "docs/tutorial/log-in-with-a-provider.md",
+}
 # docs/reference/properties.md names two of those that container platforms set by themselves.
 _SERVICE_VARIABLES = {"PYFLY_SESSION_SERVICE_HOST", "PYFLY_SESSION_PORT_80_TCP"}
-
-
-@dataclass(frozen=True)
-class Block:
-    """One fenced block of a page.
-
-    Attributes:
-        language: What follows the opening fence, may be empty.
-        text: What is between the fences.
-        line: The line of its first line, from 1.
-        file: The path that a comment above gives it, or None.
-    """
-
-    language: str
-    text: str
-    line: int
-    file: str | None
-
-
-def blocks_of(page: Path) -> list[Block]:
-    text = page.read_text(encoding="utf-8")
-    found = []
-    for fence in _FENCE.finditer(text):
-        named = _FILE.search(text, 0, fence.start())
-        found.append(
-            Block(
-                language=fence["language"],
-                text=inspect.cleandoc("\n" + fence["text"]) + "\n"
-                if fence["indent"]
-                else fence["text"],
-                line=text.count("\n", 0, fence.start("text")) + 1,
-                file=named["path"] if named else None,
-            )
-        )
-    return found
-
-
-def without_blocks(text: str) -> str:
-    return _FENCE.sub("", text)
-
-
-def name_of(page: Path) -> str:
-    return page.relative_to(ROOT).as_posix()
-
-
-def pages(paths: list[Path]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", paths, ids=name_of)
 
 
 @pytest.fixture
@@ -111,8 +82,12 @@ def test_python_of_a_page_runs_from_top_to_bottom(
     if any("REDIS_URL" in block.text for block in blocks if block.language == "python"):
         monkeypatch.setenv("REDIS_URL", request.getfixturevalue("valkey_url"))
     shutil.copytree(ROOT / "config", tmp_path / "config")
+    printed = ""
     with asyncio.Runner() as runner:
         for block in blocks:
+            if block.language == "text" and printed:
+                check_shown(block.text, printed)
+            printed = ""
             if block.file is not None:
                 path = tmp_path / block.file
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +96,9 @@ def test_python_of_a_page_runs_from_top_to_bottom(
                     _pass_as_tests(path)
                     continue
             if block.language == "python":
-                _run(block, page, namespace, runner)
+                with contextlib.redirect_stdout(io.StringIO()) as output:
+                    _run(block, page, namespace, runner)
+                printed = output.getvalue()
 
 
 def _run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Runner) -> None:
@@ -156,7 +133,25 @@ def _pass_as_tests(path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pages(PAGES)
+@pages(PAGES + NOTES)
+def test_no_block_is_passed_over(page: Path) -> None:
+    blocks = blocks_of(page)
+    lines = page.read_text(encoding="utf-8").splitlines()
+    # One that is not recognized would be: by another fence, or with words behind its language.
+    assert sum(line.lstrip().startswith(("```", "~~~")) for line in lines) == 2 * len(blocks)
+    for before, block in zip([None, *blocks], blocks, strict=False):
+        if block.language in ("python", "yaml"):
+            # Only PAGES are run.
+            looked_at = page in PAGES
+        elif block.language == "text":
+            shown = before is not None and before.language == "python" and "print(" in before.text
+            looked_at = shown or name_of(page) in _TEXTS
+        else:
+            looked_at = name_of(page).startswith(_LANGUAGES.get(block.language, ()))
+        assert looked_at, f"line {block.line}: nothing runs or compares this block, add a test"
+
+
+@pages(PAGES + NOTES)
 def test_links_and_anchors_lead_somewhere(page: Path) -> None:
     broken = []
     for link in _LINK.finditer(without_blocks(page.read_text(encoding="utf-8"))):

@@ -1,0 +1,76 @@
+"""What the pages show as plain text is what the code says."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from pyfly_session import errors
+from tests.pages import DOCS, blocks_of
+from tests.topology.test_credentials import CLUSTER_RIGHTS, RIGHTS
+
+_ID = re.compile(r"\b[0-9a-f]{32}\b")
+
+
+def text_of(page: Path) -> str:
+    """Return the only block of text that a page has."""
+    [text] = [block.text for block in blocks_of(page) if block.language == "text"]
+    return text
+
+
+def test_the_tree_of_the_errors_is_that_of_the_classes() -> None:
+    root = errors.SessionError
+    classes = [
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, root) and each is not root
+    ]
+    shown: dict[str, tuple[str, str]] = {}
+    above = [root.__name__]
+    first, *lines = text_of(DOCS / "reference" / "errors.md").splitlines()
+    assert first == root.__name__
+    for line in lines:
+        found = re.fullmatch(r"(?P<rails>[│ ├└─]+)(?P<name>\w+)(?: +(?P<remark>.+))?", line)
+        assert found is not None, line
+        depth = len(found["rails"]) // 4
+        del above[depth:]
+        shown[found["name"]] = (above[-1], found["remark"] or "")
+        above.append(found["name"])
+    assert shown.pop("SessionStoreError") == ("SessionError", "the backend's fault")
+    assert shown == {
+        each.__name__: (
+            each.__bases__[0].__name__,
+            "".join(f"also a {other.__name__}" for other in each.__bases__[1:]),
+        )
+        for each in classes
+        if each is not errors.SessionStoreError
+    }
+
+
+def test_the_rights_at_a_server_are_those_that_the_tests_get_along_with() -> None:
+    text = text_of(DOCS / "how-to" / "run-on-cluster-and-sentinel.md")
+    rights, of_a_cluster = re.findall(r"^ACL SETUSER sessions (.*)$", text, re.M)
+    assert rights.split() == ["on", ">secret", *RIGHTS]
+    assert of_a_cluster.split() == CLUSTER_RIGHTS
+
+
+def test_a_store_that_forgets_the_way_is_told_what_the_page_shows(tmp_path: Path) -> None:
+    page = DOCS / "how-to" / "custom-store.md"
+    for block in blocks_of(page):
+        if block.file is not None:
+            broken = block.text.replace("WHERE id = ? AND moved_to IS NULL", "WHERE id = ?")
+            (tmp_path / block.file).write_text(broken, encoding="utf-8")
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-k", "leaves_the_way"]
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "pytest", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    told = re.findall(r"^E +(?:Failed: )?(.*)$", done.stdout, re.M)
+    shown = [line.strip() for line in text_of(page).splitlines()]
+    # The id of the session is another one each time.
+    assert [_ID.sub("id", line.strip()) for line in told] == [_ID.sub("id", line) for line in shown]
