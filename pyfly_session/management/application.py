@@ -78,7 +78,7 @@ class Management:
     async def _knows(self, request: Request) -> bool:
         """Tell whether an operator asks for what is open to everybody."""
         try:
-            return not self._gate.is_closed and await self._gate.lets_in(request)
+            return not self._gate.is_closed and await self._gate.knows(request)
         except Exception:  # noqa: BLE001 - a guard may miss the session that a prober has not
             return False
 

@@ -15,7 +15,16 @@ from pyfly_session.auto_configuration import create_container, enable_sessions
 from pyfly_session.management import Management
 from tests.management.conftest import OpenShop, Shop
 
-PATHS = ["", "health", "counts", "config", "conditions", "sessions?principal=alice", "session"]
+PATHS = [
+    "",
+    "health",
+    "live",
+    "counts",
+    "config",
+    "conditions",
+    "sessions?principal=alice",
+    "session",
+]
 
 
 @pytest.mark.parametrize("path", [*PATHS, "nothing", "confirm?principal=alice"])
@@ -87,6 +96,31 @@ def test_a_guard_that_fails_opens_nothing(open_shop: OpenShop) -> None:
 
     with pytest.raises(RuntimeError, match="no directory"):
         open_shop(guard=guard).visitor().get("/manage/counts")
+
+
+def test_a_path_without_a_session_is_forbidden_and_the_log_says_once_why(
+    open_shop: OpenShop, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The guard looks at request.state.session, which is not there.
+    shop = open_shop(session={"exclude-patterns": ["/manage/health", "/manage/counts"]})
+    root = shop.person("root")
+    for path in ("health", "counts", "health"):
+        answer = root.get(f"/manage/{path}")
+        assert (answer.status_code, answer.text) == (403, "Forbidden\n")
+    [line] = [each.message for each in caplog.records if each.levelno == logging.WARNING]
+    assert "its guard failed at /manage/health, where there is no session" in line
+    assert "take the path out of pyfly.session.exclude-patterns" in line
+    assert "open_health=True" in line
+    assert root.get("/manage/config").status_code == 200
+
+
+def test_a_guard_answers_in_its_own_way_without_a_session_too(open_shop: OpenShop) -> None:
+    def guard(request: Request) -> bool:
+        raise HTTPException(401, "Log in first.")
+
+    shop = open_shop(guard=guard, session={"exclude-patterns": ["/manage/*"]})
+    answer = shop.visitor().get("/manage/counts")
+    assert (answer.status_code, answer.text) == (401, "Log in first.")
 
 
 @pytest.mark.parametrize(
