@@ -37,6 +37,7 @@ class Api:
         """Return the routes."""
         return [
             Route("/health", self.health),
+            Route("/live", _answering(self.live)),
             Route("/counts", _answering(self.counts)),
             Route("/config", _answering(self.config)),
             Route("/conditions", _answering(self.conditions)),
@@ -54,6 +55,13 @@ class Api:
         if not details:
             told = {"status": told["status"]}
         return Json(told, 200 if told["status"] == "UP" else 503)
+
+    async def live(self, request: Request) -> Any:
+        """Tell health and counts at once, for the page; 200 however the store does."""
+        return {
+            "health": await reports.health(self._container, self._deadline),
+            "counts": reports.figures(self._container),
+        }
 
     async def counts(self, request: Request) -> Any:
         """Tell what this process counted."""

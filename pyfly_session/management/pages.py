@@ -25,6 +25,8 @@ from pyfly_session.management.bodies import read_form
 from pyfly_session.management.operations import Operations, Refusal
 
 _LONGEST_VALUE = 2_000
+# How long the page waits for an answer: as long as the store may take, and for the way.
+_LONGEST_PATIENCE, _TRAVEL_SECONDS = 60.0, 5.0
 # What stands where there is nothing.
 _NOTHING = "-"
 _POLICY = (
@@ -131,6 +133,7 @@ class Pages:
             status,
             figures=reports.figures(self._container),
             health=await reports.health(self._container, self._deadline),
+            patience=round((min(self._deadline, _LONGEST_PATIENCE) + _TRAVEL_SECONDS) * 1000),
             configuration=reports.configuration(self._container),
             conditions=conditions(self._container),
             **shown,
@@ -190,6 +193,7 @@ def _templates() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "shown": _shown, "line": _line, "query": _query}
+    environment.filters["plain"] = _plain
     return environment
 
 
@@ -206,6 +210,11 @@ def _line(value: object) -> str:
 def _moment(text: str) -> str:
     """Return a time for people; the table says that it is UTC."""
     return text.removesuffix("+00:00").replace("T", " ") or _NOTHING
+
+
+def _plain(value: Any) -> str:
+    """Return a configured value as the command line shows it."""
+    return _NOTHING if value is None else _shown(value) if value != "" else '""'
 
 
 def _shown(value: Any) -> str:

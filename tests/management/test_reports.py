@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import Any
 
+import pytest
 import redis
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -89,6 +90,13 @@ class TestHealth:
         assert answer.status_code == 503
         assert answer.json()["reason"] == "the store did not answer within 0.01 s"
 
+    def test_a_store_that_is_down_is_told_beside_the_figures(self) -> None:
+        with opened(over(Failing(OSError("no")))) as client:
+            answer = client.get("/live")
+        assert answer.status_code == 200
+        assert answer.json()["health"]["reason"] == "the store raised OSError"
+        assert answer.json()["counts"]["store"] == "Failing"
+
     def test_what_a_foreign_store_raises_is_not_quoted(self) -> None:
         with opened(over(Failing(OSError(f"password={SECRET}")))) as client:
             answer = client.get("/health")
@@ -124,7 +132,7 @@ class TestOpenHealth:
 
     def test_nothing_else_is_open(self, open_shop: OpenShop) -> None:
         visitor = open_shop(open_health=True).visitor()
-        for path in ("", "counts", "health/", "health/../counts", "Health", "config"):
+        for path in ("", "live", "counts", "health/", "health/../counts", "Health", "config"):
             assert visitor.get(f"/manage/{path}").status_code == 403
         assert visitor.post("/manage/health").status_code == 403
 
@@ -140,6 +148,19 @@ class TestOpenHealth:
         assert prober.json("/manage/health") == {"status": "UP"}
         assert prober.session_id is None
         assert shop.person("root").json("/manage/counts")["stored"] == 1
+
+    def test_nothing_is_logged_for_a_prober_without_a_session(
+        self, open_shop: OpenShop, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        shop = open_shop(open_health=True, session={"exclude-patterns": ["/manage/health"]})
+        assert shop.visitor().json("/manage/health") == {"status": "UP"}
+        assert "lets nobody in" not in caplog.text
+
+    def test_an_operator_sees_all_at_once_whatever_is_excluded(self, open_shop: OpenShop) -> None:
+        shop = open_shop(open_health=True, session={"exclude-patterns": ["/manage/health"]})
+        told = shop.person("root").json("/manage/live")
+        assert (told["health"]["status"], told["counts"]["stored"]) == ("UP", 1)
+        assert told["health"]["milliseconds"] >= 0
 
     def test_a_prober_learns_that_the_store_is_down_and_no_more(self) -> None:
         container = over(Failing(OSError("no")))
