@@ -1,0 +1,188 @@
+"""The demo, started by its command and used as its visitors use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import Visit
+from tests.browser.shop import Shop
+from tests.browser.visitor import Visitor
+
+_COMMAND = [sys.executable, "-c", "from pyfly_session.cli import main; main()", "demo"]
+_PHONE = {"width": 390, "height": 844}
+_OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+_FOCUSED = "document.activeElement.ariaLabel || document.activeElement.textContent.trim()"
+# The least contrast of a text with what is behind it, and which text it is.
+_CONTRAST = """() => {
+  const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = (color) => {
+    const [r, g, b] = channels(color).map((each) => each / 255)
+      .map((each) => each <= 0.03928 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const color = getComputedStyle(element).backgroundColor;
+    const clear = channels(color).length === 4 && channels(color)[3] === 0;
+    return clear && element.parentElement ? behind(element.parentElement) : color;
+  };
+  const seen = [...document.body.querySelectorAll("*")].filter((each) => each.checkVisibility()
+    && [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim()));
+  return seen.map((each) => {
+    const [a, b] = [light(getComputedStyle(each).color), light(behind(each))];
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), each.textContent.trim()];
+  }).sort((one, other) => one[0] - other[0])[0];
+}"""
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[Shop]:
+    """Return the running demo, ended as its visitors end it."""
+    environment = {name: value for name, value in os.environ.items() if "PYFLY_" not in name}
+    with subprocess.Popen(  # noqa: S603 - our own command line
+        [*_COMMAND, "--port", "0"], stdout=subprocess.PIPE, encoding="utf-8", env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None
+            url = next(line.split()[1] for line in process.stdout if "http://" in line)
+            yield Shop(url, "", None)
+            process.send_signal(signal.SIGINT)
+            assert process.communicate(timeout=10)[0].endswith("The demo has ended.\n")
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def visitor(demo: Shop, visit: Visit) -> Visitor:
+    """Return somebody with a fresh browser, on the page."""
+    visitor = visit(demo)
+    visitor.go()
+    return visitor
+
+
+def press(visitor: Visitor, name: str) -> None:
+    """Press a button, and wait for the page that answers."""
+    with visitor.page.expect_navigation():
+        visitor.press(name)
+
+
+def cart(visitor: Visitor) -> str:
+    return str(visitor.page.locator("#cart b").inner_text())
+
+
+def shown_id(visitor: Visitor) -> str:
+    return str(visitor.page.locator(".id code").inner_text())
+
+
+def test_a_visit_from_the_first_look_to_the_log_out(visitor: Visitor) -> None:
+    anonymous = visitor.cookie
+    assert anonymous is not None
+    assert shown_id(visitor) == f"{anonymous[:4]}…"
+    for name in ("Add Lantern", "Add Moss", "Add Lantern"):
+        press(visitor, name)
+    assert (cart(visitor), visitor.cookie) == ("3", anonymous)
+
+    press(visitor, "Alice")
+    logged_in = visitor.cookie
+    assert logged_in not in (None, anonymous)
+    assert visitor.sees("You are Alice")
+    assert visitor.sees(f"The id changed from {anonymous[:4]}… to {str(logged_in)[:4]}…")
+    assert cart(visitor) == "3"
+
+    press(visitor, "New id")
+    renewed = visitor.cookie
+    assert renewed not in (None, anonymous, logged_in)
+    assert shown_id(visitor) == f"{str(renewed)[:4]}…"
+
+    visitor.page.reload()
+    assert (cart(visitor), visitor.cookie) == ("3", renewed)
+    assert visitor.sees("You are Alice")
+
+    press(visitor, "Log out")
+    assert visitor.sees(f"The session {str(renewed)[:4]}… is over")
+    assert visitor.sees("Who are you?")
+    assert cart(visitor) == "0"
+    for copied in (anonymous, logged_in, renewed):
+        visitor.cookie = str(copied)
+        visitor.go()
+        assert visitor.sees("Who are you?")
+        assert cart(visitor) == "0"
+        # Nor is it adopted.
+        assert visitor.cookie != copied
+
+
+def test_another_browser_has_a_session_of_its_own(visitor: Visitor, visit: Visit) -> None:
+    press(visitor, "Alice")
+    press(visitor, "Add Jar")
+    other = visit(visitor.shop)
+    other.go()
+    assert other.cookie != visitor.cookie
+    assert other.sees("Who are you?")
+    assert cart(other) == "0"
+
+
+def test_everything_is_done_with_nothing_but_keys(visitor: Visitor) -> None:
+    page = visitor.page
+
+    def use(name: str) -> None:
+        seen = []
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate(_FOCUSED))
+            if seen[-1] == name:
+                break
+        else:
+            raise AssertionError(f"the key Tab does not lead to {name}, but to {seen}")
+        # Who sees where the focus is knows what the key will do.
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+        with page.expect_navigation():
+            page.keyboard.press("Enter")
+
+    for name in ("Add Lantern", "Bob", "New id", "End after 15 s idle", "Usual idle time"):
+        use(name)
+    assert visitor.sees("You are Bob")
+    assert visitor.sees("The session has its usual idle time again.")
+    assert cart(visitor) == "1"
+    use("Log out")
+    assert visitor.sees("Who are you?")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_is_legible_and_fits_a_phone(visitor: Visitor, theme: str) -> None:
+    page = visitor.page
+    page.set_viewport_size(_PHONE)
+    page.emulate_media(color_scheme=theme)
+    for name in (None, "Add Lantern", "Alice", "New id", "End after 15 s idle", "Log out"):
+        if name is not None:
+            press(visitor, name)
+        assert page.evaluate(_OVERHANG) <= 0
+        ratio, text = page.evaluate(_CONTRAST)
+        assert ratio >= 4.5, text
+    lightness = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert lightness == {"light": "rgb(238, 241, 234)", "dark": "rgb(13, 20, 17)"}[theme]
+
+
+def test_the_rest_of_the_id_is_left_out_in_letters_of_the_page(visitor: Visitor) -> None:
+    # In a monospaced font they are three blocks as wide as letters.
+    family = "each => getComputedStyle(each).fontFamily"
+    page: Any = visitor.page
+    assert page.locator(".id code").evaluate(family).startswith("ui-monospace")
+    assert page.locator(".id code span").evaluate(family) == "system-ui, sans-serif"
+
+
+def test_the_time_that_is_left_is_counted_down(visitor: Visitor) -> None:
+    page = visitor.page
+    page.clock.install()
+    visitor.go()
+    left = page.locator("dd").first
+    assert left.inner_text() == "30:00"
+    page.clock.run_for(61_000)
+    assert left.inner_text() == "28:59"
+    page.clock.run_for(1800_000)
+    assert visitor.sees("This session has ended.")
