@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,4 +40,5 @@ def create_app(path: str | Path) -> Starlette:
 if __name__ == "__main__":
     import uvicorn
 
-    uvicorn.run(create_app(sys.argv[1] if sys.argv[1:] else "sessions.db"), port=8000)
+    file = sys.argv[1] if sys.argv[1:] else "sessions.db"
+    uvicorn.run(create_app(file), port=int(os.environ.get("PORT", "8000")))

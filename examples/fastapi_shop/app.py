@@ -141,4 +141,4 @@ def create_app(environment: Mapping[str, str] = os.environ) -> FastAPI:
 if __name__ == "__main__":
     import uvicorn
 
-    uvicorn.run(create_app(), port=8000)
+    uvicorn.run(create_app(), port=int(os.environ.get("PORT", "8000")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
@@ -38,4 +40,4 @@ def create_app() -> Starlette:
 if __name__ == "__main__":
     import uvicorn
 
-    uvicorn.run(create_app(), port=8000)
+    uvicorn.run(create_app(), port=int(os.environ.get("PORT", "8000")))

@@ -102,4 +102,4 @@ def create_app(**session: Any) -> Starlette:
 if __name__ == "__main__":
     import uvicorn
 
-    uvicorn.run(create_app(), host="127.0.0.1", port=8000)
+    uvicorn.run(create_app(), port=int(os.environ.get("PORT", "8000")))
