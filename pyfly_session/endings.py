@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from pyfly_session.fallbacks import CapableStore
 from pyfly_session.metadata import PRINCIPAL
@@ -52,7 +53,10 @@ class Endings:
             # Cancelled in between, nobody could tell later that there was a session.
             await self._events.finish(self._delete(session_id, reason))
 
-    async def _delete(self, session_id: str, reason: str) -> None:
+    async def _delete(
+        self, session_id: str, reason: str, seen: list[Mapping[str, Any]] | None = None
+    ) -> None:
+        """Delete a session wherever it is; what was there is added to ``seen``."""
         events = self._events
         target: str | None = session_id
         for _ in range(_MAX_MOVES + 1):
@@ -60,9 +64,12 @@ class Endings:
                 return
             self.remember(target)
             # Looked at before: deleting does not tell whether it was there, nor whose it was.
-            found = None if events is None else await self._store.get(target)
+            look = events is not None or seen is not None
+            found = await self._store.get(target) if look else None
             ended, target = target, await self._store.delete_moved(target)
-            if events is not None and found is not None:
+            if found is not None and seen is not None:
+                seen.append(found)
+            if found is not None and events is not None:
                 events.destroyed(ended, found.get(PRINCIPAL), reason)
             for notice in tuple(self._watchers.get(self._store.key_of(ended), ())):
                 notice()
@@ -88,12 +95,23 @@ class Endings:
 
         return stop
 
-    async def end(self, session_id: str, reason: str) -> None:
-        """Delete a session on behalf of somebody else, with a note why for its browser."""
+    async def end(self, session_id: str, reason: str) -> Mapping[str, Any] | None:
+        """Delete a session on behalf of somebody else, with a note why for its browser.
+
+        Returns:
+            What the session was, or None if there was none. Those that were are counted.
+        """
         note = self._store.codec.dumps({"reason": reason})
         await self._store.create_if_absent(self._note_id(session_id), note, self._note_seconds)
-        await self.delete(session_id, reason)
-        self._counts[reason] += 1
+        seen: list[Mapping[str, Any]] = []
+
+        async def counted() -> None:
+            await self._delete(session_id, reason, seen)
+            if seen:
+                self._counts[reason] += 1
+
+        await (counted() if self._events is None else self._events.finish(counted()))
+        return seen[-1] if seen else None
 
     async def why(self, session_id: str) -> str | None:
         """Return the reason that `end` was given, or None if that is not known."""

@@ -63,7 +63,8 @@ class PrincipalIndex:
         idle: Idle time of a session in seconds, unless another is given.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
         clock: Unix time in seconds.
-        end: Ends the session of an id, for a reason, wherever it was moved.
+        end: Ends the session of an id, for a reason, wherever it was moved, and returns what
+            it was, or None if there was none.
         later: Has work done without the request waiting for it.
     """
 
@@ -75,7 +76,7 @@ class PrincipalIndex:
         idle: int,
         max_lifetime: int | None = None,
         clock: Callable[[], float],
-        end: Callable[[str, str], Awaitable[None]],
+        end: Callable[[str, str], Awaitable[Mapping[str, Any] | None]],
         later: Callable[..., object],
     ) -> None:
         self._sessions = sessions

@@ -52,8 +52,7 @@ class PrincipalSessions(PrincipalIndex):
         Raises:
             SessionStoreError: The backend failed.
         """
-        data = await self._sessions.get(session_id)
-        await self._end(session_id, reason)
+        data = await self._end(session_id, reason)
         if data is None:
             return False
         for name in principal_names(data):

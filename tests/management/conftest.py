@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 import redis
+from dependency_injector import providers
 from httpx2 import Response
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -40,18 +41,27 @@ async def who(request: Request) -> PlainTextResponse:
     return PlainTextResponse(context_of(request.state.session).user_id or "nobody")
 
 
+async def turn(request: Request) -> PlainTextResponse:
+    request.state.session.rotate_id()
+    return PlainTextResponse("")
+
+
 def is_operator(request: Request) -> bool:
     return context_of(request.state.session).has_role("OPERATOR")
 
 
-def application(properties: dict[str, Any], **options: Any) -> tuple[Any, Any]:
+def application(
+    properties: dict[str, Any], *, listeners: Sequence[Any] = (), **options: Any
+) -> tuple[Any, Any]:
     """Return an application with properties below ``pyfly.session``, and its container."""
     container = create_container({"pyfly": {"session": properties}})
+    container.session_listeners.add_args(*map(providers.Object, listeners))
     management = Management(container, **{"guard": is_operator, **options})
     routes = [
         Route("/in", log_in),
         Route("/keep", keep, methods=["POST"]),
         Route("/who", who),
+        Route("/turn", turn),
         Mount("/manage", management),
     ]
     return enable_sessions(Starlette(routes=routes), container), container
