@@ -9,8 +9,6 @@ import signal
 import sys
 from pathlib import Path
 
-_BEGIN, _END = "<!-- measured: begin -->", "<!-- measured: end -->"
-
 
 def main() -> int:
     """Run what the command line says."""
@@ -76,14 +74,12 @@ def _server_version(port: int) -> str:
 
 
 def _write_page(page: Path, text: str, picture: Path | None) -> None:
+    from benchmarks.page import put
+
     if picture is not None:
         where = os.path.relpath(picture, page.parent)
         text = f"![Throughput as a share of a site without sessions]({where})\n\n{text}"
-    before, found, rest = page.read_text("utf-8").partition(_BEGIN)
-    _, ended, after = rest.partition(_END)
-    if not (found and ended):
-        raise SystemExit(f"{page} has no marks {_BEGIN} and {_END} to put the tables between")
-    page.write_text(f"{before}{_BEGIN}\n\n{text}\n\n{_END}{after}", "utf-8")
+    put(page, "measured", text)
 
 
 if __name__ == "__main__":

