@@ -1,7 +1,8 @@
 """A real browser in front of the example, and a real OpenID provider behind it.
 
 Only what names this folder runs its tests: ``tox -e browser`` or ``pytest tests/browser``.
-They need Chromium, Node.js and playwright, and are skipped where one of these is missing.
+They need Chromium, Node.js and playwright, and are skipped where one of these is missing; where
+``CI`` is set they fail instead.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pytest
 
 from tests.browser.shop import Shop, running_shop
 from tests.browser.visitor import Visitor
+from tests.needs import lacks
 
 OpenShop = Callable[..., Shop]
 Visit = Callable[..., Visitor]
@@ -45,9 +47,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """Return Chromium, running."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    try:
+        from playwright import sync_api
+    except ModuleNotFoundError:
+        lacks("playwright")
     if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
+        lacks(str(CHROMIUM))
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
@@ -64,7 +69,7 @@ def open_shop(request: pytest.FixtureRequest) -> Iterator[OpenShop]:
     """Return a function that opens a shop over a kind of store; each is opened once."""
     for program in ("node", "npm"):
         if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
+            lacks(program)
     with ExitStack() as stack:
 
         @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+
+from tests.needs import lacks
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.timeout(300)  # the site is built once, and every page looked at
@@ -51,7 +54,8 @@ class Page(HTMLParser):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the site, built with every warning an error."""
     for module in ("sphinx", "myst_parser", "furo"):
-        pytest.importorskip(module, reason="needs the extra `docs`")
+        if importlib.util.find_spec(module) is None:
+            lacks(f"{module}, of the extra `docs`")
     folder = tmp_path_factory.mktemp("site")
     options = ["-W", "--keep-going", "-q", "-c", "docs", "-d", str(folder / ".doctrees")]
     done = subprocess.run(  # noqa: S603 - our own interpreter

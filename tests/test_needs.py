@@ -1,0 +1,57 @@
+"""What a machine lacks costs a test there, and the whole run where CI is set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.needs import lacks
+
+ROOT = Path(__file__).parent.parent
+# The browser tests as a machine sees them that has no such program.
+_WITHOUT = """
+import sys
+from pathlib import Path
+import pytest
+
+class Without:
+    def pytest_collection_finish(self):
+        sys.modules["tests.browser.conftest"].CHROMIUM = Path("/nowhere/chromium")
+
+options = ["-q", "-rs", "-p", "no:cacheprovider", "tests/browser/test_demo.py"]
+sys.exit(pytest.main(options, plugins=[Without()]))
+"""
+
+
+def test_where_ci_is_set_nothing_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="needs a browser; where CI is set"):
+        lacks("a browser")
+
+
+def test_elsewhere_a_test_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="needs a browser"):
+        lacks("a browser")
+
+
+@pytest.mark.parametrize(("variable", "status"), [({}, 0), ({"CI": "true"}, 1)])
+def test_the_browser_tests_do_not_vanish_where_ci_is_set(
+    variable: dict[str, str], status: int
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", _WITHOUT],
+        cwd=ROOT,
+        env=environment | variable,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    # Without playwright that is what they need.
+    assert "needs /nowhere/chromium" in done.stdout or "needs playwright" in done.stdout
