@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyfly_session.cli.options import configured, say_missing
+from pyfly_session.cli.options import configured, say, say_missing
 from pyfly_session.cli.output import plain, print_json, print_table
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def config(directory: str, profiles: str | None, as_json: bool, every: bool) -> 
 
     Shown are the properties that a file or an environment variable sets. Secrets are masked.
     """
+    from pyfly_session.cli.findings import files_read, misplaced
     from pyfly_session.config import load_config
 
     say_missing(directory)
@@ -41,11 +42,15 @@ def config(directory: str, profiles: str | None, as_json: bool, every: bool) -> 
         for key, value in _values(loaded)
         if every or key in loaded.origins
     ]
+    files = files_read(directory, loaded)
+    for key, origin in misplaced(loaded):
+        say(f"{origin} has {key!r} at its top; did you mean it below 'pyfly:'?")
     if as_json:
-        print_json({"profiles": list(loaded.profiles), "properties": rows})
+        print_json({"profiles": list(loaded.profiles), "files": files, "properties": rows})
         return
     click.echo(f"Active profiles: {', '.join(loaded.profiles) or 'none'}\n")
     if not rows:
+        click.echo(f"Files read: {', '.join(files) or 'none'}")
         click.echo("Nothing is set: every property has its default. --all shows them.")
         return
     cells = ((each["key"], plain(each["value"]), _place(each)) for each in rows)

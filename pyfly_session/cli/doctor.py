@@ -12,6 +12,7 @@ import click
 from pyfly_session._masking import one_line
 from pyfly_session.cli.options import configured, say, say_missing
 from pyfly_session.cli.output import print_json
+from pyfly_session.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pyfly_session.auto_configuration import SessionContainer
@@ -55,7 +56,7 @@ def doctor(
     config, errors = load_all(directory, profiles, os.environ)
     findings = [of_error("configuration", each) for each in errors]
     if config is not None:
-        findings = _examine(config, workers, offline=offline)
+        findings = _examine(config, directory, workers, offline=offline)
     levels = [each.level for each in findings]
     failed = "error" in levels or (strict and "warning" in levels)
     if as_json:
@@ -67,10 +68,12 @@ def doctor(
     ctx.exit(1 if failed else 0)
 
 
-def _examine(config: Config, workers: int | None, *, offline: bool) -> list[Finding]:
+def _examine(
+    config: Config, directory: str, workers: int | None, *, offline: bool
+) -> list[Finding]:
     from pyfly_session.auto_configuration import create_container
     from pyfly_session.cli.configuration_checks import Subject, check_configuration, is_production
-    from pyfly_session.cli.findings import Finding
+    from pyfly_session.cli.findings import Finding, files_read, misplaced
     from pyfly_session.store_configuration import choose_store
 
     container = create_container(config)
@@ -85,24 +88,36 @@ def _examine(config: Config, workers: int | None, *, offline: bool) -> list[Find
     )
     kind = "a production" if subject.production else "no production"
     active = ", ".join(config.profiles) or "none"
-    judged = f"valid; active profiles: {active}; judged as that of {kind}"
-    findings = [Finding("ok", "configuration", judged), *check_configuration(subject)]
+    files = ", ".join(files_read(directory, config)) or "none"
+    judged = f"valid; active profiles: {active}; judged as that of {kind}; files read: {files}"
+    findings = [Finding("ok", "configuration", judged)]
+    for key, origin in misplaced(config):
+        message, remedy = f"{key} is at the top of {origin}", "did you mean it below pyfly:?"
+        findings.append(Finding("warning", "configuration", message, remedy, key, origin))
+    findings += check_configuration(subject)
     refused = any(
         each.level == "error" and each.check in ("store", "encryption") for each in findings
     )
     if not (offline or refused) and choose_store(properties)[0] == "redis":
-        findings += asyncio.run(_connect(container))
+        found = asyncio.run(_connect(container))
+        # A client that cannot be made keeps an application from starting, too.
+        told = {each.message for each in found}
+        findings = [each for each in findings if each.message not in told] + found
     return findings
 
 
 async def _connect(container: SessionContainer) -> list[Finding]:
-    from pyfly_session.cli.findings import Finding
+    from pyfly_session.cli.findings import Finding, of_error
     from pyfly_session.cli.places import store_place
     from pyfly_session.cli.server_checks import check_servers
 
     properties = container.properties()
     where, prefix = store_place(properties), properties.redis.key_prefix
-    client, store = container.redis_client(), container.session_store()
+    try:
+        client, store = container.redis_client(), container.session_store()
+    except ConfigurationError as error:
+        found = of_error("connection", error, "correct the option, or leave it out")
+        return [replace(found, origin=container.config_origins().get(str(error.key)))]
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             return await check_servers(client, store, where, prefix, say)

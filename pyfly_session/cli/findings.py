@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pyfly_session._environment import overlay_environment
 from pyfly_session._masking import show_key
 from pyfly_session._oauth2_properties import bind_oauth2_properties
 from pyfly_session._placeholders import resolve_tree
+from pyfly_session.cli.output import split_remedy
 from pyfly_session.config import Config, read_sources
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.properties import bind_properties
 
 T = TypeVar("T")
 Level = Literal["ok", "hint", "warning", "error"]
+
+# What belongs below ``pyfly``, and what tells it from a section that is the application's own.
+_BELOW_PYFLY = {"session": None, "security": "oauth2", "profiles": "active"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +50,29 @@ class Finding:
 
 
 def of_error(check: str, error: ConfigurationError, remedy: str | None = None) -> Finding:
-    """Return the finding of a configuration that is refused."""
-    return Finding("error", check, str(error), remedy, error.key, error.origin)
+    """Return the finding of a configuration that is refused; its message may say what to do."""
+    place = f" ({error.origin})" if error.origin else ""
+    problem, told = split_remedy(str(error).removesuffix(place))
+    return Finding("error", check, problem + place, remedy or told, error.key, error.origin)
+
+
+def files_read(directory: str, config: Config) -> list[str]:
+    """Return the files that a configuration was read from, the strongest last."""
+    base = Path(directory) / "pyfly.yaml"
+    others = (base.with_name(f"pyfly-{each}.yaml") for each in config.profiles)
+    # Those of the profiles were there, or there would be no configuration.
+    return [each.as_posix() for each in ([base] if base.exists() else []) + [*others]]
+
+
+def misplaced(config: Config) -> Iterator[tuple[str, str]]:
+    """Yield each key at the top of a file that would be read below ``pyfly``, and the file."""
+    for name, inner in _BELOW_PYFLY.items():
+        value = config.get(name)
+        if isinstance(value, dict) and (inner is None or inner in value):
+            yield name, config.origins.get(name, "the configuration")
+    for key, origin in config.origins.items():
+        if key.startswith("session.") and key in config:
+            yield key, origin
 
 
 def load_all(

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 import click
 
 from pyfly_session._masking import one_line
 
+# Where a message of ours goes on with what to do about it.
+_TO_DO = re.compile(
+    r"\n|: (?=pip install )|; (?=(?:pip install|did you mean|allowed here|known are|profiles in"
+    r"|it looks like|for another|to share|or choose|add|choose|close|give|make|quote|remove|rename"
+    r"|see|set|use)\b)"
+)
 # What stands in a cell that is empty.
 NOTHING = "-"
+
+
+def split_remedy(text: str) -> tuple[str, str | None]:
+    """Return what a message says is wrong, and what it says to do about it, or None."""
+    problem, *remedy = _TO_DO.split(text, maxsplit=1)
+    return problem, remedy[0] if remedy else None
 
 
 def print_json(value: object) -> None:

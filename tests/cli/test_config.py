@@ -108,11 +108,39 @@ pyfly:
 
 
 def test_config_says_when_nothing_is_set(folder: Path, run: Run) -> None:
-    assert "every property has its default" in run("config").output
+    output = run("config").output
+    assert "Files read: none\nNothing is set: every property has its default" in output
     folder.rmdir()
     result = run("config", "--json")
-    assert json.loads(result.stdout) == {"profiles": [], "properties": []}
+    assert json.loads(result.stdout) == {"profiles": [], "files": [], "properties": []}
     assert "no directory config here" in result.stderr
+
+
+MISPLACED = [
+    ("session: {enabled: true}", "session"),
+    ("session.enabled: true", "session.enabled"),
+    ("security: {oauth2: {login: {enabled: true}}}", "security"),
+    ("profiles: {active: prod}", "profiles"),
+]
+
+
+@pytest.mark.parametrize(("text", "key"), MISPLACED)
+def test_what_was_put_above_pyfly_is_missed(folder: Path, run: Run, text: str, key: str) -> None:
+    write(folder, pyfly=text)
+    result = run("config")
+    assert "Files read: config/pyfly.yaml\nNothing is set" in result.stdout
+    hint = f"config/pyfly.yaml has {key!r} at its top; did you mean it below 'pyfly:'?\n"
+    assert result.stderr == hint
+    result = run("config", "--json")
+    assert json.loads(result.stdout)["files"] == ["config/pyfly.yaml"]
+
+
+@pytest.mark.parametrize("text", ["security: {tls: true}", "session: x", "server: {port: 1}"])
+def test_what_an_application_keeps_beside_pyfly_is_its_own(
+    folder: Path, run: Run, text: str
+) -> None:
+    write(folder, pyfly=text)
+    assert run("config").stderr == ""
 
 
 def test_a_wrong_configuration_is_one_sentence(folder: Path, run: Run) -> None:

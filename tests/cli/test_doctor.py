@@ -116,6 +116,43 @@ def test_a_file_that_cannot_be_read_is_an_error(folder: Path, run: Run) -> None:
     assert run("doctor", "--config", "missing").exit_code == 1
 
 
+@pytest.mark.parametrize(
+    ("session", "message", "remedy"),
+    [
+        ("{stroe: redis}", "pyfly.session.stroe is not a known property", "did you mean"),
+        ("{xyz: 1}", "pyfly.session.xyz is not a known property", "allowed here: "),
+        ("{ttl: '${UNSET}'}", "which is not set", "set it, or give a default as in ${UNSET:"),
+        ("{ttl: '${UNSET'}", "holds a '${' without its '}'", "close it, or write $${"),
+        ("{cookie: {same-site: none}}", "browsers refuse the cookie", "or choose lax or strict"),
+        ("{header: {name: cookie}}", "has a meaning in HTTP", "choose a name such as X-Auth"),
+        # What would be right is in the message.
+        ("{ttl: 0}", "must be at least 1 second, got 0", None),
+    ],
+)
+def test_a_mistake_is_told_with_key_place_and_remedy(
+    folder: Path, run: Run, session: str, message: str, remedy: str | None
+) -> None:
+    write(folder, pyfly=f"pyfly: {{session: {session}}}")
+    [found] = findings(run("doctor", "--json"))
+    assert found["message"].endswith(f"{message} (config/pyfly.yaml)")
+    assert found["key"].startswith("pyfly.session.")
+    assert found["origin"] == "config/pyfly.yaml"
+    assert (found["remedy"] or "").startswith(remedy or "")
+    assert (found["remedy"] is None) == (remedy is None)
+
+
+def test_the_files_that_were_read_are_told_and_what_was_put_above_pyfly(
+    folder: Path, run: Run
+) -> None:
+    write(folder, pyfly="session: {enabled: true}", pyfly_dev="")
+    found = findings(run("doctor", "--profiles", "dev", "--json"))
+    assert found[0]["message"].endswith("; files read: config/pyfly.yaml, config/pyfly-dev.yaml")
+    [misplaced] = [each for each in found if each["key"] == "session"]
+    assert misplaced["level"] == "warning"
+    assert misplaced["remedy"] == "did you mean it below pyfly:?"
+    assert misplaced["origin"] == "config/pyfly.yaml"
+
+
 def test_a_safe_configuration_passes(safe: Path, run: Run) -> None:
     result = run("doctor", "--offline", "--strict", "--json")
     assert result.exit_code == 0
@@ -258,7 +295,7 @@ def test_a_package_that_is_missing_at_the_start_is_an_error(
     assert result.exit_code == 1
     [error] = findings(result, "error")
     assert (error["check"], error["key"]) == ("start", "pyfly.session.observability.enabled")
-    assert "pip install" in error["message"]
+    assert error["remedy"] == "pip install 'pyfly-session[otel]'"
 
 
 @pytest.mark.usefixtures("safe")

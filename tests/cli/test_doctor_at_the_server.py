@@ -83,6 +83,25 @@ def test_a_server_that_is_down_is_an_error_without_the_password(
     assert "hunter2" not in result.output
 
 
+@pytest.mark.parametrize("sentinel", ["", "127.0.0.1:1"])
+def test_an_option_that_the_driver_refuses_is_an_error_beside_all_others(
+    run: Run, monkeypatch: pytest.MonkeyPatch, sentinel: str
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1:1/0?ssl_password=x")
+    if sentinel:
+        monkeypatch.setenv("PYFLY_SESSION_REDIS_SENTINEL_NODES", sentinel)
+        monkeypatch.setenv("PYFLY_SESSION_REDIS_SENTINEL_MASTER", "shop")
+    result = run("doctor", "--json")
+    assert result.exit_code == 1
+    [error] = findings(result, "error")
+    assert error["check"] == "connection"
+    assert "an option that the driver refuses" in error["message"]
+    assert error["remedy"] == "correct the option, or leave it out"
+    assert (error["key"], error["origin"]) == ("pyfly.session.redis.url", "config/pyfly.yaml")
+    assert "cookie" in {each["check"] for each in findings(result)}
+    assert "hunter2" not in result.output
+
+
 def test_a_cluster_that_is_down_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:hunter2@unused")
     monkeypatch.setenv("PYFLY_SESSION_REDIS_CLUSTER_NODES", "127.0.0.1:1,127.0.0.1:2")
