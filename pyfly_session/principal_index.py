@@ -302,24 +302,24 @@ class PrincipalIndex:
             return False
         return self._clock() >= _seconds(data.get(CREATED_AT)) + self._max_lifetime
 
-    async def _finish(self, principal: str, reason: str) -> None:
+    async def _finish(self, principal: str, reason: str, told: Callable[[], object] = bool) -> None:
         """End the sessions that are marked for it; whoever marked them may have been stopped."""
         entries = await self._records.read(principal)
         marked = {name: entry for name, entry in entries.items() if entry.state == ENDING}
-        await self._end_marked(principal, marked, reason)
+        await self._end_marked(principal, marked, reason, told)
 
-    async def _end_marked(self, principal: str, marked: Entries, reason: str) -> None:
+    async def _end_marked(
+        self, principal: str, marked: Entries, reason: str, told: Callable[[], object] = bool
+    ) -> None:
+        async def without(entries: Entries) -> Entries:
+            return {name: each for name, each in entries.items() if marked.get(name) != each}
+
         for name, entry in marked.items():
             for session_id in filter(None, (name, entry.former)):
-                await self._end(self._sessions.recall(session_id), reason)
+                if await self._end(self._sessions.recall(session_id), reason) is not None:
+                    told()
         if marked:
-            await self._forget(principal, marked)
-
-    async def _forget(self, principal: str, over: Mapping[str, Entry]) -> None:
-        async def without(entries: Entries) -> Entries:
-            return {name: each for name, each in entries.items() if over.get(name) != each}
-
-        await self._records.change(principal, without)
+            await self._records.change(principal, without)
 
     def _is_pending(self, entry: Entry) -> bool:
         # After that no request writes it any more.

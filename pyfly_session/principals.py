@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pyfly_session.metadata import principal_names
 from pyfly_session.principal_index import PrincipalIndex, SessionRegistration
@@ -60,7 +60,12 @@ class PrincipalSessions(PrincipalIndex):
         return True
 
     async def end_all(
-        self, principal: str, *, keep: HttpSession | str | None = None, reason: str = "ended"
+        self,
+        principal: str,
+        *,
+        keep: HttpSession | str | None = None,
+        reason: str = "ended",
+        told: Callable[[], object] | None = None,
     ) -> int:
         """End every session of a principal, logins that are under way included.
 
@@ -68,6 +73,7 @@ class PrincipalSessions(PrincipalIndex):
             principal: Whose sessions.
             keep: One that goes on, the current one for example.
             reason: What `pyfly_session.security.why_ended` tells.
+            told: Called for each that was ended, to show how far it is.
 
         Returns:
             How many there were.
@@ -92,7 +98,7 @@ class PrincipalSessions(PrincipalIndex):
             return entries | {name: entry._replace(state=ENDING) for name, entry in chosen.items()}
 
         await self._records.change(principal, all_ending)
-        await self._finish(principal, reason)
+        await self._finish(principal, reason, told or bool)
         return len({each.session_id for each in live.values()})
 
     async def list_sessions(self, principal: str) -> list[tuple[str, float]]:

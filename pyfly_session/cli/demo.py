@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ipaddress
+import json
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import click
 
 from pyfly_session import SessionStoreError, ids
 from pyfly_session.cli.extras import require_extra
+from pyfly_session.cli.options import say
 
 if TYPE_CHECKING:
     from pyfly_session.auto_configuration import SessionContainer
@@ -42,13 +44,15 @@ _PATIENCE_SECONDS = 5
     show_default=True,
     help="dev keeps the sessions in memory; prod keeps them in Redis, at REDIS_URL.",
 )
-def demo(host: str, port: int, profile: str) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when it is up.")
+def demo(host: str, port: int, profile: str, as_json: bool) -> None:
     """Show one session at work, on a page in your browser."""
     require_extra("demo", "uvicorn", "jinja2", "python_multipart")
     import uvicorn
 
     from pyfly_session.demo.app import create_app
     from pyfly_session.demo.settings import allow_plain_http, demo_config
+    from pyfly_session.store_configuration import choose_store
 
     config = demo_config(profile)
     cookie_opened = allow_plain_http(config)
@@ -56,19 +60,31 @@ def demo(host: str, port: int, profile: str) -> None:
     container = app.state.session_container
     asyncio.run(_try_store(container))
     with _listen(host, port) as listener:
-        _greet(listener, profile, container.properties(), cookie_opened=cookie_opened)
+        if as_json:
+            told = {
+                "url": _url(listener),
+                "store": choose_store(container.properties())[0],
+                "profile": profile,
+            }
+            click.echo(json.dumps(told))
+        else:
+            _greet(listener, profile, container.properties(), cookie_opened=cookie_opened)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", ws="none"))
         # Ctrl+C is how the demo is meant to end; uvicorn has shut down when it passes it on.
         with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-    click.echo("\nThe demo has ended.")
+    if not as_json:
+        click.echo("\nThe demo has ended.")
 
 
 async def _try_store(container: SessionContainer) -> None:
     """Look up a session that does not exist, so that a dead server is noticed at start."""
     from pyfly_session.auto_configuration import close_sessions
     from pyfly_session.properties import mask_url
+    from pyfly_session.store_configuration import choose_store
 
+    if choose_store(container.properties())[0] == "redis":
+        say(f"Connecting to Redis at {mask_url(container.properties().redis.url)} …")
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await container.session_filter().repository.load(ids.new_id())
@@ -108,21 +124,23 @@ def _greet(
 
     in_redis = choose_store(properties)[0] == "redis"
     place = f"Redis at {mask_url(properties.redis.url)}" if in_redis else "memory"
-    address, port = listener.getsockname()[:2]
-    ip = ipaddress.ip_address(address)
     click.echo(f"Profile {profile}, sessions in {place}.\n")
-    click.echo(f"    Open  http://{_reachable(ip)}:{port}\n")
+    click.echo(f"    Open  {_url(listener)}\n")
     click.echo('Log in, fill the cart, press "New id", and look at the cookie')
     click.echo(f"{properties.cookie_name} in your browser's developer tools. Ctrl+C ends the demo.")
     if cookie_opened:
         click.echo(f"\nThe {profile} profile sends its cookie over HTTPS only. This page is plain")
         click.echo("HTTP, so here, and only here, cookie.secure is off.")
-    if not ip.is_loopback:
+    if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         click.echo("\nOther computers can reach this page, and the network can read along.")
 
 
-def _reachable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """Return an address as a URL on this computer has it."""
+def _url(listener: socket.socket) -> str:
+    """Return where the page is, for a browser on this computer."""
+    address, port = listener.getsockname()[:2]
+    ip = ipaddress.ip_address(address)
     if ip.version == 4:
-        return "127.0.0.1" if ip.is_unspecified else str(ip)
-    return "[::1]" if ip.is_unspecified else f"[{ip}]"
+        host = "127.0.0.1" if ip.is_unspecified else str(ip)
+    else:
+        host = "[::1]" if ip.is_unspecified else f"[{ip}]"
+    return f"http://{host}:{port}"

@@ -13,19 +13,45 @@ from pyfly_session.cli.conditions import conditions
 from pyfly_session.cli.config import config
 from pyfly_session.cli.demo import demo
 from pyfly_session.cli.doctor import doctor
+from pyfly_session.cli.output import print_json, split_remedy
 from pyfly_session.cli.sessions import sessions
 
 
 class _Group(click.Group):
+    _as_json = False
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Notice that the output is for a program, whatever else is wrong with the arguments."""
+        self._as_json = "--json" in args
+        try:
+            return super().parse_args(ctx, args)
+        except click.ClickException as error:
+            self._told(error)
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; our own errors are sentences for its user, not tracebacks."""
         try:
             return super().invoke(ctx)
         except SessionStoreUnavailableError as error:
             cause = str(error).rstrip(".")
-            raise click.ClickException(f"{cause}; see: pyfly-session doctor") from error
+            raise self._told(click.ClickException(f"{cause}; see: pyfly-session doctor")) from error
         except SessionError as error:
-            raise click.ClickException(str(error)) from error
+            key = getattr(error, "key", None)
+            raise self._told(click.ClickException(str(error)), key) from error
+        except click.ClickException as error:
+            self._told(error)
+            raise
+        except click.Abort:
+            self._told(click.ClickException("nobody said yes, so nothing was done; use --yes"))
+            raise
+
+    def _told(self, error: click.ClickException, key: str | None = None) -> click.ClickException:
+        """Return an error, which people are told beside the output and programs in it, too."""
+        if self._as_json:
+            message, remedy = split_remedy(error.format_message())
+            print_json({"error": {"message": message, "key": key, "remedy": remedy}})
+        return error
 
 
 @click.group(cls=_Group)

@@ -5,18 +5,30 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import click
 
 from pyfly_session import ids, lookup
+from pyfly_session.cli.places import store_place
 from pyfly_session.lookup import Found, is_handle, shortened
 from pyfly_session.store_configuration import choose_store
 
+# As many as the lookup asks for.
+_SHORTEST_HANDLE = 4
+
 
 class Lookup(lookup.Lookup):
-    """A lookup that says what to do when it finds nothing."""
+    """A lookup that says what to do when it finds nothing.
+
+    Attributes:
+        place: Where it looks, without credentials.
+    """
+
+    def __init__(self, container: Any) -> None:
+        super().__init__(container)
+        self.place = store_place(container.properties())
 
     async def one(self, given: str, principal: str | None) -> Found:
         """Return the session that is meant.
@@ -27,6 +39,10 @@ class Lookup(lookup.Lookup):
         if principal is None:
             return await self._by_id(given)
         several = await self.matching(given, principal)
+        if not several and len(given.removeprefix("#")) < _SHORTEST_HANDLE:
+            raise click.ClickException(
+                f"a handle needs at least its first {_SHORTEST_HANDLE} characters, got {given!r}"
+            )
         if not several:
             raise click.ClickException(
                 f"{principal} has no session {shortened(given)};"
@@ -37,6 +53,10 @@ class Lookup(lookup.Lookup):
             handle = given.removeprefix("#")
             raise click.ClickException(f"{handle} could be any of {handles}; give more of it")
         return several[0]
+
+    async def end_all_telling(self, principal: str, told: Callable[[], object]) -> int:
+        """End all sessions of a user, telling of each; return how many there were."""
+        return int(await self._principals.end_all(principal, told=told))
 
     async def _by_id(self, given: str) -> Found:
         if not ids.is_acceptable(given) and not is_handle(given):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,9 +13,11 @@ from pyfly_session.cli.options import configured, load_container, say
 from pyfly_session.cli.output import NOTHING, print_json, print_table
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from pyfly_session.cli.lookup import Lookup
+
+T = TypeVar("T")
 
 _LABELS = {
     "handle": "Handle",
@@ -24,8 +27,20 @@ _LABELS = {
     "created_at": "Created",
     "id": "Id",
 }
+_WAITING_SECONDS = 1.0
+
+
+def _not_empty(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("a name is not empty", ctx, option)
+    return value
+
+
 _PRINCIPAL = click.option(
-    "--principal", metavar="NAME", help="Whose session it is; then a part of its handle is enough."
+    "--principal",
+    metavar="NAME",
+    callback=_not_empty,
+    help="Whose session it is; then a part of its handle is enough.",
 )
 
 
@@ -39,7 +54,9 @@ def sessions() -> None:
 
 @sessions.command("list")
 @configured
-@click.option("--principal", metavar="NAME", required=True, help="Whose sessions.")
+@click.option(
+    "--principal", metavar="NAME", required=True, callback=_not_empty, help="Whose sessions."
+)
 @click.option("--full-ids", is_flag=True, help="Show the ids, too. Whoever has one is logged in.")
 def list_command(
     directory: str, profiles: str | None, as_json: bool, principal: str, full_ids: bool
@@ -47,7 +64,7 @@ def list_command(
     """List the sessions of a user, the oldest login first."""
 
     async def work(lookup: Lookup) -> list[dict[str, str]]:
-        found = await lookup.of_principal(principal)
+        found = await _waiting(lookup, lookup.of_principal(principal))
         return [each.summary(full_id=full_ids) for each in found]
 
     rows = _run(directory, profiles, work)
@@ -81,7 +98,7 @@ def show(
     given = _given(session_id)
 
     async def work(lookup: Lookup) -> dict[str, Any]:
-        found = await lookup.one(given, principal)
+        found = await _waiting(lookup, lookup.one(given, principal))
         return {**found.summary(full_id=full_ids), "attributes": found.contents(values=values)}
 
     session = _run(directory, profiles, work)
@@ -122,20 +139,22 @@ def end(
 
     async def work(lookup: Lookup) -> tuple[list[str], int]:
         if given is not None:
-            found = await lookup.one(given, principal)
+            found = await _waiting(lookup, lookup.one(given, principal))
             of = f" of {found.principal}" if found.principal else ""
             _confirm(f"End the session {found.handle}{of}?", yes=yes)
             if not await lookup.end(found):
                 raise click.ClickException(f"the session {found.handle} has ended by itself")
             return [found.handle], 1
         assert principal is not None  # noqa: S101 - checked above, for mypy
-        several = await lookup.of_principal(principal)
+        several = await _waiting(lookup, lookup.of_principal(principal))
         if several:
             number = f"{len(several)} sessions" if len(several) > 1 else "the session"
             _confirm(f"End {number} of {principal}?", yes=yes)
             say(f"Ending {number} of {principal} …")
-        # Also if there seem to be none: a login may be under way.
-        return [each.handle for each in several], await lookup.end_all(principal)
+        with _bar(len(several), hidden=as_json) as told:
+            # Also if there seem to be none: a login may be under way.
+            ended = await lookup.end_all_telling(principal, told)
+        return [each.handle for each in several], ended
 
     handles, number = _run(directory, profiles, work)
     if as_json:
@@ -156,6 +175,27 @@ def _given(session_id: str) -> str:
 def _confirm(question: str, *, yes: bool) -> None:
     if not yes:
         click.confirm(question, abort=True, err=True)
+
+
+async def _waiting(lookup: Lookup, asked: Awaitable[T]) -> T:
+    """Return what is asked for, and say what is waited for if that takes long."""
+    said = asyncio.get_running_loop().call_later(
+        _WAITING_SECONDS, say, f"Waiting for {lookup.place} …"
+    )
+    try:
+        return await asked
+    finally:
+        said.cancel()
+
+
+@contextmanager
+def _bar(length: int, *, hidden: bool) -> Iterator[Callable[[], object]]:
+    """Give what moves a bar by one, beside the output; there is one on a terminal only."""
+    if hidden or length < 2 or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with click.progressbar(length=length, file=sys.stderr) as bar:
+        yield lambda: bar.update(1)
 
 
 def _text(value: object) -> str:

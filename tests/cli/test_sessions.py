@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -192,6 +193,44 @@ def test_all_sessions_of_a_user_are_ended(shop: TestClient, run: Run) -> None:
     assert (again.exit_code, again.output) == (0, "alice has no sessions.\n")
 
 
+@pytest.mark.parametrize("kind", ["plain"])
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["people", "programs"])
+def test_people_at_a_terminal_see_how_far_the_ending_of_many_is(
+    shop: TestClient, options: list[str]
+) -> None:
+    for _ in range(3):
+        browser(shop)
+    command = [sys.executable, "-c", "from pyfly_session.cli import main; main()"]
+    ours, theirs = os.openpty()
+    done = subprocess.run(  # noqa: S603 - our own command line
+        [*command, "sessions", "end", "--principal", "alice", "--yes", *options],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        encoding="utf-8",
+        check=True,
+    )
+    os.close(theirs)
+    shown = os.read(ours, 65_536).decode()
+    os.close(ours)
+    assert ("100%" in shown) == (not options)
+    assert "%" not in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "abcd"], ["end", "--yes"]])
+def test_people_are_told_what_a_slow_command_waits_for(
+    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    monkeypatch.setattr("pyfly_session.cli.sessions._WAITING_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://:hunter2@127.0.0.1:{silent.getsockname()[1]}/0"
+        settings = {"url": url, "timeout": 0.2, "retries": 0}
+        session = {"enabled": True, "store": "redis", "redis": settings}
+        write(folder, pyfly=json.dumps({"pyfly": {"session": session}}))
+        result = run("sessions", *arguments, "--principal", "alice")
+    assert result.exit_code == 1
+    assert f"Waiting for {url.replace('hunter2', '***')} …\n" in result.stderr
+
+
 def test_a_session_is_ended_by_its_id(shop: TestClient, run: Run) -> None:
     phone, laptop = browser(shop), browser(shop)
     assert run("sessions", "end", id_of(phone), "--yes").output == "Ended 1 session.\n"
@@ -210,7 +249,12 @@ def test_nothing_is_ended_without_a_yes(
     client = browser(shop)
     given = [id_of(client)] if which == "one" else ["--principal", "alice"]
     result = run("sessions", "end", *given, "--json", input=answer)
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"] == {
+        "message": "nobody said yes, so nothing was done",
+        "key": None,
+        "remedy": "use --yes",
+    }
     assert "of alice?" in result.stderr
     assert client.who() == "alice"
     assert run("sessions", "end", *given, input="y\n").exit_code == 0
@@ -225,7 +269,8 @@ def test_a_part_of_a_handle_is_enough_unless_it_fits_two(
     arguments = ("--principal", "alice")
     assert run("sessions", "show", handle[:4], *arguments).exit_code == 0
     too_short = run("sessions", "show", handle[:3], *arguments)
-    assert "alice has no session" in too_short.output
+    message = f"Error: a handle needs at least its first 4 characters, got '{handle[:3]}'\n"
+    assert (too_short.exit_code, too_short.output) == (1, message)
     browser(shop)
     masks = iter(["#abcdef0001", "#abcdef0002"] * 9)
     monkeypatch.setattr(ids, "mask", lambda session_id: next(masks))
@@ -236,24 +281,30 @@ def test_a_part_of_a_handle_is_enough_unless_it_fits_two(
 
 @pytest.mark.parametrize("kind", ["plain"])
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["show", "0123456789"], "a handle needs --principal NAME"),
-        (["show", "0123456789", "--principal", "bob"], "bob has no session 0123456789"),
+        (["show", "0123456789"], 1, "a handle needs --principal NAME"),
+        (["show", "0123456789", "--principal", "bob"], 1, "bob has no session 0123456789"),
         (
             ["show", "0123456789", "--principal", "b b"],
+            1,
             "see: pyfly-session sessions list --principal 'b b'",
         ),
-        (["show", "principal:0123"], "an id consists of letters, digits"),
-        (["end"], "say which: an ID, --principal NAME, or both"),
-        (["end", "-"], "an id from the input needs --yes"),
-        (["list"], "Missing option '--principal'"),
+        (["show", "principal:0123"], 1, "an id consists of letters, digits"),
+        (["end"], 2, "say which: an ID, --principal NAME, or both"),
+        (["end", "-"], 2, "an id from the input needs --yes"),
+        (["list"], 2, "Missing option '--principal'"),
+        (["list", "--principal", ""], 2, "a name is not empty"),
+        (["show", "0123456789", "--principal", ""], 2, "a name is not empty"),
+        (["end", "--principal", "", "--yes"], 2, "a name is not empty"),
     ],
 )
 @pytest.mark.usefixtures("shop")
-def test_what_cannot_be_meant_is_refused(run: Run, arguments: list[str], message: str) -> None:
+def test_what_cannot_be_meant_is_refused(
+    run: Run, arguments: list[str], status: int, message: str
+) -> None:
     result = run("sessions", *arguments)
-    assert result.exit_code != 0
+    assert result.exit_code == status
     assert message in result.output
 
 
