@@ -30,7 +30,13 @@ include_patterns = [
 ]
 exclude_patterns = [".*", "**/.*", "**/node_modules", "build", "dist", "site", "venv"]
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
 # The anchors that GitHub makes, so that a link to a heading works in both places.
 myst_heading_anchors = 6
 
@@ -49,6 +55,12 @@ html_theme = "furo"
 html_title = "pyfly_session"
 html_static_path = ["assets"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
+# The usual dark style underlines names of modules, as if they were links.
+pygments_dark_style = "a11y-high-contrast-dark"
+# Of a transcript the commands are copied, without their prompt and without what they print.
+copybutton_prompt_text = "$ "
+copybutton_copy_empty_lines = False
 html_extra_path = ["root"]
 html_copy_source = False
 html_show_sourcelink = False

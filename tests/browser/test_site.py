@@ -14,9 +14,11 @@ from urllib.parse import unquote
 import pytest
 
 from tests.needs import lacks
+from tests.pages import blocks_of
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.timeout(300)  # the site is built once, and every page looked at
+_DESK = {"width": 1280, "height": 800}
 _PHONE = {"width": 390, "height": 844}
 _OVERHANG = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -53,7 +55,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of the site, built with every warning an error."""
-    for module in ("sphinx", "myst_parser", "furo"):
+    for module in ("sphinx", "myst_parser", "furo", "sphinx_copybutton"):
         if importlib.util.find_spec(module) is None:
             lacks(f"{module}, of the extra `docs`")
     folder = tmp_path_factory.mktemp("site")
@@ -130,3 +132,80 @@ def test_a_picture_follows_the_theme_that_the_reader_chose(
         seen.append(image.screenshot())
     context.close()
     assert seen[0] != seen[1]
+
+
+def test_the_navigation_shows_where_the_reader_is(
+    site: Path, pages: dict[Path, Page], chromium: Any
+) -> None:
+    unseen = []
+    context = chromium.new_context(viewport=_DESK)
+    tab = context.new_page()
+    for path in pages:
+        if path.is_relative_to(site / "_modules") or path == site / "index.html":
+            continue
+        tab.goto(path.as_uri())
+        entry = tab.locator(".sidebar-tree .current-page > a")
+        if entry.count() and not (0 < entry.bounding_box()["y"] < _DESK["height"] - 32):
+            unseen.append(path.relative_to(site))
+    context.close()
+    assert not unseen
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_in_a_block_of_code_looks_like_a_link(
+    site: Path, chromium: Any, theme: str
+) -> None:
+    context = chromium.new_context(color_scheme=theme)
+    tab = context.new_page()
+    tab.goto((site / "docs" / "how-to" / "fastapi.html").as_uri())
+    decorations = tab.locator(".highlight pre span").evaluate_all(
+        "all => [...new Set(all.map(each => getComputedStyle(each).textDecorationLine))]"
+    )
+    context.close()
+    assert decorations == ["none"]
+
+
+def test_a_wide_table_shows_where_it_goes_on(site: Path, chromium: Any) -> None:
+    context = chromium.new_context(viewport=_PHONE)
+    tab = context.new_page()
+    tab.goto((site / "docs" / "how-to" / "custom-store.html").as_uri())
+    table = tab.locator(".table-wrapper").first
+    faded = "each => getComputedStyle(each).maskImage.match(/rgba?\\([^)]*\\)/g)"
+    clear, full = "rgba(0, 0, 0, 0)", "rgb(0, 0, 0)"
+    tab.locator(".table-wrapper.goes-on").first.wait_for()
+    seen = [table.evaluate(faded)]
+    table.evaluate("each => each.scrollLeft = each.scrollWidth")
+    tab.locator(".table-wrapper.began-before").first.wait_for()
+    seen.append(table.evaluate(faded))
+    context.close()
+    assert [(each[0], each[-1]) for each in seen] == [(full, clear), (clear, full)]
+
+
+def copied_of(site: Path, chromium: Any, block: str, words: str) -> str:
+    """Copy a block of the first tutorial, with nothing but keys."""
+    context = chromium.new_context(permissions=["clipboard-read"])
+    tab = context.new_page()
+    tab.goto((site / "docs" / "tutorial" / "first-session.html").as_uri())
+    tab.locator(block, has_text=words).first.locator("button.copybtn").focus()
+    tab.keyboard.press("Enter")
+    tab.locator("button.copybtn.success").wait_for()
+    copied = str(tab.evaluate("navigator.clipboard.readText()"))
+    context.close()
+    return copied
+
+
+def test_a_program_is_copied_as_it_is(site: Path, chromium: Any) -> None:
+    page = ROOT / "docs" / "tutorial" / "first-session.md"
+    [program] = [block.text for block in blocks_of(page) if block.file == "shop.py"]
+    copied = copied_of(site, chromium, ".highlight-python", "app = Starlette(")
+    assert copied.strip() == program.strip()
+
+
+def test_the_commands_of_a_transcript_are_copied_without_what_they_print(
+    site: Path, chromium: Any
+) -> None:
+    copied = copied_of(site, chromium, ".highlight-console", "HTTP/1.1")
+    first, *rest = copied.splitlines()
+    assert first == "curl -i -b jar -c jar -X POST localhost:8000/cart/lamp"
+    assert len(rest) == 4
+    assert all(line.startswith("curl -b jar -c jar ") for line in rest)

@@ -1,0 +1,23 @@
+// Without it every page can be read; this only helps to see where one is.
+
+// The entry of a page is often far down in the navigation.
+const entry = document.querySelector(".sidebar-tree .current-page");
+const navigation = document.querySelector(".sidebar-scroll");
+if (entry && navigation) {
+  const below = entry.getBoundingClientRect().top - navigation.getBoundingClientRect().top;
+  if (below > navigation.clientHeight * 0.8) {
+    // The theme scrolls smoothly, which here would only be a flicker.
+    navigation.scrollTo({ top: below - navigation.clientHeight / 3, behavior: "instant" });
+  }
+}
+
+// A table that is wider than the page fades at the side where it goes on.
+for (const table of document.querySelectorAll(".table-wrapper")) {
+  const look = () => {
+    const rest = table.scrollWidth - table.clientWidth - table.scrollLeft;
+    table.classList.toggle("goes-on", rest > 1);
+    table.classList.toggle("began-before", table.scrollLeft > 1);
+  };
+  table.addEventListener("scroll", look, { passive: true });
+  new ResizeObserver(look).observe(table);
+}
