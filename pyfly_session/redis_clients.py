@@ -116,6 +116,8 @@ def _running_loop() -> object:
 def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
     from redis.asyncio import BlockingConnectionPool, Redis
 
+    from pyfly_session.adapters.patience import with_one_timer
+
     pool = BlockingConnectionPool.from_url(
         properties.url,
         max_connections=properties.max_connections,
@@ -123,6 +125,7 @@ def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
         **_credentials(properties),
         **_patience(properties),
     )
+    pool.connection_class = with_one_timer(pool.connection_class)
     client: Redis = Redis.from_pool(pool)
     return client, [client.aclose]
 
@@ -146,6 +149,8 @@ def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
 def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
     from redis.asyncio import BlockingConnectionPool
     from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+
+    from pyfly_session.adapters.patience import with_one_timer
 
     class Pool(SentinelConnectionPool, BlockingConnectionPool):
         """Waits for a free connection, where the driver's own pool for this fails."""
@@ -172,6 +177,8 @@ def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
         **options,
         **patience,
     )
+    pool = client.connection_pool
+    pool.connection_class = with_one_timer(pool.connection_class)
     return client, [client.aclose, *(each.aclose for each in watchers.sentinels)]
 
 

@@ -23,6 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pyfly_session.adapters.circuit import Circuit
 from pyfly_session.adapters.cluster import ClusterCommands
+from pyfly_session.adapters.patience import ReadLimit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -179,7 +180,9 @@ class CommandBatcher:
     ) -> None:
         try:
             commands = [command for command, _, _ in batch]
-            answers = await self._guarded(self._pipe(commands), batch[0][2], queue.circuit)
+            answers = await self._guarded(
+                self._pipe(commands), batch[0][2], queue.circuit, pipeline=True
+            )
         except BaseException as error:
             for _, answer, _ in batch:
                 if not answer.done():
@@ -210,10 +213,14 @@ class CommandBatcher:
         answers: Awaitable[list[Any]] = pipeline.execute(raise_on_error=False)
         return answers
 
-    async def _guarded(self, work: Awaitable[T], since: float, circuit: Circuit) -> T:
+    async def _guarded(
+        self, work: Awaitable[T], since: float, circuit: Circuit, *, pipeline: bool = False
+    ) -> T:
         """Await an answer of the server within the deadline; the circuit learns of it."""
         try:
-            async with asyncio.timeout_at(self._limit(since)):
+            async with asyncio.timeout_at(self._limit(since)) as timeout:
+                if pipeline:
+                    ReadLimit(timeout)
                 answer = await work
         except UNREACHED:
             circuit.failed()

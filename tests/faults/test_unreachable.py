@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from typing import Any
 
 import pytest
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from tests.faults.conftest import OpenShop
 from tests.faults.proxy import Proxy
@@ -214,6 +216,41 @@ async def test_deadline_bounds_a_crowd_as_it_bounds_one(
             assert_unavailable(answer)
     proxy.heal()
     await eventually(lambda: shop.serves(KNOWN))
+
+
+async def test_pipeline_that_is_not_answered_ends_with_the_timeout(
+    proxy: Proxy, server: Server, open_shop: OpenShop
+) -> None:
+    redis = {"timeout": PATIENCE, "deadline": 60, "retries": 0}
+    shop = open_shop(proxy.url, redis=redis)
+    await server.seed(KNOWN, user="alice")
+    await eventually(lambda: shop.serves(KNOWN))
+    proxy.delay = 60
+    with bounded():
+        for answer in await asyncio.gather(*(shop.get("/read", KNOWN) for _ in range(20))):
+            assert_unavailable(answer)
+    proxy.heal()
+    await eventually(lambda: shop.serves(KNOWN))
+
+
+async def test_others_who_use_the_client_keep_its_timeout(
+    proxy: Proxy, server: Server, open_shop: OpenShop
+) -> None:
+    shop = open_shop(proxy.url, redis={"timeout": PATIENCE, "retries": 0})
+    client: Any = shop.container.redis_client()
+
+    async def alone() -> None:
+        await client.get("a")
+
+    async def together() -> None:
+        async with client.pipeline(transaction=False) as pipeline:
+            await pipeline.get("a").get("b").execute()
+
+    await client.ping()
+    proxy.delay = 60
+    for work in (alone, together):
+        with bounded(), pytest.raises(RedisTimeoutError):
+            await work()
 
 
 async def test_requests_that_wait_together_fail_together(open_shop: OpenShop) -> None:
