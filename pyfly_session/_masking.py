@@ -7,8 +7,20 @@ from collections.abc import Mapping
 _URL = "url"
 _MASK = "***"
 _LONGEST = 80
-_SECRET_NAME = re.compile(r"password|passwd|secret|token", re.IGNORECASE)
-_SECRET_PARAMETER = re.compile(rf"[?&][^=&]*(?:{_SECRET_NAME.pattern})[^=&]*=", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"password|passwd|passphrase|secret|token", re.IGNORECASE)
+# These count as words alone: a keyboard is no key.
+_SECRET_WORDS = re.compile(
+    r"\b(?:keys?|pwd|jwts?|t?otp|authorization|credentials?|cookies?|[cx]srf\w*|code ?verifier"
+    r"|\w*sess(?:ion)? ?ids?"
+    r"|(?:access|api|auth|encryption|host|master|private|session|signing|ssh)keys?)\b"
+)
+# What a name that ends so tells about the secret is none itself.
+_ABOUT = re.compile(
+    r" (?:consent|count|domain|enabled|length|names?|path|prefix|size|ttl|types?)$"
+    r"|^authorization (?:endpoint|ur[il])$"
+)
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_PARAMETER = re.compile(r"[?&]([^=&?]*)=")
 
 
 def mask_url(url: str) -> str:
@@ -22,7 +34,8 @@ def mask_url(url: str) -> str:
     if not separator:
         scheme, rest = "", url
     prefix, suffix = scheme + separator, ""
-    if parameter := _SECRET_PARAMETER.search(rest):
+    secret = (each for each in _PARAMETER.finditer(rest) if names_secret(each[1]))
+    if parameter := next(secret, None):
         rest, value = rest[: parameter.end()], rest[parameter.end() :]
         if "@" in value and "@" not in rest:
             # Either the parameter's value or an unescaped password contains the "@".
@@ -37,7 +50,10 @@ def mask_url(url: str) -> str:
 
 def names_secret(name: str) -> bool:
     """Tell whether a key of the application's own is named like that of a secret."""
-    return _SECRET_NAME.search(name) is not None
+    if _SECRET_NAME.search(name):
+        return True
+    words = " ".join(_WORD.findall(name)).lower()
+    return _SECRET_WORDS.search(words) is not None and _ABOUT.search(words) is None
 
 
 def masked(value: object, *, secret: bool | str | None = None) -> object:

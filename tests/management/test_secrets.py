@@ -1,0 +1,62 @@
+"""What is named like a secret is shown to no operator, and what merely sounds so is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.management.conftest import Person, Shop
+
+SECRETS = [
+    *("password", "oldPasswd", "client_secret", "id_token", "passphrase", "db-pwd", "PWD"),
+    *("key", "keys", "api_key", "apikey", "apiKey", "APIKey", "X-Api-Key", "API_KEY_2"),
+    *("private_key", "privatekey", "sshKey", "encryption.keys", "stripe key"),
+    *("authorization", "Proxy-Authorization", "credential", "userCredentials"),
+    *("jwt", "jwt_bearer", "idJWT", "otp", "otp_uri", "totp", "code_verifier", "codeVerifier"),
+    *("csrf", "_csrf", "xsrf", "csrfmiddleware", "cookie", "Set-Cookie", "cookies"),
+    *("session_id", "sessionId", "sessionid", "SESSION-ID", "PHPSESSID", "jsessionid"),
+]
+HARMLESS = [
+    *("keyboard", "monkey", "turkey", "keyword", "keynote", "hockey", "hotkeys", "Keyboard layout"),
+    *("key_prefix", "cookie_name", "cookieConsent", "authorization-uri", "authorizationEndpoint"),
+    *("author", "authority", "credit", "option", "adopted", "session", "session_idle", "sessions"),
+    *("code", "verified", "identity", "cart", "laptop", "biscuit", "name", ""),
+]
+
+
+def shown(shop: Shop, root: Person, name: str, value: object) -> object:
+    """Return what an operator is shown of a value that somebody's session has by a name."""
+    alice = shop.person("alice")
+    alice.remember("form", {name: value})
+    path = f"/manage/sessions/{shop.handle(alice)}?principal=alice&values=true"
+    return root.json(path)["attributes"]["form"][name]
+
+
+@pytest.fixture
+def office(memory_shop: Shop) -> tuple[Shop, Person]:
+    """Return a shop and its operator."""
+    return memory_shop, memory_shop.person("root")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_what_is_named_like_a_secret_is_masked(office: tuple[Shop, Person], name: str) -> None:
+    assert shown(*office, name, "hunter2") == "***"
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_what_merely_sounds_so_is_shown(office: tuple[Shop, Person], name: str) -> None:
+    assert shown(*office, name, "green") == "green"
+
+
+@pytest.mark.parametrize(
+    ("url", "hidden"),
+    [
+        ("https://maps.test/?zoom=3&key=hunter2", "https://maps.test/?zoom=3&key=***"),
+        ("/in?session_id=hunter2&next=/", "/in?session_id=***"),
+        ("/search?keyword=green&page=2", "/search?keyword=green&page=2"),
+        ("what?monkey=green", "what?monkey=green"),
+    ],
+)
+def test_a_secret_in_an_address_is_masked(
+    office: tuple[Shop, Person], url: str, hidden: str
+) -> None:
+    assert shown(*office, "address", url) == hidden
