@@ -193,7 +193,7 @@ def _templates() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "shown": _shown, "line": _line, "query": _query}
-    environment.filters["plain"] = _plain
+    environment.filters |= {"plain": _plain, "breakable": _breakable}
     return environment
 
 
@@ -205,6 +205,13 @@ def _query(values: dict[str, str]) -> str:
 def _line(value: object) -> str:
     """Return a name as one line, without what could turn it around."""
     return one_line(str(value))
+
+
+def _breakable(name: str) -> Any:
+    """Return a name that a narrow column breaks between its parts."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"([._])", r"\1<wbr>", str(escape(name))))  # noqa: S704 - escaped
 
 
 def _moment(text: str) -> str:
