@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import marshal
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -51,10 +53,10 @@ class Attributes:
         self._live: dict[str, Any] = {}
         # Set or removed, in this order; removed is what is not live.
         self._assigned: dict[str, None] = {}
-        # Committed, or read and of a type that may change in place.
-        self._watched: set[str] = set()
-        # What was encoded last and cannot change in place.
-        self._encoding: dict[str, Any] = _NOTHING
+        # Committed, or read and of a type that may change in place: with a picture of how it was.
+        self._watched: dict[str, bytes | None] = {}
+        # Values and pictures of what was encoded last.
+        self._encoding: dict[str, tuple[Any, bytes | None]] = _NOTHING
         # Never changed, but replaced: most requests have none.
         self._owners: dict[str, Owner] = _NOTHING
 
@@ -78,8 +80,8 @@ class Attributes:
                 return None
         else:
             return None
-        if type(value) not in _IMMUTABLE:
-            self._watched.add(name)
+        if type(value) not in _IMMUTABLE and name not in self._watched:
+            self._watched[name] = None if name in self._assigned else _picture(value)
         return value
 
     def bind(self, name: str, value: Any, owner: Owner) -> None:
@@ -90,7 +92,7 @@ class Attributes:
         """
         self._live[name] = value
         self._owners = {**self._owners, name: owner}
-        self._watched.add(name)
+        self._watched[name] = None
         if name not in self._assigned:
             self._seen = {**self._seen, name: Raw(self._encoded(name))}
 
@@ -135,7 +137,9 @@ class Attributes:
     @property
     def changed(self) -> bool:
         """True if anything was set, removed or changed in place since the last commit."""
-        return bool(self._assigned) or any(map(self._changed_in_place, self._watched))
+        return bool(self._assigned) or any(
+            self._changed_in_place(name) is not None for name in tuple(self._watched)
+        )
 
     def changes(self) -> Delta:
         """Encode what was changed since the last commit.
@@ -144,16 +148,20 @@ class Attributes:
             SessionEncodingError: A value cannot be stored.
         """
         delta: Delta = {}
-        live = self._live
-        self._encoding = encoding = dict[str, Any]()
+        self._encoding = {}
         for name in self._assigned:
-            delta[name] = self._encoded(name) if name in live else None
-            if type(live.get(name, ...)) in _IMMUTABLE:
-                encoding[name] = live[name]
+            delta[name] = self._encoded(name) if name in self._live else None
         if self._watched:
-            for name in self._watched - self._assigned.keys():
-                if self._changed_in_place(name):
-                    delta[name] = self._encoded(name)
+            for name in tuple(self._watched):
+                if name not in self._assigned:
+                    fragment = self._changed_in_place(name)
+                    if fragment is not None:
+                        delta[name] = fragment
+        for name, fragment in delta.items():
+            if fragment is not None:
+                # It may change until it is stored.
+                value = self._live[name]
+                self._encoding[name] = value, None if type(value) in _IMMUTABLE else _picture(value)
         return delta
 
     def committed(self, delta: Delta, fragments: Mapping[str, Raw] | None) -> None:
@@ -170,13 +178,14 @@ class Attributes:
                 continue
             if (fragment is None) == (name not in self._live):
                 self._assigned.pop(name, None)
+            value, picture = self._encoding.get(name, _UNKNOWN)
             if fragment is None or (
-                name in self._encoding and self._live.get(name, ...) is self._encoding[name]
+                type(value) in _IMMUTABLE and self._live.get(name, ...) is value
             ):
                 # Nobody set it meanwhile, and nobody can change it in place.
-                self._watched.discard(name)
+                self._watched.pop(name, None)
             else:
-                self._watched.add(name)
+                self._watched[name] = picture
         if fragments is not None:
             self._seen = fragments
             return
@@ -205,9 +214,15 @@ class Attributes:
         if name in self._owners:
             self._owners = {each: o for each, o in self._owners.items() if each != name}
 
-    def _changed_in_place(self, name: str) -> bool:
-        if name not in self._live or name not in self._seen:
-            return name in self._live
+    def _changed_in_place(self, name: str) -> bytes | None:
+        """Return the fragment of a value that is another one than was seen, else None."""
+        if name not in self._live:
+            return None
+        if name not in self._seen:
+            return self._encoded(name)
+        picture = self._watched[name]
+        if picture is not None and picture == _picture(self._live[name]):
+            return None
         seen = bytes(self._seen[name])
         try:
             encoded = self._encoded(name)
@@ -215,14 +230,15 @@ class Attributes:
             if self._is_writable(name, seen):
                 raise
             # Somebody else stored it; who only reads it must not suffer.
-            return False
+            return None
         if encoded == seen:
-            return False
-        try:
-            # Another writer may have formatted the same value differently.
-            return encoded != self._codec.encode(name, self._codec.decode(seen))
-        except SessionDecodingError:
-            return True
+            return None
+        if picture is None:
+            with contextlib.suppress(SessionDecodingError):
+                # Another writer may have formatted the same value differently.
+                if encoded == self._codec.encode(name, self._codec.decode(seen)):
+                    return None
+        return encoded
 
     def _is_writable(self, name: str, fragment: bytes) -> bool:
         """Tell whether what is stored can be written again: it may be nested too deeply."""
@@ -233,5 +249,18 @@ class Attributes:
         return True
 
 
+def _picture(value: Any) -> bytes | None:
+    """Return bytes that differ if the value does, None if it is not of plain data only.
+
+    Ten times as fast as encoding it. Two pictures of equal values may differ, too.
+    """
+    try:
+        # Without references, which would tell how often an object is used.
+        return marshal.dumps(value, 2)
+    except ValueError:
+        return None
+
+
 # Shared, and so never changed.
 _NOTHING: dict[str, Any] = {}
+_UNKNOWN: tuple[Any, None] = ..., None

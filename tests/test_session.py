@@ -720,3 +720,52 @@ def test_a_type_tag_on_the_session_itself_is_ignored() -> None:
     assert session.attribute_names() == ["value"]
     assert session.get_data()["value"] == [1]
     assert "__pyfly_type__" not in session.get_data()
+
+
+# Values that a picture of them must tell apart, though Python calls some of them equal.
+CLOSE = [
+    0,
+    1,
+    True,
+    False,
+    1.0,
+    0.0,
+    -0.0,
+    None,
+    "",
+    "1",
+    [],
+    {},
+    [1],
+    [True],
+    {"a": 1},
+    {"a": 1.0},
+]
+
+
+@pytest.mark.parametrize("after", CLOSE, ids=repr)
+@pytest.mark.parametrize("before", CLOSE, ids=repr)
+def test_a_change_in_place_is_found_by_what_is_stored_of_it(before: Any, after: Any) -> None:
+    session = stored(box=[before])
+    session.get_attribute("box")[0] = after
+    codec = SessionCodec()
+    told = codec.encode("box", [before]) != codec.encode("box", [after])
+    assert settle(session) == ({"box": codec.encode("box", [after])} if told else {})
+    # And once more, from what was stored then.
+    session.get_attribute("box").append(2)
+    assert settle(session) == {"box": codec.encode("box", [after, 2])}
+    assert settle(session) == {}
+
+
+def test_the_order_of_a_dictionary_is_a_change() -> None:
+    session = stored(box={"a": 1, "b": 2})
+    box = session.get_attribute("box")
+    box["a"] = box.pop("a")
+    assert settle(session) == {"box": b'{"b":2,"a":1}'}
+
+
+def test_what_holds_itself_is_named_when_it_is_to_be_stored() -> None:
+    session = stored(box=[1])
+    session.get_attribute("box").append(session.get_attribute("box"))
+    with pytest.raises(SessionEncodingError, match="box"):
+        session.changes()
