@@ -34,6 +34,8 @@ UNREACHED = (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSE
 # Sessions are bytes, also to a client that decodes what it reads.
 _OPTIONS = {NEVER_DECODE: True}
 _MAX_BATCH = 128
+# A batch is packed in one step of the event loop.
+_MAX_BYTES = 512 * 1024
 _MAX_PARALLEL = 4
 
 
@@ -169,7 +171,11 @@ class CommandBatcher:
         queue.scheduled = False
         waiting = queue.waiting
         while waiting and queue.under_way < _MAX_PARALLEL:
-            batch = [waiting.popleft() for _ in range(min(len(waiting), _MAX_BATCH))]
+            batch: list[_Waiting] = []
+            size = 0
+            while waiting and len(batch) < _MAX_BATCH and size < _MAX_BYTES:
+                batch.append(waiting.popleft())
+                size += sum([len(part) for part in batch[-1][0] if type(part) is bytes])
             queue.under_way += 1
             task = loop.create_task(self._send(loop, queue, batch))
             queue.tasks.add(task)

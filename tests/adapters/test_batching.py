@@ -173,6 +173,22 @@ async def test_batch_has_a_largest_size_and_nobody_is_forgotten() -> None:
     assert sum(map(len, client.batches)) == 999
 
 
+async def test_large_commands_make_smaller_batches() -> None:
+    """Or the event loop would be busy with packing one for too long."""
+    client = Client()
+    commands = batcher(client)
+    large = b"x" * 200 * 1024
+
+    async def put(number: int) -> Any:
+        return await commands.execute("save", "SET", str(number), large)
+
+    asked = [asyncio.ensure_future(put(number)) for number in range(20)]
+    await turns()
+    client.first.set()
+    assert await asyncio.gather(*asked) == [f"{number}!" for number in range(20)]
+    assert max(map(len, client.batches)) == 3
+
+
 async def test_so_many_batches_run_side_by_side_and_no_more() -> None:
     client = Client()
     commands = batcher(client)
