@@ -44,7 +44,7 @@ Resolvers = Annotated[
     Meta(min_length=1, extra={"allowed": "cookie, header, or a list of both"}),
 ]
 Origins = Annotated[
-    tuple[Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s,]+)\Z")], ...],
+    tuple[Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s,*]+)\Z")], ...],
     Meta(extra={"allowed": "a list of origins, each as https://host or https://host:port, or *"}),
 ]
 PathPatterns = Annotated[

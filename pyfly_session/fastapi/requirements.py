@@ -1,6 +1,7 @@
 """Dependencies that let a request through or answer it: 401, 403, or the way to the login."""
 
 # Annotations are not postponed here: FastAPI reads those of dependencies.
+import re
 from collections.abc import Iterable
 from typing import Annotated
 from urllib.parse import quote
@@ -147,6 +148,8 @@ class LoginRequired(_Requirement):
         return since is not None and session.last_accessed - since < self.max_age
 
 
+# Source: RFC 9110, section 12.4.2: a weight of 0 means "not acceptable".
+_REFUSED = re.compile(r"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)")
 # Where `OAuth2LoginHandler` sends a browser to a provider; it is not imported for this.
 _AUTHORIZATION = "/oauth2/authorization/"
 
@@ -163,9 +166,13 @@ def _refusal(
 
 
 def _wants_page(connection: HTTPConnection) -> bool:
-    accept = connection.headers.get("accept", "").lower()
-    return connection.scope["type"] == "http" and (
-        "text/html" in accept or "application/xhtml+xml" in accept
+    if connection.scope["type"] != "http":
+        return False
+    return any(
+        kind.strip() in ("text/html", "application/xhtml+xml") and not _REFUSED.search(parameters)
+        for kind, _, parameters in (
+            each.partition(";") for each in connection.headers.get("accept", "").lower().split(",")
+        )
     )
 
 

@@ -85,7 +85,10 @@ async def test_a_form_is_not_sent_again_by_the_way_back(app: FastAPI) -> None:
     assert head.get("location") == "/login?next=/account/orders"
 
 
-@pytest.mark.parametrize("headers", [API, [], [("accept", "*/*")]])
+NO_PAGE = [("accept", "text/html;q=0, application/xhtml+xml; q=0.0, application/json")]
+
+
+@pytest.mark.parametrize("headers", [API, [], [("accept", "*/*")], NO_PAGE])
 async def test_a_program_is_not_sent_to_a_page(
     app: FastAPI, headers: list[tuple[str, str]]
 ) -> None:

@@ -147,7 +147,10 @@ async def test_properties_allow_others(allowed: list[str], origin: str, may: boo
     assert is_open(await ask(app, kind="websocket", cookie=KNOWN, headers=headers)) is may
 
 
-@pytest.mark.parametrize("value", ["example.org", "https://", "https://a/b", ["*.example.org"]])
+@pytest.mark.parametrize(
+    "value",
+    ["example.org", "https://", "https://a/b", ["*.example.org"], ["https://*.example.org"]],
+)
 def test_what_is_no_origin_is_refused(value: Any) -> None:
     tree: Any = {"pyfly": {"session": {"websocket": {"allowed-origins": value}}}}
     with pytest.raises(ConfigurationError, match="a list of origins"):
