@@ -126,7 +126,7 @@ def test_keys_skip_the_header_and_open_what_is_folded(visit: Visit, expect: Any)
         expect(page.get_by_label("User")).to_be_focused()
         tab_to(page, "Conditions")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("rowheader", name="session_store", exact=True)).to_be_visible()
+        expect(page.get_by_role("cell", name="InMemorySessionStore")).to_be_visible()
 
 
 def test_it_works_without_scripts(office: Shop, visit: Visit, chromium: Any) -> None:
