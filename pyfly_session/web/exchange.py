@@ -153,7 +153,10 @@ class Exchange:
     @property
     def is_unfinished(self) -> bool:
         """True if something is left to do for the session after the head has left."""
-        return self.failure is not None or not self.session.untouched
+        session = self.session
+        if self.failure is not None or session.untouched:
+            return self.failure is not None
+        return session._invalidated or session.pending
 
     async def commit_late(self) -> None:
         """Save what changed after the head had left."""

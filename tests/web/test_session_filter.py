@@ -477,3 +477,19 @@ class TestMountedApplication:
         site.probe.calls.clear()
         assert (await browser.get("/")).cookie() is None
         assert site.probe.calls == []
+
+
+async def test_slow_request_that_reads_a_list_looks_once_whether_its_session_lives(
+    native_site: Site,
+) -> None:
+    """Before the head leaves. Nothing changed since, so there is nothing to save after it."""
+
+    async def read(request: Request) -> Response:
+        assert request.state.session.get_attribute("cart") == ["lamp"]
+        native_site.clock.advance(1)
+        return PlainTextResponse("ok")
+
+    known = await native_site.seed(cart=["lamp"])
+    native_site.probe.calls.clear()
+    await ask(native_site.app(read=read), "/read", cookie=known)
+    assert native_site.probe.names == ["load_and_slide", "exists"]
