@@ -67,12 +67,13 @@ class WebFilterChainMiddleware:
     def _take(self, filters: Sequence[WebFilter]) -> None:
         """Put the filters around the application, in their order."""
         in_order = sorted(filters, key=lambda each: getattr(each, "__pyfly_order__", 0))
-        self._given = filters
-        self._websocket = _passage(self.app, in_order)
         outermost = list(takewhile(_stands_alone, in_order))
-        self._http = _passage(self.app, in_order[len(outermost) :])
+        http = _passage(self.app, in_order[len(outermost) :])
         for web_filter in reversed(outermost):
-            self._http = partial(web_filter.pass_on, self._http)  # type: ignore[attr-defined]
+            http = partial(web_filter.pass_on, http)  # type: ignore[attr-defined]
+        self._websocket, self._http = _passage(self.app, in_order), http
+        # Last, for another thread may ask meanwhile.
+        self._given = filters
 
     async def _lifespan_send(self, send: Send, message: Message) -> None:
         if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
