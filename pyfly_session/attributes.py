@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import marshal
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +12,7 @@ from uuid import UUID
 from pyfly_session.codec import Raw, SessionCodec, report_lost_attribute
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError
 from pyfly_session.metadata import RESERVED_NAMES
+from pyfly_session.pictures import picture
 
 Delta = dict[str, bytes | None]
 """Attribute name to encoded fragment, or to None if the attribute was removed."""
@@ -81,7 +81,7 @@ class Attributes:
         else:
             return None
         if type(value) not in _IMMUTABLE and name not in self._watched:
-            self._watched[name] = None if name in self._assigned else _picture(value)
+            self._watched[name] = None if name in self._assigned else picture(value)
         return value
 
     def bind(self, name: str, value: Any, owner: Owner) -> None:
@@ -161,7 +161,7 @@ class Attributes:
             if fragment is not None:
                 # It may change until it is stored.
                 value = self._live[name]
-                self._encoding[name] = value, None if type(value) in _IMMUTABLE else _picture(value)
+                self._encoding[name] = value, None if type(value) in _IMMUTABLE else picture(value)
         return delta
 
     def committed(self, delta: Delta, fragments: Mapping[str, Raw] | None) -> None:
@@ -178,14 +178,14 @@ class Attributes:
                 continue
             if (fragment is None) == (name not in self._live):
                 self._assigned.pop(name, None)
-            value, picture = self._encoding.get(name, _UNKNOWN)
+            value, then = self._encoding.get(name, _UNKNOWN)
             if fragment is None or (
                 type(value) in _IMMUTABLE and self._live.get(name, ...) is value
             ):
                 # Nobody set it meanwhile, and nobody can change it in place.
                 self._watched.pop(name, None)
             else:
-                self._watched[name] = picture
+                self._watched[name] = then
         if fragments is not None:
             self._seen = fragments
             return
@@ -220,8 +220,8 @@ class Attributes:
             return None
         if name not in self._seen:
             return self._encoded(name)
-        picture = self._watched[name]
-        if picture is not None and picture == _picture(self._live[name]):
+        before = self._watched[name]
+        if before is not None and before == picture(self._live[name]):
             return None
         seen = bytes(self._seen[name])
         try:
@@ -233,7 +233,7 @@ class Attributes:
             return None
         if encoded == seen:
             return None
-        if picture is None:
+        if before is None:
             with contextlib.suppress(SessionDecodingError):
                 # Another writer may have formatted the same value differently.
                 if encoded == self._codec.encode(name, self._codec.decode(seen)):
@@ -247,18 +247,6 @@ class Attributes:
         except (SessionEncodingError, SessionDecodingError):
             return False
         return True
-
-
-def _picture(value: Any) -> bytes | None:
-    """Return bytes that differ if the value does, None if it is not of plain data only.
-
-    Ten times as fast as encoding it. Two pictures of equal values may differ, too.
-    """
-    try:
-        # Without references, which would tell how often an object is used.
-        return marshal.dumps(value, 2)
-    except ValueError:
-        return None
 
 
 # Shared, and so never changed.

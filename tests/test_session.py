@@ -769,3 +769,27 @@ def test_what_holds_itself_is_named_when_it_is_to_be_stored() -> None:
     session.get_attribute("box").append(session.get_attribute("box"))
     with pytest.raises(SessionEncodingError, match="box"):
         session.changes()
+
+
+def test_what_holds_itself_in_many_places_is_named_as_quickly() -> None:
+    session = stored(menu={"children": []})
+    menu = session.get_attribute("menu")
+    menu["children"] += [{"parent": menu}, {"parent": menu}, menu["children"]]
+    with pytest.raises(SessionEncodingError, match="menu"):
+        assert session.modified
+    with pytest.raises(SessionEncodingError, match="menu"):
+        session.changes()
+
+
+@pytest.mark.parametrize("after", [bytearray(b"xy"), memoryview(b"xy"), b"xz", (b"xy",)])
+def test_bytes_are_no_other_buffer(after: Any) -> None:
+    session = stored(box=[b"xy"])
+    session.get_attribute("box")[0] = after
+    codec = SessionCodec()
+    try:
+        expected: Any = {"box": codec.encode("box", [after])}
+    except SessionEncodingError:
+        with pytest.raises(SessionEncodingError):
+            session.changes()
+        return
+    assert settle(session) == expected
