@@ -7,7 +7,6 @@ command costs. A pipeline of ours has a limit as a whole, so its answers need no
 from __future__ import annotations
 
 import asyncio
-import math
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -30,9 +29,9 @@ class ReadLimit:
         self._reading = False
         _limit.set(self)
 
-    def begin(self, seconds: float | None) -> None:
+    def begin(self, seconds: float) -> None:
         """Take note that answers are waited for, for so long at most."""
-        if self._reading or seconds is None:
+        if self._reading:
             return
         self._reading = True
         end, now = self._timeout.when(), asyncio.get_running_loop().time()
@@ -47,12 +46,20 @@ def with_one_timer(connection_class: type[T]) -> type[T]:
     """
 
     class PatientConnection(connection_class):  # type: ignore[misc, valid-type]
+        socket_timeout: float | None
+
         async def read_response(self, *arguments: Any, **options: Any) -> Any:
             """As the driver's own."""
-            limit = _limit.get()
-            if limit is not None and len(arguments) < 2 and "timeout" not in options:
-                limit.begin(self.socket_timeout)
-                options["timeout"] = math.inf
-            return await super().read_response(*arguments, **options)
+            limit, seconds = _limit.get(), self.socket_timeout
+            if limit is None or seconds is None:
+                return await super().read_response(*arguments, **options)
+            limit.begin(seconds)
+            # Not as an argument: with one, an error of the network that is called a timeout would
+            # be an empty answer. Nobody else has this connection meanwhile.
+            self.socket_timeout = None
+            try:
+                return await super().read_response(*arguments, **options)
+            finally:
+                self.socket_timeout = seconds
 
     return PatientConnection

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -231,6 +232,33 @@ async def test_pipeline_that_is_not_answered_ends_with_the_timeout(
             assert_unavailable(answer)
     proxy.heal()
     await eventually(lambda: shop.serves(KNOWN))
+
+
+async def test_timeout_of_the_network_is_no_empty_answer(
+    proxy: Proxy, server: Server, open_shop: OpenShop
+) -> None:
+    """The kernel gives up on a connection: nobody may take that for an absent session."""
+    shop = open_shop(proxy.url, redis={"retries": 0})
+    await server.seed(KNOWN, user="alice")
+    await eventually(lambda: shop.serves(KNOWN))
+    proxy.delay = 60
+    asked = [asyncio.ensure_future(shop.get("/read", KNOWN)) for _ in range(4)]
+    client: Any = shop.container.redis_client()
+    pool = client.connection_pool
+    # One command on its own, and the others together.
+    await eventually(lambda: _true_of(len(pool._in_use_connections) == 2))
+    await asyncio.sleep(PATIENCE)
+    for connection in list(pool._in_use_connections):
+        gave_up = TimeoutError(errno.ETIMEDOUT, "Connection timed out")
+        connection._writer.transport._fatal_error(gave_up)
+    for answer in await asyncio.gather(*asked):
+        assert_unavailable(answer)
+    proxy.heal()
+    await eventually(lambda: shop.serves(KNOWN))
+
+
+async def _true_of(fact: bool) -> bool:
+    return fact
 
 
 async def test_others_who_use_the_client_keep_its_timeout(
