@@ -238,7 +238,7 @@ async def test_timeout_of_the_network_is_no_empty_answer(
     proxy: Proxy, server: Server, open_shop: OpenShop
 ) -> None:
     """The kernel gives up on a connection: nobody may take that for an absent session."""
-    shop = open_shop(proxy.url, redis={"retries": 0})
+    shop = open_shop(proxy.url, redis={"retries": 0}, session={"creation": "if-required"})
     await server.seed(KNOWN, user="alice")
     await eventually(lambda: shop.serves(KNOWN))
     proxy.delay = 60
