@@ -240,7 +240,8 @@ async def test_timeout_of_the_network_is_no_empty_answer(
     """The kernel gives up on a connection: nobody may take that for an absent session."""
     shop = open_shop(proxy.url, redis={"retries": 0}, session={"creation": "if-required"})
     await server.seed(KNOWN, user="alice")
-    await eventually(lambda: shop.serves(KNOWN))
+    # So that there are connections, and no handshake is waited for.
+    await asyncio.gather(*(shop.get("/read", KNOWN) for _ in range(4)))
     proxy.delay = 60
     asked = [asyncio.ensure_future(shop.get("/read", KNOWN)) for _ in range(4)]
     client: Any = shop.container.redis_client()
