@@ -16,7 +16,7 @@ from pyfly_session.fastapi.session import Session
 from pyfly_session.openapi import SCHEME, security_scheme
 from pyfly_session.properties import bind_properties
 from pyfly_session.security.context import SecurityContext
-from pyfly_session.security.login import context_of, last_authentication
+from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
 from pyfly_session.security.oauth2.targets import local_target
 from pyfly_session.session import HttpSession
 
@@ -34,8 +34,8 @@ class _Requirement(SecurityBase):
         self.model = APIKey.model_validate(security_scheme("cookie", cookie_name))
         self.scheme_name = SCHEME
         self.login_url = login_url
-        self._at_provider = (login_url or "").startswith(_AUTHORIZATION)
-        self.target_parameter = target_parameter or ("target" if self._at_provider else "next")
+        at_provider = (login_url or "").startswith(_AUTHORIZATION)
+        self.target_parameter = target_parameter or ("target" if at_provider else "next")
 
     def _require_loaded(self, connection: HTTPConnection, session: HttpSession) -> None:
         if session.transient:
@@ -118,9 +118,6 @@ class LoginRequired(_Requirement):
             if isinstance(names, str):
                 raise TypeError(f"roles and permissions are lists of str, got {names!r}")
         self.max_age = max_age
-        if max_age is not None and self._at_provider and login_url is not None:
-            # Or it might let them in without asking, again and again.
-            self.login_url = f"{login_url}{'&' if '?' in login_url else '?'}max_age={max_age}"
         self.roles = frozenset(roles)
         self.permissions = frozenset(permissions)
 
@@ -131,6 +128,8 @@ class LoginRequired(_Requirement):
         if not context.is_authenticated:
             raise self._login(connection, "login_required", "You have to log in.")
         if not self._is_recent(session):
+            if self.max_age is not None and connection.scope["type"] == "http":
+                demand_recent_login(session, self.max_age)
             raise self._login(connection, "recent_login_required", "You have to log in again.")
         if not self._has_rights(context):
             raise _refusal(connection, 403, "You are not allowed to do this.", _HEADERS)

@@ -27,6 +27,7 @@ ALIAS_PREFIX = "pyfly:"
 _ENABLED = "pyfly.session.enabled"
 # Earlier than the login, if somebody else vouched for the user.
 _AUTH_TIME = "_auth_time"
+_MAX_AGE = "_max_age_demanded"
 
 
 async def login(
@@ -47,7 +48,7 @@ async def login(
         security_context: An authenticated context.
         aliases: Other names by which the session shall be found and ended.
         auth_time: Unix time at which the user proved who they are, if that was not just now: at
-            a provider that let them in without asking again, for example.
+            a provider that let them in without asking again, for example. 0 if nobody knows.
 
     Raises:
         TypeError: What is given is no `SecurityContext`, but a name for example.
@@ -80,6 +81,7 @@ async def login(
         session.clear()
     session.set_attribute(SECURITY_CONTEXT, security_context)
     session.authenticate(user_id, aliases)
+    session.remove_attribute(_MAX_AGE)
     if auth_time is None:
         session.remove_attribute(_AUTH_TIME)
     else:
@@ -97,6 +99,20 @@ def last_authentication(session: HttpSession) -> float | None:
     if logged_in_at is None or not isinstance(auth_time, int | float):
         return logged_in_at
     return min(logged_in_at, auth_time)
+
+
+def demand_recent_login(session: HttpSession, max_age: int) -> None:
+    """Have the next login with a provider be so recent, in seconds, whatever page leads to it.
+
+    Otherwise the provider might let the user in without asking, again and again.
+    """
+    session.set_attribute(_MAX_AGE, max_age)
+
+
+def demanded_max_age(session: HttpSession) -> int | None:
+    """Return what `demand_recent_login` demanded since the last login."""
+    demanded = session.get_attribute(_MAX_AGE)
+    return demanded if type(demanded) is int and demanded >= 0 else None
 
 
 async def logout(request: Any) -> None:

@@ -2,16 +2,15 @@
 
 Nothing is buffered and no task is started. ``send`` is wrapped, so that hooks see the head of
 the response just before it leaves; by the time `call_next` returns to a filter, the response
-has been sent. The outermost filters that can be ASGI middleware by themselves are called as
-such; what is made for all others is made only if there are others.
+has been sent. The outermost filter is called as ASGI middleware if it can be; what is made for
+all others is made only if there are others.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from itertools import takewhile
 from typing import Any, NoReturn
 
 from starlette.datastructures import Headers
@@ -19,7 +18,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from pyfly_session.web.filters import CHAIN, ChainPassage, HeadHook, WebFilter, Wrapper
+from pyfly_session.web.filters import (
+    CHAIN,
+    ChainPassage,
+    HeadHook,
+    WebFilter,
+    Wrapper,
+    stands_alone,
+)
 
 _logger = logging.getLogger(__name__)
 _HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
@@ -67,11 +73,14 @@ class WebFilterChainMiddleware:
     def _take(self, filters: Sequence[WebFilter]) -> None:
         """Put the filters around the application, in their order."""
         in_order = sorted(filters, key=lambda each: getattr(each, "__pyfly_order__", 0))
-        outermost = list(takewhile(_stands_alone, in_order))
-        http = _passage(self.app, in_order[len(outermost) :])
-        for web_filter in reversed(outermost):
-            http = partial(web_filter.pass_on, http)  # type: ignore[attr-defined]
-        self._websocket, self._http = _passage(self.app, in_order), http
+        self._websocket = _passage(self.app, in_order)
+        if in_order and stands_alone(in_order[0]):
+            first: Any = in_order[0]
+            self._http: ASGIApp = partial(
+                first.pass_on, _passage(self.app, in_order[1:], inside=first)
+            )
+        else:
+            self._http = self._websocket
         # Last, for another thread may ask meanwhile.
         self._given = filters
 
@@ -177,8 +186,11 @@ class _Passage(SentResponse):
             self._outer is not None and self._outer.has_run(web_filter)
         )
 
-    def leave(self) -> None:
+    def leave(self, inside: WebFilter | None) -> None:
         """Let go of the scope: it holds this object, and this object holds it."""
+        if inside is not None and self._outer is not None:
+            # What that filter answers now is to look like any answer.
+            self._outer.take_over(self._hooks, inside)
         self._hooks.clear()
         if self._outer is None:
             self._scope.pop(CHAIN, None)
@@ -188,6 +200,9 @@ class _Passage(SentResponse):
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response."""
         self._hooks.append(hook)
+
+    def take_over(self, hooks: Iterable[HeadHook], inside: WebFilter) -> None:
+        """Do nothing: it was another chain's filter."""
 
     def wrap(self, wrapper: Wrapper) -> None:
         """Put something between the server and the application."""
@@ -240,13 +255,14 @@ def _again(request: Any) -> Receive:
     return replay
 
 
-def _stands_alone(web_filter: WebFilter) -> bool:
-    """Tell whether a filter can be called as ASGI middleware; see `OncePerRequestFilter`."""
-    return getattr(web_filter, "pass_on", None) is not None
+def _passage(
+    app: ASGIApp, filters: Sequence[WebFilter], *, inside: WebFilter | None = None
+) -> ASGIApp:
+    """Return the application with filters around it that are called with a request.
 
-
-def _passage(app: ASGIApp, filters: Sequence[WebFilter]) -> ASGIApp:
-    """Return the application with filters around it that are called with a request."""
+    Args:
+        inside: The filter around these, if it was called as middleware.
+    """
     if not filters:
         return app
 
@@ -256,6 +272,6 @@ def _passage(app: ASGIApp, filters: Sequence[WebFilter]) -> ASGIApp:
         try:
             await passage.proceed(0, kind(scope, receive, passage.send))
         finally:
-            passage.leave()
+            passage.leave(inside)
 
     return pass_through

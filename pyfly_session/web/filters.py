@@ -51,7 +51,8 @@ class OncePerRequestFilter:
             ``*`` matches slashes too: ``/static/*`` covers everything below.
         pass_on: A second form of the filter, for HTTP only: ASGI middleware that is called with
             the rest of the chain first, ``await pass_on(app, scope, receive, send)``. It does all
-            that a chain does for a filter. None, if a subclass says otherwise what it does.
+            that a chain does for a filter. A class that defines it defines it together with
+            ``do_filter``, and it counts as long as nobody says otherwise what the filter does.
     """
 
     __pyfly_order__: int = 0
@@ -59,12 +60,12 @@ class OncePerRequestFilter:
     url_patterns: Iterable[str] = ()
     exclude_patterns: Iterable[str] = ()
     pass_on: Callable[..., Awaitable[None]] | None = None
+    _told_by_pass_on: tuple[object, object] | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        changed = {"do_filter", "should_not_filter"} & vars(cls).keys()
-        if changed and "pass_on" not in vars(cls):
-            cls.pass_on = None
+        if "pass_on" in vars(cls):
+            cls._told_by_pass_on = (cls.do_filter, cls.should_not_filter)
 
     def should_not_filter(self, request: Any) -> bool:
         """Tell whether the patterns leave this request's path alone."""
@@ -83,6 +84,17 @@ class OncePerRequestFilter:
     async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Handle the request; a subclass says how."""
         raise NotImplementedError(f"{type(self).__name__} must define do_filter")
+
+
+def stands_alone(web_filter: WebFilter) -> bool:
+    """Tell whether a filter's ``pass_on`` does what the filter does.
+
+    Not if a subclass, a mixin, or a patch of the class or the instance changed that.
+    """
+    kind: Any = type(web_filter)
+    told = getattr(kind, "_told_by_pass_on", None)
+    patched = {"do_filter", "should_not_filter"} & getattr(web_filter, "__dict__", {}).keys()
+    return told is not None and not patched and told == (kind.do_filter, kind.should_not_filter)
 
 
 class ChainPassage(Protocol):
@@ -109,6 +121,10 @@ class ChainPassage(Protocol):
 
     def has_run(self, web_filter: WebFilter) -> bool:
         """Tell whether the filter has run for this request, in this chain or an outer one."""
+        ...
+
+    def take_over(self, hooks: Iterable[HeadHook], inside: WebFilter) -> None:
+        """Take the hooks of what ran inside of a filter, and is over, if no head has left."""
         ...
 
 

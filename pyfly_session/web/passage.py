@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -89,6 +89,11 @@ class SessionPassage(Exchange):
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response."""
         self._hooks = (*self._hooks, hook)
+
+    def take_over(self, hooks: Iterable[HeadHook], inside: WebFilter) -> None:
+        """Take the hooks of what ran inside of the filter, and is over, if no head has left."""
+        if inside is self._filter and not self.head_sent:
+            self._hooks = (*self._hooks, *hooks)
 
     def wrap(self, wrapper: Wrapper) -> None:
         """Put something between the server and what the application sends to."""

@@ -13,6 +13,7 @@ from pyfly_session import SecurityContext
 from pyfly_session.fastapi import LoginRequired, local_target
 from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
+from tests.security.shop import Shop as OAuth2Shop
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser, ask
 
@@ -150,23 +151,44 @@ async def test_a_user_whom_a_provider_let_in_without_asking_has_to_prove_it(
     assert (await ask(app, "/checkout", cookie=known)).status == 401
 
 
-@pytest.mark.parametrize(
-    ("login_url", "location"),
-    [
-        ("/oauth2/authorization/g", "/oauth2/authorization/g?max_age=60&target=/pay"),
-        ("/oauth2/authorization/g?a=b", "/oauth2/authorization/g?a=b&max_age=60&target=/pay"),
-        ("/login", "/login?next=/pay"),
-    ],
-)
-async def test_a_provider_is_told_how_recent_the_login_has_to_be(
-    memory_site: Site, login_url: str, location: str
+async def test_a_login_page_of_ones_own_leads_to_a_recent_login_at_the_provider(
+    memory_site: Site,
 ) -> None:
+    """The page knows nothing of it; the session carries the demand to the provider, once."""
+    shop = OAuth2Shop(memory_site)
+    recent = LoginRequired(login_url="/login", max_age=300)
     app = FastAPI()
+    app.add_api_route("/pay", lambda: "paid", dependencies=[Depends(recent)])
+    app.router.routes.extend(shop.handler.routes())
     app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
-    recent = LoginRequired(login_url=login_url, max_age=60)
-    app.add_api_route("/pay", lambda: "ok", dependencies=[Depends(recent)])
-    answer = await ask(app, "/pay", headers=PAGE)
-    assert (answer.status, answer.get("location")) == (303, location)
+    shop.browser.app = app
+    shop.green.token_claims["auth_time"] = int(memory_site.clock()) - 5_000
+    await shop.log_in()
+    answer = await shop.browser.get("/pay", headers=PAGE)
+    assert (answer.status, answer.get("location")) == (303, "/login?next=/pay")
+    location = await shop.start(query="?target=/pay")
+    assert parse_qs(urlsplit(location).query)["max_age"] == ["300"]
+    shop.green.token_claims["auth_time"] = int(memory_site.clock())
+    await shop.come_back(shop.green.log_in(location))
+    assert (await shop.browser.get("/pay", headers=PAGE)).text == '"paid"'
+    assert "max_age" not in await shop.start()
+
+
+async def test_a_provider_that_does_not_tell_since_when_has_to(memory_site: Site) -> None:
+    """Who sits at an open browser cannot pass by a login that nobody was asked for."""
+    shop = OAuth2Shop(memory_site)
+    app = FastAPI()
+    recent = LoginRequired(login_url="/oauth2/authorization/green", max_age=300)
+    app.add_api_route("/pay", lambda: "paid", dependencies=[Depends(recent)])
+    app.router.routes.extend(shop.handler.routes())
+    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    shop.browser.app = app
+    await shop.log_in()
+    answer = await shop.browser.get("/pay", headers=PAGE)
+    assert answer.get("location") == "/oauth2/authorization/green?target=/pay"
+    answer = await shop.log_in()
+    assert '"error":"invalid_id_token"' in answer.text
+    assert (await shop.browser.get("/pay", headers=PAGE)).status == 303
 
 
 async def test_a_login_of_unknown_age_is_not_recent(app: FastAPI, memory_site: Site) -> None:

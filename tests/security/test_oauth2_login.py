@@ -73,8 +73,22 @@ class TestHowLongAgoTheUserProvedWhoTheyAre:
         assert 4_999 <= await self.age(shop) <= 5_001
 
     @pytest.mark.parametrize("told", [None, True, -1, 1e13])
-    async def test_is_the_time_of_the_login_if_it_does_not(self, shop: Shop, told: Any) -> None:
+    async def test_is_not_known_if_it_does_not(self, shop: Shop, told: Any) -> None:
         shop.green.token_claims["auth_time"] = told
+        await shop.log_in()
+        assert await self.age(shop) == shop.site.clock()
+
+    async def test_is_the_time_of_the_login_where_it_cannot_be_asked(self, shop: Shop) -> None:
+        shop.registrations.add(
+            shop.green.registration(
+                "green",
+                issuer_uri="",
+                authorization_uri="https://green.test/auth",
+                token_uri="https://green.test/token",
+                user_info_uri="https://green.test/userinfo",
+            )
+        )
+        shop.green.user_info = {"sub": "alice"}
         await shop.log_in()
         assert await self.age(shop) == 0
 
@@ -94,9 +108,9 @@ class TestHowLongAgoTheUserProvedWhoTheyAre:
 
     async def test_user_info_does_not_tell_it(self, shop: Shop) -> None:
         shop.registrations.add(shop.green.registration("green", load_user_info=True))
-        shop.green.user_info = {"sub": "alice", "auth_time": 5}
+        shop.green.user_info = {"sub": "alice", "auth_time": int(shop.site.clock())}
         await shop.log_in()
-        assert await self.age(shop) == 0
+        assert await self.age(shop) == shop.site.clock()
 
     async def test_the_provider_is_asked_for_a_recent_one(self, shop: Shop) -> None:
         location = await shop.start(query="?max_age=300&target=/pay")

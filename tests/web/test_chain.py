@@ -14,10 +14,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import Message
 
+from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.web import (
     CallNext,
     OncePerRequestFilter,
     SentResponse,
+    SessionFilter,
     WebFilter,
     WebFilterChainMiddleware,
     before_head,
@@ -282,6 +284,83 @@ async def _nothing(scope: Any, receive: Any, send: Any) -> None:
 
 async def _nowhere(message: Message) -> None:
     raise AssertionError("nothing is sent")
+
+
+class Leaving:
+    """Says that static files need no session; a mixin, a patch or a subclass."""
+
+    def should_not_filter(self, request: Any) -> bool:
+        return bool(request.scope["path"].startswith("/static"))
+
+
+class Mixed(Leaving, SessionFilter):
+    pass
+
+
+class Subclass(SessionFilter):
+    def should_not_filter(self, request: Any) -> bool:
+        return Leaving.should_not_filter(self, request)  # type: ignore[arg-type]
+
+
+class Plain(SessionFilter):
+    pass
+
+
+def patched(store: Any) -> SessionFilter:
+    made = SessionFilter(store)
+    made.should_not_filter = Leaving().should_not_filter  # type: ignore[method-assign]
+    return made
+
+
+async def tell_whether(scope: Any, receive: Any, send: Any) -> None:
+    await PlainTextResponse(str("session" in scope["state"]))(scope, receive, send)
+
+
+@pytest.mark.parametrize("make", [Mixed, Subclass, patched])
+async def test_whoever_says_otherwise_what_the_session_filter_does_is_heard(
+    memory_site: Site, make: Callable[[Any], SessionFilter]
+) -> None:
+    app = WebFilterChainMiddleware(tell_whether, [make(memory_site.probe.store)])
+    assert (await ask(app, "/static/logo.png")).text == "False"
+    assert (await ask(app, "/page")).text == "True"
+
+
+async def test_a_patched_class_is_heard(memory_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Plain, "should_not_filter", Leaving.should_not_filter)
+    app = WebFilterChainMiddleware(tell_whether, [Plain(memory_site.probe.store)])
+    assert (await ask(app, "/static/logo.png")).text == "False"
+
+
+async def test_hooks_of_inner_filters_see_what_the_session_filter_answers(site: Site) -> None:
+    """A page of another origin could not even read the 503, without their headers."""
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"]["session"].set_attribute("a", 1)
+        site.probe.fail()
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    log: list[str] = []
+    app = WebFilterChainMiddleware(page, [site.filter, Noting("cors", 0, log)])
+    answer = await ask(app)
+    assert answer.status == 503
+    assert answer.all("x-filter") == ["cors"]
+
+
+async def test_inner_session_filter_tells_its_id_though_the_outer_one_fails(
+    memory_site: Site,
+) -> None:
+    inner = SessionFilter(InMemorySessionStore(), cookie_name="INNER")
+
+    async def page(scope: Any, receive: Any, send: Any) -> None:
+        scope["state"]["session"].set_attribute("a", 1)
+        await PlainTextResponse("ok")(scope, receive, send)
+
+    memory_site.configure(creation="always")
+    memory_site.probe.fail("create_if_absent")
+    app = WebFilterChainMiddleware(page, [memory_site.filter, inner])
+    answer = await ask(app)
+    assert answer.status == 503
+    assert answer.cookie("INNER") is not None
 
 
 class TestFiltersFromAFunction:

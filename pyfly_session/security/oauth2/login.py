@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +14,13 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from pyfly_session.errors import TooManySessionsError
-from pyfly_session.security.login import ALIAS_PREFIX, login, logout, session_of
+from pyfly_session.security.login import (
+    ALIAS_PREFIX,
+    demanded_max_age,
+    login,
+    logout,
+    session_of,
+)
 from pyfly_session.security.oauth2 import attempts
 from pyfly_session.security.oauth2.aliases import aliases
 from pyfly_session.security.oauth2.claims import ContextMapper, claims_to_context
@@ -23,6 +29,7 @@ from pyfly_session.security.oauth2.failures import OAuth2LoginError, failure_res
 from pyfly_session.security.oauth2.id_token import LEEWAY, auth_time
 from pyfly_session.security.oauth2.provider import Provider
 from pyfly_session.security.oauth2.targets import local_target
+from pyfly_session.session import HttpSession
 
 _logger = logging.getLogger(__name__)
 AUTHORIZATION = "/oauth2/authorization/"
@@ -83,9 +90,9 @@ class OAuth2LoginHandler:
     async def authorize(self, request: Request) -> Response:
         """Send the browser to the provider.
 
-        The query's ``target`` is where it wants to go. With ``max_age`` the provider asks for the
-        password again if that was longer ago, in seconds; a provider without OpenID Connect
-        cannot be asked for that.
+        The query's ``target`` is where it wants to go. With ``max_age``, or after
+        `demand_recent_login`, the provider asks for the password again if that was longer ago, in
+        seconds; a provider without OpenID Connect cannot be asked for that.
         """
         try:
             provider = self._provider(request)
@@ -140,7 +147,7 @@ class OAuth2LoginHandler:
             redirect_uri=provider.registration.redirect_uri or f"{base}{_CALLBACK}{name}",
             target=local_target(request.query_params.get("target"), self._default_target),
             now=self._clock(),
-            max_age=_max_age(request),
+            max_age=_max_age(request, session),
         )
         return await provider.authorization_url(attempt)
 
@@ -169,11 +176,9 @@ class OAuth2LoginHandler:
         response = RedirectResponse(attempt.target, 303)
         known = self._back_channel_logout and registration.is_openid
         names = aliases(registration.registration_id, claims) if known else ()
-        since = auth_time(claims) if registration.is_openid else None
-        if since is not None and since >= attempt.started_at - LEEWAY:
-            # In this attempt; clocks differ.
-            since = None
-        await login(request, context, aliases=names, auth_time=since)
+        await login(
+            request, context, aliases=names, auth_time=_auth_time(claims, registration, attempt)
+        )
         logged_in = {"registration_id": registration.registration_id}
         if registration.is_openid:
             logged_in["id_token"] = token["id_token"]
@@ -209,10 +214,25 @@ class OAuth2LoginHandler:
         return failure_response(request, failure, f"{root}{AUTHORIZATION}{quote(name)}")
 
 
-def _max_age(request: Request) -> int | None:
+def _auth_time(
+    claims: Mapping[str, Any], registration: ClientRegistration, attempt: attempts.Attempt
+) -> float | None:
+    """Return when the user proved to the provider who they are, None for just now."""
+    if not registration.is_openid:
+        # It cannot be asked.
+        return None
+    since = auth_time(claims)
+    if since is None:
+        # Perhaps just now, perhaps last week. It has to tell when it is asked for a recent login.
+        return 0
+    # In this attempt is now; clocks differ.
+    return None if since >= attempt.started_at - LEEWAY else since
+
+
+def _max_age(request: Request, session: HttpSession) -> int | None:
     asked = request.query_params.get("max_age")
     if asked is None:
-        return None
+        return demanded_max_age(session)
     if not (asked.isascii() and asked.isdigit() and len(asked) < 10):
         raise OAuth2LoginError("invalid_request", "max_age is not a number of seconds.")
     return int(asked)
