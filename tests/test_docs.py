@@ -22,6 +22,7 @@ import yaml
 
 from pyfly_session import HttpSession, errors
 from pyfly_session._oauth2_properties import bind_oauth2_properties
+from pyfly_session.codec import _SHARED_TYPES
 from pyfly_session.properties import bind_properties, describe_properties
 from pyfly_session.testing import plugin
 from tests.pages import (
@@ -92,6 +93,9 @@ def test_python_of_a_page_runs_from_top_to_bottom(
     request: pytest.FixtureRequest,
 ) -> None:
     blocks = blocks_of(page)
+    # What a page allows for its process is not to hold for the tests after it.
+    for name in ("_by_tag", "_tags"):
+        monkeypatch.setattr(_SHARED_TYPES, name, dict(getattr(_SHARED_TYPES, name)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYFLY_PROFILES_ACTIVE", raising=False)
     if any("REDIS_URL" in block.text for block in blocks if block.language == "python"):
