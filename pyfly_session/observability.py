@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import metadata
 from typing import Any
 
 from opentelemetry import context, metrics, trace
@@ -61,8 +62,9 @@ class Telemetry:
         tracer_provider: trace.TracerProvider | None = None,
         meter_provider: metrics.MeterProvider | None = None,
     ) -> None:
-        self._tracer = trace.get_tracer(_SCOPE, tracer_provider=tracer_provider)
-        meter = metrics.get_meter(_SCOPE, meter_provider=meter_provider)
+        version = _version()
+        self._tracer = trace.get_tracer(_SCOPE, version, tracer_provider=tracer_provider)
+        meter = metrics.get_meter(_SCOPE, version, meter_provider=meter_provider)
         self.loads = meter.create_counter(
             "pyfly.session.loads", "{load}", "Ids looked up for requests, found or absent."
         )
@@ -219,6 +221,14 @@ class _Events(Counter[str]):
         more = count - self[name]
         super().__setitem__(name, count)
         self._add(more, {"pyfly.session.event": name})
+
+
+def _version() -> str:
+    try:
+        return metadata.version("pyfly-session")
+    except metadata.PackageNotFoundError:
+        # Run from its source.
+        return ""
 
 
 def system_of(store: SessionStore) -> str:

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -287,6 +288,14 @@ class TestCounters:
         browser.get("/look", headers={"x-foo": "not an id!"})
         browser.get("/look", headers={"cookie": "PYFLY_SESSION=:"})
         assert observer.counted("pyfly.session.ids.malformed") == {"": 1}
+
+
+def test_instruments_tell_their_version(observer: Observer, browser_of: Any) -> None:
+    browser_of().get("/add")
+    scopes = {span.instrumentation_scope for span in observer.spans if span.instrumentation_scope}
+    assert {(each.name, each.version) for each in scopes} == {
+        ("pyfly_session", metadata.version("pyfly-session"))
+    }
 
 
 class TestStoreOperations:
