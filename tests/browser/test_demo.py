@@ -66,12 +66,6 @@ def visitor(demo: Shop, visit: Visit) -> Visitor:
     return visitor
 
 
-def press(visitor: Visitor, name: str) -> None:
-    """Press a button, and wait for the page that answers."""
-    with visitor.page.expect_navigation():
-        visitor.press(name)
-
-
 def cart(visitor: Visitor) -> str:
     return str(visitor.page.locator("#cart b").inner_text())
 
@@ -85,17 +79,17 @@ def test_a_visit_from_the_first_look_to_the_log_out(visitor: Visitor) -> None:
     assert anonymous is not None
     assert shown_id(visitor) == f"{anonymous[:4]}…"
     for name in ("Add Lantern", "Add Moss", "Add Lantern"):
-        press(visitor, name)
+        visitor.press(name)
     assert (cart(visitor), visitor.cookie) == ("3", anonymous)
 
-    press(visitor, "Alice")
+    visitor.press("Alice")
     logged_in = visitor.cookie
     assert logged_in not in (None, anonymous)
     assert visitor.sees("You are Alice")
     assert visitor.sees(f"The id changed from {anonymous[:4]}… to {str(logged_in)[:4]}…")
     assert cart(visitor) == "3"
 
-    press(visitor, "New id")
+    visitor.press("New id")
     renewed = visitor.cookie
     assert renewed not in (None, anonymous, logged_in)
     assert shown_id(visitor) == f"{str(renewed)[:4]}…"
@@ -104,7 +98,7 @@ def test_a_visit_from_the_first_look_to_the_log_out(visitor: Visitor) -> None:
     assert (cart(visitor), visitor.cookie) == ("3", renewed)
     assert visitor.sees("You are Alice")
 
-    press(visitor, "Log out")
+    visitor.press("Log out")
     assert visitor.sees(f"The session {str(renewed)[:4]}… is over")
     assert visitor.sees("Who are you?")
     assert cart(visitor) == "0"
@@ -118,8 +112,8 @@ def test_a_visit_from_the_first_look_to_the_log_out(visitor: Visitor) -> None:
 
 
 def test_another_browser_has_a_session_of_its_own(visitor: Visitor, visit: Visit) -> None:
-    press(visitor, "Alice")
-    press(visitor, "Add Jar")
+    visitor.press("Alice")
+    visitor.press("Add Jar")
     other = visit(visitor.shop)
     other.go()
     assert other.cookie != visitor.cookie
@@ -160,7 +154,7 @@ def test_it_is_legible_and_fits_a_phone(visitor: Visitor, theme: str) -> None:
     page.emulate_media(color_scheme=theme)
     for name in (None, "Add Lantern", "Alice", "New id", "End after 15 s idle", "Log out"):
         if name is not None:
-            press(visitor, name)
+            visitor.press(name)
         assert page.evaluate(_OVERHANG) <= 0
         ratio, text = page.evaluate(_CONTRAST)
         assert ratio >= 4.5, text

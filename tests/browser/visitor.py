@@ -35,12 +35,20 @@ class Visitor:
         (page or self.page).goto(self.shop.url + path)
 
     def press(self, name: str, page: Any = None) -> None:
-        """Press a button."""
-        (page or self.page).get_by_role("button", name=name, exact=True).click()
+        """Press a button, and wait for the page that it leads to."""
+        page = page or self.page
+        self._leave(page, page.get_by_role("button", name=name, exact=True))
 
     def follow(self, name: str, page: Any = None) -> None:
-        """Follow a link."""
-        (page or self.page).get_by_role("link", name=name).click()
+        """Follow a link, and wait for the page that it leads to."""
+        page = page or self.page
+        self._leave(page, page.get_by_role("link", name=name))
+
+    @staticmethod
+    def _leave(page: Any, way: Any) -> None:
+        # The next page may have the same address, so that nothing else tells it from this one.
+        with page.expect_navigation():
+            way.click()
 
     def sign_in(self, name: str = "alice", page: Any = None) -> None:
         """Say at the provider who one is."""
