@@ -106,7 +106,8 @@ def demand_recent_login(session: HttpSession, max_age: int) -> None:
 
     Otherwise the provider might let the user in without asking, again and again.
     """
-    session.set_attribute(_MAX_AGE, max_age)
+    if demanded_max_age(session) != max_age:
+        session.set_attribute(_MAX_AGE, max_age)
 
 
 def demanded_max_age(session: HttpSession) -> int | None:

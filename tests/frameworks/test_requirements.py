@@ -264,3 +264,14 @@ async def test_a_socket_without_a_login_is_closed(app: FastAPI) -> None:
 def test_what_makes_no_sense_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         LoginRequired(**options)  # type: ignore[arg-type]
+
+
+async def test_the_same_refusal_twice_writes_the_demand_once(
+    app: FastAPI, memory_site: Site
+) -> None:
+    browser = await logged_in(app)
+    memory_site.clock.advance(300)
+    await browser.get("/checkout", headers=API)
+    memory_site.probe.calls.clear()
+    await browser.get("/checkout", headers=API)
+    assert memory_site.probe.names == ["load_and_slide"]
