@@ -17,6 +17,18 @@ from pyfly_session.pictures import picture
 Delta = dict[str, bytes | None]
 """Attribute name to encoded fragment, or to None if the attribute was removed."""
 
+
+def applied(delta: Delta, fragments: Mapping[str, Raw]) -> dict[str, Raw]:
+    """Return a session's fragments with a delta laid over them; those given stay as they are."""
+    result = dict(fragments)
+    for name, fragment in delta.items():
+        if fragment is None:
+            result.pop(name, None)
+        else:
+            result[name] = Raw(fragment)
+    return result
+
+
 # A value of one of these cannot be changed in place, so reading it needs no second look.
 _IMMUTABLE = frozenset(
     {str, int, float, bool, type(None), bytes, datetime, date, timedelta, Decimal, UUID}
@@ -151,12 +163,11 @@ class Attributes:
         self._encoding = {}
         for name in self._assigned:
             delta[name] = self._encoded(name) if name in self._live else None
-        if self._watched:
-            for name in tuple(self._watched):
-                if name not in self._assigned:
-                    fragment = self._changed_in_place(name)
-                    if fragment is not None:
-                        delta[name] = fragment
+        for name in tuple(self._watched):
+            if name not in self._assigned:
+                fragment = self._changed_in_place(name)
+                if fragment is not None:
+                    delta[name] = fragment
         for name, fragment in delta.items():
             if fragment is not None:
                 # It may change until it is stored.
@@ -186,19 +197,10 @@ class Attributes:
                 self._watched.pop(name, None)
             else:
                 self._watched[name] = then
-        if fragments is not None:
-            self._seen = fragments
-            return
-        seen = dict(self._seen)
-        for name, fragment in delta.items():
-            if fragment is None:
-                seen.pop(name, None)
-            else:
-                seen[name] = Raw(fragment)
-        self._seen = seen
+        self._seen = applied(delta, self._seen) if fragments is None else fragments
 
     def _remember(self, name: str, value: Any) -> None:
-        """Take a picture of a value that came as plain data, to notice a change in place."""
+        """Take note how a value that came as plain data is stored, to notice a change in place."""
         if type(value) not in _IMMUTABLE:
             try:
                 self._seen = {**self._seen, name: Raw(self._codec.encode(name, value))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from pyfly_session.fallbacks import CapableStore
@@ -47,11 +47,14 @@ class Endings:
             session_id: The id.
             reason: What listeners are told.
         """
+        await self._finish(self._delete(session_id, reason))
+
+    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
         if self._events is None:
-            await self._delete(session_id, reason)
+            await work
         else:
             # Cancelled in between, nobody could tell later that there was a session.
-            await self._events.finish(self._delete(session_id, reason))
+            await self._events.finish(work)
 
     async def _delete(
         self, session_id: str, reason: str, seen: list[Mapping[str, Any]] | None = None
@@ -110,7 +113,7 @@ class Endings:
             if seen:
                 self._counts[reason] += 1
 
-        await (counted() if self._events is None else self._events.finish(counted()))
+        await self._finish(counted())
         return seen[-1] if seen else None
 
     async def why(self, session_id: str) -> str | None:

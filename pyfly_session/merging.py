@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyfly_session.attributes import Delta
+from pyfly_session.attributes import Delta, applied
 from pyfly_session.codec import Raw, SessionCodec
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
 from pyfly_session.metadata import LAST_ACCESSED, MAX_INACTIVE_INTERVAL, read_metadata
@@ -40,12 +40,7 @@ class Merger:
             SessionTooLargeError: It would be too large; what was before may stay so, but not
                 grow.
         """
-        merged = dict(self._fragments(current) if fragments is None else fragments)
-        for name, fragment in delta.items():
-            if fragment is None:
-                merged.pop(name, None)
-            else:
-                merged[name] = Raw(fragment)
+        merged = applied(delta, self._fragments(current) if fragments is None else fragments)
         payload = self._codec.assemble(merged)
         if self._max_size is not None and len(payload) > self._max_size:
             self._require_no_growth(payload, merged, current, self._max_size)

@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from pyfly_session import ids
 from pyfly_session.attributes import Delta
@@ -193,12 +193,9 @@ class SessionRepository:
                 return Outcome.UNSAVED
         elif not (session.rotated or delta):
             return await self._untouched(session, session._stored_id)
-        may_change = session._metadata_changed or session._rotating or session._stored_id is None
-        if session._noted or (may_change and changes_hands(session)):
+        if session._noted or changes_hands(session):
             return await self._commit_of_principal(session, delta)
-        if session._stored_id is None:
-            return await self._create(session, delta)
-        return await self._write(session, delta, rotate=session.rotated)
+        return await self._store(session, delta)
 
     def settled(self, session: HttpSession, *, create: bool = True) -> Outcome | None:
         """Return what `commit` comes to, if that needs neither the store nor any encoding."""
@@ -228,6 +225,11 @@ class SessionRepository:
         is_slow = self._clock() - session._last_accessed > _RECHECK_SECONDS
         return None if is_slow else Outcome.UNTOUCHED
 
+    def _store(self, session: HttpSession, delta: Delta) -> Awaitable[Outcome]:
+        if session._stored_id is None:
+            return self._create(session, delta)
+        return self._write(session, delta, rotate=session.rotated)
+
     async def _commit_of_principal(self, session: HttpSession, delta: Delta) -> Outcome:
         """Store a session that is somebody's, between notes in the records of whose it is.
 
@@ -236,11 +238,7 @@ class SessionRepository:
         """
         former, idle = session._stored_id, self._idle(session)
         await note_before(self.principals, session, idle)
-        outcome = await (
-            self._create(session, delta)
-            if former is None
-            else self._write(session, delta, rotate=session.rotated)
-        )
+        outcome = await self._store(session, delta)
         gone = outcome is Outcome.GONE
         if await confirm_after(self.principals, session, former, idle, gone=gone):
             return outcome

@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from pyfly_session.adapters.circuit import Circuit
 from pyfly_session.adapters.cluster import ClusterCommands
-from pyfly_session.adapters.patience import ReadLimit
+from pyfly_session.adapters.patience import hold_reads_to
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -226,7 +226,7 @@ class CommandBatcher:
         try:
             async with asyncio.timeout_at(self._limit(since)) as timeout:
                 if pipeline:
-                    ReadLimit(timeout)
+                    hold_reads_to(timeout)
                 answer = await work
         except UNREACHED:
             circuit.failed()

@@ -27,7 +27,6 @@ class ReadLimit:
     def __init__(self, timeout: asyncio.Timeout) -> None:
         self._timeout = timeout
         self._reading = False
-        _limit.set(self)
 
     def begin(self, seconds: float) -> None:
         """Take note that answers are waited for, for so long at most."""
@@ -37,6 +36,11 @@ class ReadLimit:
         end, now = self._timeout.when(), asyncio.get_running_loop().time()
         if end is None or now + seconds < end:
             self._timeout.reschedule(now + seconds)
+
+
+def hold_reads_to(timeout: asyncio.Timeout) -> None:
+    """Have the answers that this task reads from now on share one limit."""
+    _limit.set(ReadLimit(timeout))
 
 
 def with_one_timer(connection_class: type[T]) -> type[T]:

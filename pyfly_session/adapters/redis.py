@@ -151,7 +151,8 @@ class RedisSessionStore:
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
-        key = self._prefix + session_id
+        # Here, and where else most requests come by, without `_send`: a coroutine less that waits.
+        key = self._key(session_id)
         try:
             payload: bytes | None = await self._commands.execute("load", "GETEX", key, "EX", ttl)
         except FAILURES as error:
@@ -160,7 +161,7 @@ class RedisSessionStore:
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
-        key = self._prefix + session_id
+        key = self._key(session_id)
         try:
             return bool(await self._commands.execute("create", "SET", key, value, "EX", ttl, "NX"))
         except FAILURES as error:
@@ -171,7 +172,7 @@ class RedisSessionStore:
     ) -> bytes | Moved | None:
         """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
         if self._scripting:
-            key = self._prefix + session_id
+            key = self._key(session_id)
             found = await self._swap(value, 1, key, _digest(expected), value, ttl)
             if found is None:
                 return await self._way("merge", session_id)

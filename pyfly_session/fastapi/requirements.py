@@ -17,7 +17,7 @@ from pyfly_session.openapi import SCHEME, security_scheme
 from pyfly_session.properties import bind_properties
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
-from pyfly_session.security.oauth2.targets import local_target
+from pyfly_session.security.oauth2.targets import AUTHORIZATION, local_target
 from pyfly_session.session import HttpSession
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
@@ -34,7 +34,7 @@ class _Requirement(SecurityBase):
         self.model = APIKey.model_validate(security_scheme("cookie", cookie_name))
         self.scheme_name = SCHEME
         self.login_url = login_url
-        at_provider = (login_url or "").startswith(_AUTHORIZATION)
+        at_provider = (login_url or "").startswith(AUTHORIZATION)
         self.target_parameter = target_parameter or ("target" if at_provider else "next")
 
     def _require_loaded(self, connection: HTTPConnection, session: HttpSession) -> None:
@@ -149,8 +149,6 @@ class LoginRequired(_Requirement):
 
 # Source: RFC 9110, section 12.4.2: a weight of 0 means "not acceptable".
 _REFUSED = re.compile(r"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)")
-# Where `OAuth2LoginHandler` sends a browser to a provider; it is not imported for this.
-_AUTHORIZATION = "/oauth2/authorization/"
 
 User = Annotated[SecurityContext, Depends(LoginRequired())]
 """Who is logged in; the answer to all others is 401."""

@@ -124,9 +124,8 @@ class Exchange:
         """Write what follows from the outcome; the head leaves now."""
         self.head_sent = True
         session = self.session
-        if session._stored_id is None and not session._transient:
-            session._write_refusal = _NO_NEW_SESSION
-        session._rotation_refusal = _NO_NEW_ID
+        kept = session._stored_id is not None or session._transient
+        session.seal(writes=None if kept else _NO_NEW_SESSION, rotation=_NO_NEW_ID)
         if self.failure is None:
             self._write_headers(headers)
 
@@ -154,9 +153,9 @@ class Exchange:
     def is_unfinished(self) -> bool:
         """True if something is left to do for the session after the head has left."""
         session = self.session
-        if self.failure is not None or session.untouched:
-            return self.failure is not None
-        return session._invalidated or session.pending
+        if self.failure is not None:
+            return True
+        return not session.untouched and (session._invalidated or session.pending)
 
     async def commit_late(self) -> None:
         """Save what changed after the head had left."""

@@ -28,13 +28,10 @@ from pyfly_session.security.oauth2.client import ClientRegistration, ClientRegis
 from pyfly_session.security.oauth2.failures import OAuth2LoginError, failure_response
 from pyfly_session.security.oauth2.id_token import LEEWAY, auth_time
 from pyfly_session.security.oauth2.provider import Provider
-from pyfly_session.security.oauth2.targets import local_target
+from pyfly_session.security.oauth2.targets import AUTHORIZATION, local_target
 from pyfly_session.session import HttpSession
 
 _logger = logging.getLogger(__name__)
-AUTHORIZATION = "/oauth2/authorization/"
-"""Begins the path that sends a browser to a provider."""
-
 _CALLBACK = "/login/oauth2/code/"
 # Which provider the user came from, to log out there.
 _LOGGED_IN = "_oauth2_logged_in"

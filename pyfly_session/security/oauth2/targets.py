@@ -1,8 +1,11 @@
-"""Where a browser may be sent after a login: to pages of this application only."""
+"""Where a browser is sent for a login, and after it: to pages of this application only."""
 
 from __future__ import annotations
 
 import re
+
+AUTHORIZATION = "/oauth2/authorization/"
+"""Begins the path that leads to a provider; the registration's id ends it."""
 
 # One slash, then neither a second one nor a backslash, which browsers take for one. Browsers
 # also drop tabs and line ends wherever they are, so no control character may be there at all.
