@@ -6,6 +6,7 @@ it does where the files are read without the site.
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import PurePosixPath
 from posixpath import dirname, normpath, relpath
@@ -48,8 +49,6 @@ napoleon_numpy_docstring = False
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
-
-viewcode_follow_imported_members = False
 
 html_theme = "furo"
 html_title = "pyfly_session"
@@ -130,8 +129,16 @@ def _property(cells: dict[str, nodes.Element]) -> nodes.definition_list_item:
     )
 
 
+def _home(app: Sphinx, module: str, name: str) -> str:
+    """Find the source of what is documented where applications import it from."""
+    each = getattr(importlib.import_module(module), name.partition(".")[0], None)
+    home: str = getattr(each, "__module__", None) or module
+    return home if home.startswith("pyfly_session") else module
+
+
 def setup(app: Sphinx) -> None:
     app.connect("doctree-read", _properties)
     app.connect("source-read", _navigation)
     app.connect("source-read", _sources)
     app.connect("source-read", _examples)
+    app.connect("viewcode-follow-imported", _home)

@@ -3,6 +3,8 @@
 The stores are in `pyfly_session.adapters`, the wiring in `pyfly_session.auto_configuration`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from pyfly_session.codec import SessionCodec, allow_session_type
 from pyfly_session.errors import (
     ConfigurationError,
@@ -19,12 +21,19 @@ from pyfly_session.errors import (
     TooManySessionsError,
     UnsupportedServerError,
 )
+from pyfly_session.fallbacks import require_store
+from pyfly_session.outcome import Outcome
 from pyfly_session.ports import SessionStore
+from pyfly_session.principals import PrincipalSession, PrincipalSessions
 from pyfly_session.repository import SessionRepository
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.session import HttpSession
+from pyfly_session.stored_ids import HashedIdStore
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.session_filter import SessionFilter
+
+if TYPE_CHECKING:
+    from pyfly_session.encryption import EncryptedSessionCodec
 
 __version__ = "0.1.0"
 
@@ -33,7 +42,13 @@ __all__ = [
     "SessionFilter",
     "SessionStore",
     "SessionRepository",
+    "Outcome",
+    "PrincipalSession",
+    "PrincipalSessions",
     "SessionCodec",
+    "EncryptedSessionCodec",
+    "HashedIdStore",
+    "require_store",
     "WebFilterChainMiddleware",
     "SecurityContext",
     "allow_session_type",
@@ -51,3 +66,13 @@ __all__ = [
     "TooManySessionsError",
     "UnsupportedServerError",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load what needs the extra ``encryption`` when it is asked for."""
+        if name == "EncryptedSessionCodec":
+            from pyfly_session.encryption import EncryptedSessionCodec
+
+            return EncryptedSessionCodec
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dependency_injector import containers, providers
 from starlette.types import ASGIApp
@@ -45,6 +45,9 @@ from pyfly_session.store_configuration import SessionStoreAutoConfiguration
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.resolvers import resolver_of
 
+if TYPE_CHECKING:
+    from pyfly_session.conditions import container_report
+
 __all__ = [
     "SessionContainer",
     "SessionStoreAutoConfiguration",
@@ -52,6 +55,7 @@ __all__ = [
     "create_container",
     "enable_sessions",
     "close_sessions",
+    "container_report",
 ]
 
 App = TypeVar("App")
@@ -261,3 +265,14 @@ async def close_sessions(container: Any) -> None:
     await container.redis_clients().close()
     # Applications that go on ask for filters with a client that is open.
     container.epoch.reset()
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """Load the report when it is asked for: it reads this module."""
+        if name == "container_report":
+            from pyfly_session.conditions import container_report
+
+            return container_report
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,38 @@ from pyfly_session._oauth2_properties import bind_oauth2_properties
 from pyfly_session._placeholders import resolve_tree
 from pyfly_session._yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import PREFIX, SessionProperties, bind_properties
+from pyfly_session.properties import (
+    PREFIX,
+    ConcurrencyProperties,
+    CookieProperties,
+    EncryptionProperties,
+    HeaderProperties,
+    MemoryProperties,
+    ObservabilityProperties,
+    PropertyDescription,
+    RedisProperties,
+    SessionProperties,
+    WebSocketProperties,
+    bind_properties,
+    describe_properties,
+)
 
-__all__ = ["Config", "load_config"]
+__all__ = [
+    "Config",
+    "load_config",
+    "bind_properties",
+    "describe_properties",
+    "PropertyDescription",
+    "SessionProperties",
+    "CookieProperties",
+    "HeaderProperties",
+    "WebSocketProperties",
+    "ConcurrencyProperties",
+    "RedisProperties",
+    "EncryptionProperties",
+    "MemoryProperties",
+    "ObservabilityProperties",
+]
 
 _DIRECTORY = "config"
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")

@@ -11,7 +11,7 @@ try:
     import uvicorn
 
     from examples.oauth2_login.app import create_app, settings
-    from pyfly_session.security.oauth2 import login  # noqa: F401 - is everything there?
+    from pyfly_session.security.oauth2 import OAuth2LoginHandler  # noqa: F401 - is everything there?
 except ModuleNotFoundError as error:
     sys.exit(f"{error.name} is missing: pip install '.[demo,oauth2]'")
 from examples.oauth2_login.local_provider import NoProviderError, local_provider

@@ -14,7 +14,8 @@ def conditions(directory: str, profiles: str | None, as_json: bool) -> None:
     """Show which bean the configuration chooses, and why.
 
     Beans that an application provides in its code are not known here; there,
-    pyfly_session.conditions.container_report tells the same of its container.
+    pyfly_session.auto_configuration.container_report tells the same of its
+    container.
     """
     from dataclasses import asdict
 

@@ -3,6 +3,7 @@
 from pyfly_session.fastapi.requirements import LoginRequired, SessionRequired, User
 from pyfly_session.fastapi.session import Session, Visitor, current_session, current_visitor
 from pyfly_session.fastapi.stored import Stored
+from pyfly_session.openapi import describe_session
 from pyfly_session.security.oauth2.targets import local_target
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "current_session",
     "current_visitor",
     "local_target",
+    "describe_session",
 ]

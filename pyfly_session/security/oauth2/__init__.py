@@ -1,9 +1,12 @@
 """Log in with a provider: OAuth 2.0 and OpenID Connect over sessions.
 
-`OAuth2LoginHandler` and `OAuth2LoginFilter` are in modules of their own, because they need
-the extra ``oauth2``.
+What needs the extra ``oauth2`` is loaded when it is asked for.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pyfly_session.security.oauth2.claims import claims_to_context
 from pyfly_session.security.oauth2.client import (
     ClientRegistration,
     ClientRegistrationRepository,
@@ -11,9 +14,31 @@ from pyfly_session.security.oauth2.client import (
 )
 from pyfly_session.security.oauth2.session_filter import OAuth2SessionSecurityFilter
 
+if TYPE_CHECKING:
+    from pyfly_session.security.oauth2.back_channel import OAuth2BackChannelLogoutFilter
+    from pyfly_session.security.oauth2.login import OAuth2LoginHandler
+    from pyfly_session.security.oauth2.login_filter import OAuth2LoginFilter
+
 __all__ = [
     "OAuth2SessionSecurityFilter",
+    "OAuth2LoginHandler",
+    "OAuth2LoginFilter",
+    "OAuth2BackChannelLogoutFilter",
+    "claims_to_context",
     "ClientRegistration",
     "ClientRegistrationRepository",
     "InMemoryClientRegistrationRepository",
 ]
+
+if not TYPE_CHECKING:
+    _MODULES = {
+        "OAuth2LoginHandler": "login",
+        "OAuth2LoginFilter": "login_filter",
+        "OAuth2BackChannelLogoutFilter": "back_channel",
+    }
+
+    def __getattr__(name: str) -> Any:
+        """Load a class that needs the extra."""
+        if name in _MODULES:
+            return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
