@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from cryptography.fernet import Fernet
 
-from pyfly_session.codec import SessionCodec
-from pyfly_session.encryption import EncryptedSessionCodec
+from pyfly_session.core.codec import SessionCodec
+from pyfly_session.core.encryption import EncryptedSessionCodec
 
 FORMER, KEY = Fernet.generate_key(), Fernet.generate_key()
 

@@ -5,7 +5,12 @@ The stores are in `pyfly_session.adapters`, the wiring in `pyfly_session.auto_co
 
 from typing import TYPE_CHECKING, Any
 
-from pyfly_session.codec import SessionCodec, allow_session_type
+from pyfly_session.core.codec import SessionCodec, allow_session_type
+from pyfly_session.core.hashed_ids import HashedIdStore
+from pyfly_session.core.outcome import Outcome
+from pyfly_session.core.repository import SessionRepository
+from pyfly_session.core.session import HttpSession
+from pyfly_session.core.store_capabilities import require_store
 from pyfly_session.errors import (
     ConfigurationError,
     ReservedAttributeError,
@@ -21,19 +26,14 @@ from pyfly_session.errors import (
     TooManySessionsError,
     UnsupportedServerError,
 )
-from pyfly_session.fallbacks import require_store
-from pyfly_session.outcome import Outcome
 from pyfly_session.ports import SessionStore
 from pyfly_session.principals import PrincipalSession, PrincipalSessions
-from pyfly_session.repository import SessionRepository
 from pyfly_session.security.context import SecurityContext
-from pyfly_session.session import HttpSession
-from pyfly_session.stored_ids import HashedIdStore
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.session_filter import SessionFilter
 
 if TYPE_CHECKING:
-    from pyfly_session.encryption import EncryptedSessionCodec
+    from pyfly_session.core.encryption import EncryptedSessionCodec
 
 __version__ = "0.1.0"
 
@@ -72,7 +72,7 @@ if not TYPE_CHECKING:
     def __getattr__(name: str) -> Any:
         """Load what needs the extra ``encryption`` when it is asked for."""
         if name == "EncryptedSessionCodec":
-            from pyfly_session.encryption import EncryptedSessionCodec
+            from pyfly_session.core.encryption import EncryptedSessionCodec
 
             return EncryptedSessionCodec
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

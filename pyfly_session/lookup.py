@@ -12,15 +12,15 @@ from typing import Any
 
 from pyfly_session import ids
 from pyfly_session._masking import masked, names_secret
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.metadata import (
+from pyfly_session.core.hashed_ids import HashedIdStore
+from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
     LAST_ACCESSED,
     PRINCIPAL,
     RESERVED_NAMES,
 )
-from pyfly_session.stored_ids import HashedIdStore
+from pyfly_session.core.store_capabilities import CapableStore
 
 _SHORTEST_HANDLE = 4
 _HANDLE = re.compile(rf"#?[0-9a-f]{{{_SHORTEST_HANDLE},10}}")

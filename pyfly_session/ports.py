@@ -2,9 +2,9 @@
 
 `SessionStore` is all that a custom store must have. The other protocols are capabilities:
 each is one or two methods, looked up once, and each has a fallback for a store without it
-(`pyfly_session.fallbacks` says what that fallback cannot promise). A capability speaks
-*encoded sessions*: the bytes of one JSON object, which a store keeps and compares without
-looking inside.
+(`pyfly_session.core.store_capabilities` says what that fallback cannot promise). A
+capability speaks *encoded sessions*: the bytes of one JSON object, which a store keeps and
+compares without looking inside.
 
 Every ``ttl`` is a whole number of seconds, at least 1. A session whose time is over is
 absent, at the exact moment: absent for every method, whether the backend has cleaned up

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from pyfly_session.errors import SessionDecodingError
-from pyfly_session.metadata import (
+from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
     MAX_INACTIVE_INTERVAL,
@@ -15,10 +14,11 @@ from pyfly_session.metadata import (
     principal_names,
     read_metadata,
 )
+from pyfly_session.errors import SessionDecodingError
 
 if TYPE_CHECKING:
+    from pyfly_session.core.session import HttpSession
     from pyfly_session.principal_index import PrincipalIndex
-    from pyfly_session.session import HttpSession
 
 
 def changes_hands(session: HttpSession) -> bool:

@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.metadata import (
+from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
     LAST_ACCESSED,
@@ -24,6 +23,8 @@ from pyfly_session.metadata import (
     RESERVED_NAMES,
     principal_names,
 )
+from pyfly_session.core.session import HttpSession
+from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.ports import FORWARD_SECONDS
 from pyfly_session.principal_records import (
     ENDING,
@@ -35,7 +36,6 @@ from pyfly_session.principal_records import (
     PrincipalSession,
     left_to_end,
 )
-from pyfly_session.session import HttpSession
 
 _REMEMBERED = 65_536
 _AT_ONCE = 64

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pyfly_session import ids
+from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.core.turns import Turns, back_off
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.turns import Turns, back_off
 
 # A colon: no cookie or header with one is taken for an id.
 PREFIX = "principal:"

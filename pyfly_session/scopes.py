@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from dependency_injector import providers
 
-from pyfly_session.codec import allow_session_type
+from pyfly_session.core.codec import allow_session_type
+from pyfly_session.core.metadata import require_free
+from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionError
-from pyfly_session.metadata import require_free
-from pyfly_session.session import HttpSession
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 
 T = TypeVar("T")

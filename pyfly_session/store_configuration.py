@@ -10,7 +10,7 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.following import following
 from pyfly_session.ports import SessionStore
@@ -72,7 +72,7 @@ def _codec(encryption: EncryptionProperties) -> SessionCodec:
     if not encryption.keys:
         return DEFAULT_CODEC
     try:
-        from pyfly_session.encryption import EncryptedSessionCodec
+        from pyfly_session.core.encryption import EncryptedSessionCodec
     except ImportError as error:
         raise ConfigurationError(
             "pyfly.session.encryption.keys needs the package cryptography;"

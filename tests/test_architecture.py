@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "pyfly_session"
 CORE = {
     "errors",
     "ids",
-    "tags",
+    "type_tags",
     "codec",
     "metadata",
     "pictures",
@@ -39,57 +40,64 @@ READING = {"_environment", "_placeholders", "_yaml", "config"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "ids": set(),
-    "tags": set(),
-    "codec": {"errors", "tags", "msgspec"},
-    "metadata": {"errors", "tags", "codec", "msgspec"},
+    "type_tags": set(),
+    "codec": {"errors", "type_tags", "msgspec"},
+    "metadata": {"errors", "type_tags", "codec", "msgspec"},
     "pictures": set(),
     "attributes": {"errors", "codec", "metadata", "pictures"},
     "session_state": {"errors", "ids", "codec", "metadata", "attributes"},
     "session": {"errors", "ids", "codec", "metadata", "attributes", "session_state"},
     "ports": set(),
-    "fallbacks": {*CORE},
-    "stored_ids": {"fallbacks", "ports"},
-    "merging": {*CORE},
+    "store_capabilities": {*CORE},
+    "hashed_ids": {"store_capabilities", "ports"},
+    "merge": {*CORE},
     "outcome": set(),
     "turns": set(),
-    "unfinished": set(),
+    "tasks": set(),
     "events": set(),
-    "publishing": {*CORE, "events", "fallbacks", "unfinished"},
-    "endings": {"fallbacks", "metadata", "publishing"},
-    "principal_records": {"errors", "ids", "fallbacks", "turns"},
-    "principal_index": {*CORE, "fallbacks", "principal_records"},
+    "event_publisher": {*CORE, "events", "store_capabilities", "tasks"},
+    "invalidation": {"store_capabilities", "metadata", "event_publisher"},
+    "principal_records": {"errors", "ids", "store_capabilities", "turns"},
+    "principal_index": {*CORE, "store_capabilities", "principal_records"},
     "principal_commits": {"errors", "metadata", "session", "principal_index"},
     "principals": {"metadata", "session", "principal_records", "principal_index"},
     "concurrency": {"principal_index"},
     "repository": {
         *CORE,
-        "endings",
+        "invalidation",
         "events",
-        "fallbacks",
-        "merging",
+        "store_capabilities",
+        "merge",
         "outcome",
         "principal_commits",
         "principals",
-        "publishing",
-        "stored_ids",
+        "event_publisher",
+        "hashed_ids",
         "turns",
-        "unfinished",
+        "tasks",
     },
     "encryption": {"codec", "errors", "cryptography"},
-    "observability": {*CORE, "fallbacks", "properties", "repository", "web", "opentelemetry"},
+    "observability": {
+        *CORE,
+        "store_capabilities",
+        "properties",
+        "repository",
+        "web",
+        "opentelemetry",
+    },
     "scopes": {"codec", "errors", "metadata", "session", "web", "dependency_injector"},
     **{room: {"errors", "msgspec", *BINDING} for room in BINDING},
     **{room: {"errors", "yaml", *BINDING, *READING} for room in READING},
     "_reference": {"properties", "_oauth2_properties"},
     "effective": {*BINDING},
-    "lookup": {"_masking", "fallbacks", "ids", "metadata", "stored_ids"},
+    "lookup": {"_masking", "store_capabilities", "ids", "metadata", "hashed_ids"},
     "adapters": {*CORE, "redis"},
     "keeping": {*CORE, "repository"},
     "web": {*CORE, "concurrency", "keeping", "repository", "properties", "starlette"},
     "security": {
         *CORE,
         "concurrency",
-        "fallbacks",
+        "store_capabilities",
         "principal_commits",
         "web",
         "starlette",
@@ -109,7 +117,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "testing": {
         *CORE,
-        *("fallbacks", "repository", "web", "security", "adapters", "auto_configuration"),
+        *("store_capabilities", "repository", "web", "security", "adapters", "auto_configuration"),
         *("pytest", "anyio", "dependency_injector", "httpx2", "starlette"),
     },
 }
@@ -133,8 +141,12 @@ TOP = {
 
 
 def room_of(path: Path) -> str:
-    first = path.relative_to(PACKAGE).parts[0]
-    return first.removesuffix(".py")
+    return room_in(path.relative_to(PACKAGE).parts).removesuffix(".py")
+
+
+def room_in(parts: Sequence[str]) -> str:
+    """Return the room of a path in the package: each file of the folder ``core`` is one."""
+    return parts[1] if parts[0] == "core" else parts[0]
 
 
 def imported_rooms(path: Path) -> set[str]:
@@ -150,7 +162,7 @@ def imported_rooms(path: Path) -> set[str]:
     for name in names:
         parts = name.split(".")
         if parts[0] == "pyfly_session":
-            rooms.add(parts[1])
+            rooms.add(room_in(parts[1:]))
         elif parts[0] not in sys.stdlib_module_names:
             rooms.add(parts[0])
     return rooms

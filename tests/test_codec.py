@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from pyfly_session import SessionCodec, SessionEncodingError, allow_session_type
-from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.core.codec import DEFAULT_CODEC
+from pyfly_session.core.type_tags import TYPE_KEY, TypeRegistry
 from pyfly_session.errors import SessionDecodingError
-from pyfly_session.tags import TYPE_KEY, TypeRegistry
 
 # The same examples on every run: a failure can be had again.
 fixed = settings(deadline=None, derandomize=True, max_examples=60)

@@ -10,8 +10,8 @@ import pytest
 
 from pyfly_session import SessionCodec, SessionRepository, StoreContractError
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.codec import DEFAULT_CODEC
-from pyfly_session.fallbacks import CapableStore, require_store
+from pyfly_session.core.codec import DEFAULT_CODEC
+from pyfly_session.core.store_capabilities import CapableStore, require_store
 from pyfly_session.ports import (
     CompareAndSwap,
     CreateIfAbsent,

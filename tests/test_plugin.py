@@ -467,7 +467,7 @@ def test_sessions_are_encrypted_as_the_properties_say(run: Any) -> None:
     encryption = {"keys": ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]}
     result = run(
         """
-        from pyfly_session.encryption import EncryptedSessionCodec
+        from pyfly_session.core.encryption import EncryptedSessionCodec
 
         def test_it(session_client, sessions, session_store):
             assert isinstance(session_store.codec, EncryptedSessionCodec)

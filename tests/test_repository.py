@@ -19,8 +19,8 @@ from pyfly_session import (
     StoreContractError,
 )
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.codec import DEFAULT_CODEC
-from pyfly_session.repository import Outcome
+from pyfly_session.core.codec import DEFAULT_CODEC
+from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock, FourVerbStore
 from tests.interposed import InterposedStore, interpose
 
@@ -223,7 +223,7 @@ async def test_only_a_slow_reader_asks_again_whether_its_session_lives(
 async def test_the_memory_of_ended_ids_is_bounded(
     repository: SessionRepository, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyfly_session.endings._REMEMBERED", 2)
+    monkeypatch.setattr("pyfly_session.core.invalidation._REMEMBERED", 2)
     readers = [await request(repository, await start(repository)) for _ in range(3)]
     for reader in readers:
         logout = await request(repository, reader.id)
@@ -496,7 +496,7 @@ async def test_a_session_that_others_change_on_every_attempt_is_given_up(
         pauses.append(longest)
         return 0.0
 
-    monkeypatch.setattr("pyfly_session.turns.random.uniform", no_pause)
+    monkeypatch.setattr("pyfly_session.core.turns.random.uniform", no_pause)
     session_id = await start(repository)
     session = await request(repository, session_id)
     session.set_attribute("x", 1)
@@ -528,7 +528,7 @@ async def test_a_session_that_others_change_on_every_attempt_is_given_up(
 async def test_a_rotation_that_meets_a_conflict_every_time_leaves_nothing_under_the_new_id(
     native_store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyfly_session.repository._MERGE_ATTEMPTS", 3)
+    monkeypatch.setattr("pyfly_session.core.repository._MERGE_ATTEMPTS", 3)
     store = interpose(native_store)
     repository = SessionRepository(store, clock=clock)
     session_id = await start(repository)

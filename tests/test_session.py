@@ -21,8 +21,8 @@ from pyfly_session import (
     SessionInvalidatedError,
     SessionReadOnlyError,
 )
+from pyfly_session.core.metadata import RESERVED_NAMES
 from pyfly_session.errors import SessionDecodingError
-from pyfly_session.metadata import RESERVED_NAMES
 
 NOW = 1_800_000_000.0
 

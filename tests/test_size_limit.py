@@ -14,8 +14,8 @@ from starlette.routing import Route
 from pyfly_session import SessionRepository, SessionTooLargeError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.encryption import EncryptedSessionCodec
-from pyfly_session.repository import Outcome
+from pyfly_session.core.encryption import EncryptedSessionCodec
+from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
 from tests.web.driver import ask
 

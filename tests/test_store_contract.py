@@ -12,9 +12,9 @@ import pytest
 import redis.asyncio as aioredis
 
 from pyfly_session import HttpSession, SessionEncodingError, SessionRepository, SessionStore
-from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.core.codec import DEFAULT_CODEC
+from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
-from pyfly_session.repository import Outcome
 from tests.conftest import Clock
 from tests.interposed import interpose
 

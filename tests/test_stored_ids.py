@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from pyfly_session import SessionRepository, SessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
+from pyfly_session.core.hashed_ids import HashedIdStore, StoredId
+from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import Moved
-from pyfly_session.repository import Outcome
-from pyfly_session.stored_ids import HashedIdStore, StoredId
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
 from tests.conftest import Clock
 from tests.interposed import interpose

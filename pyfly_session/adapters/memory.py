@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.errors import SessionDecodingError
 from pyfly_session.ports import FORWARD_SECONDS, Loss, Moved
 

@@ -24,7 +24,7 @@ from pyfly_session.adapters.batching import CommandBatcher
 from pyfly_session.adapters.circuit import Circuit
 from pyfly_session.adapters.failures import FAILURES, lacks_scripting, translated
 from pyfly_session.adapters.plain_client import PlainClient
-from pyfly_session.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
+from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
     SessionDecodingError,
     SessionStoreError,

@@ -83,7 +83,7 @@ async def open_lookup(container: Any) -> AsyncIterator[Lookup]:
             " (is another profile meant? see --profiles)"
         )
     # The types of the application are not known here, and come back as plain dictionaries.
-    logger = logging.getLogger("pyfly_session.tags")
+    logger = logging.getLogger("pyfly_session.core.type_tags")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

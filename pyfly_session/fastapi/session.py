@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from pyfly_session.core.session import HttpSession
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import context_of, session_of
-from pyfly_session.session import HttpSession
 
 
 async def current_session(connection: HTTPConnection) -> HttpSession:

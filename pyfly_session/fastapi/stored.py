@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
+from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError
 from pyfly_session.fastapi.session import Session
-from pyfly_session.session import HttpSession
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")

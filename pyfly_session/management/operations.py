@@ -8,9 +8,9 @@ from typing import Any
 from starlette.requests import Request
 
 from pyfly_session import ids
+from pyfly_session.core.metadata import PRINCIPAL
+from pyfly_session.core.session import HttpSession
 from pyfly_session.lookup import Found, Lookup, is_handle, shortened
-from pyfly_session.metadata import PRINCIPAL
-from pyfly_session.session import HttpSession
 
 _logger = logging.getLogger(__name__)
 

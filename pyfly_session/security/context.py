@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyfly_session.codec import allow_session_type
+from pyfly_session.core.codec import allow_session_type
 
 ORIGINAL_TAG = "pyfly.security.context:SecurityContext"
 """What marks the class in sessions of the original; read as ours, see `allow_session_type`."""

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import httpx2
 
-from pyfly_session.metadata import RESERVED_NAMES
-from pyfly_session.repository import SessionRepository
+from pyfly_session.core.metadata import RESERVED_NAMES
+from pyfly_session.core.repository import SessionRepository
+from pyfly_session.core.session import HttpSession
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import login, logout
-from pyfly_session.session import HttpSession
 from pyfly_session.testing.clock import Clock
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.ids import new_id
 from pyfly_session.ports import CompareAndSwap, CreateIfAbsent, LoadAndSlide
 from pyfly_session.testing.hooks import StoreHooks

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pyfly_session.core.repository import Outcome
 from pyfly_session.ids import new_id
 from pyfly_session.ports import (
     FORWARD_SECONDS,
@@ -15,7 +16,6 @@ from pyfly_session.ports import (
     Moved,
     Rename,
 )
-from pyfly_session.repository import Outcome
 from pyfly_session.testing.hooks import StoreHooks
 from pyfly_session.testing.promises import expect, promised_by
 from pyfly_session.testing.sessions import (

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.core.codec import DEFAULT_CODEC
 
 Action = Callable[[], Awaitable[object]]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from pyfly_session.core.repository import Outcome, SessionRepository
+from pyfly_session.core.session import HttpSession
 from pyfly_session.ports import CompareAndSwap, Rename
-from pyfly_session.repository import Outcome, SessionRepository
-from pyfly_session.session import HttpSession
 from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.hooks import StoreHooks
 from pyfly_session.testing.interposed import Interposed

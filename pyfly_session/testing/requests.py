@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import CompareAndSwap
-from pyfly_session.repository import Outcome
 from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.hooks import StoreHooks
 from pyfly_session.testing.interposed import Interposed

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import CompareAndSwap, Rename
-from pyfly_session.repository import Outcome
 from pyfly_session.testing.hooks import StoreHooks
 from pyfly_session.testing.interposed import Interposed
 from pyfly_session.testing.promises import expect, promised_by

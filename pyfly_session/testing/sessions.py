@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyfly_session.codec import DEFAULT_CODEC
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.repository import Outcome, SessionRepository
-from pyfly_session.session import HttpSession
+from pyfly_session.core.codec import DEFAULT_CODEC
+from pyfly_session.core.repository import Outcome, SessionRepository
+from pyfly_session.core.session import HttpSession
+from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.promises import BrokenPromiseError, expect
 

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from pyfly_session.fallbacks import require_store
+from pyfly_session.core.store_capabilities import require_store
 from pyfly_session.ids import new_id
 from pyfly_session.testing.hooks import StoreHooks
 from pyfly_session.testing.interposed import CAPABILITY_METHODS

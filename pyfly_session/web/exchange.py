@@ -7,9 +7,9 @@ from typing import Any
 
 from starlette.types import Message, Send
 
+from pyfly_session.core.repository import Outcome, SessionRepository
+from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError
-from pyfly_session.repository import Outcome, SessionRepository
-from pyfly_session.session import HttpSession
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.resolvers import Header, SessionIdResolver
 

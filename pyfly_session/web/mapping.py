@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from pyfly_session.session import HttpSession
+from pyfly_session.core.session import HttpSession
 
 
 class _Elsewhere:

@@ -13,11 +13,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pyfly_session.concurrency import SessionConcurrencyController
+from pyfly_session.core.repository import SessionRepository
+from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError, TooManySessionsError
 from pyfly_session.ports import SessionStore
 from pyfly_session.properties import WebSocketProperties, bind_properties
-from pyfly_session.repository import SessionRepository
-from pyfly_session.session import HttpSession
 from pyfly_session.web.answers import too_many_sessions, unavailable
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.exchange import Exchange, ExchangeRules

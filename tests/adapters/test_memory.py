@@ -13,9 +13,9 @@ import pytest
 
 from pyfly_session import SessionRepository
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.core.codec import DEFAULT_CODEC
+from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
-from pyfly_session.repository import Outcome
 from tests.conftest import Clock
 
 VALUE = DEFAULT_CODEC.dumps({"_created_at": 1.0})

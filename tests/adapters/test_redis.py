@@ -23,10 +23,10 @@ from pyfly_session import (
     UnsupportedServerError,
 )
 from pyfly_session.adapters.redis import KEY_PREFIX, RedisSessionStore
-from pyfly_session.codec import DEFAULT_CODEC
+from pyfly_session.core.codec import DEFAULT_CODEC
+from pyfly_session.core.repository import Outcome
+from pyfly_session.core.session import HttpSession
 from pyfly_session.ports import Moved
-from pyfly_session.repository import Outcome
-from pyfly_session.session import HttpSession
 
 O = "0" * 32  # noqa: E741 - the old id
 N = "1" * 32

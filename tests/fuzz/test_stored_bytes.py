@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, Response
 from pyfly_session import HttpSession
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.adapters.redis import RedisSessionStore
+from pyfly_session.core.metadata import RESERVED_NAMES
+from pyfly_session.core.type_tags import TYPE_KEY
 from pyfly_session.ids import new_id
-from pyfly_session.metadata import RESERVED_NAMES
-from pyfly_session.tags import TYPE_KEY
 from tests.conftest import Clock, effort
 from tests.web.conftest import Site
 from tests.web.driver import ask

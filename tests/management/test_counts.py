@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.stored_ids import HashedIdStore
+from pyfly_session.core.hashed_ids import HashedIdStore
+from pyfly_session.core.store_capabilities import CapableStore
 from tests.management.conftest import OpenShop, Shop
 
 

@@ -17,8 +17,8 @@ from hypothesis.stateful import (
 )
 
 from pyfly_session import HttpSession, SessionRepository
-from pyfly_session.metadata import MAX_INACTIVE_INTERVAL
-from pyfly_session.repository import Outcome
+from pyfly_session.core.metadata import MAX_INACTIVE_INTERVAL
+from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
 from tests.model.schedule import SteppingStore
 from tests.model.world import Visit, World

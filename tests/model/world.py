@@ -12,8 +12,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
-from pyfly_session.repository import Outcome
 
 # As long as a request may take without asking whether its session still lives.
 _FAST_SECONDS = 0.05

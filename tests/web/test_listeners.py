@@ -14,10 +14,10 @@ from starlette.routing import Route
 from pyfly_session import SessionRepository, SessionStoreError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, close_sessions, enable_sessions
+from pyfly_session.core.event_publisher import Publisher
+from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.core.tasks import UnfinishedWork
 from pyfly_session.events import SessionCreated, SessionDestroyed, SessionEvent
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.publishing import Publisher
-from pyfly_session.unfinished import UnfinishedWork
 from tests.conftest import Clock
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask

@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.properties import WebSocketProperties
 from pyfly_session.security import SecurityContext, login
 from tests.web.conftest import Site

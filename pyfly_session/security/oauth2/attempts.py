@@ -11,7 +11,7 @@ import secrets
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from pyfly_session.session import HttpSession
+from pyfly_session.core.session import HttpSession
 
 LIFETIME = 600
 """Seconds that a user has for the provider's pages."""

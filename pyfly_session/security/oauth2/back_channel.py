@@ -11,8 +11,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
+from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.errors import SessionStoreError
-from pyfly_session.fallbacks import CapableStore
 from pyfly_session.security.oauth2.aliases import alias
 from pyfly_session.security.oauth2.failures import OAuth2LoginError
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler

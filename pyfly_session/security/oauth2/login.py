@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import TooManySessionsError
 from pyfly_session.security.login import (
     ALIAS_PREFIX,
@@ -29,7 +30,6 @@ from pyfly_session.security.oauth2.failures import OAuth2LoginError, failure_res
 from pyfly_session.security.oauth2.id_token import LEEWAY, auth_time
 from pyfly_session.security.oauth2.provider import Provider
 from pyfly_session.security.oauth2.targets import AUTHORIZATION, local_target
-from pyfly_session.session import HttpSession
 
 _logger = logging.getLogger(__name__)
 _CALLBACK = "/login/oauth2/code/"

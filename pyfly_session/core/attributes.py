@@ -9,10 +9,10 @@ from decimal import Decimal
 from typing import Any, Protocol
 from uuid import UUID
 
-from pyfly_session.codec import Raw, SessionCodec, report_lost_attribute
+from pyfly_session.core.codec import Raw, SessionCodec, report_lost_attribute
+from pyfly_session.core.metadata import RESERVED_NAMES
+from pyfly_session.core.pictures import picture
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError
-from pyfly_session.metadata import RESERVED_NAMES
-from pyfly_session.pictures import picture
 
 Delta = dict[str, bytes | None]
 """Attribute name to encoded fragment, or to None if the attribute was removed."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pyfly_session.metadata import PRINCIPAL
-from pyfly_session.repository import SessionRepository
-from pyfly_session.session import HttpSession
+from pyfly_session.core.metadata import PRINCIPAL
+from pyfly_session.core.repository import SessionRepository
+from pyfly_session.core.session import HttpSession
 
 
 async def keep(repository: SessionRepository, session: HttpSession, *, slide: bool) -> bool:

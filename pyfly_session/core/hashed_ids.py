@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pyfly_session.fallbacks import CapableStore
+from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.ports import Moved, SessionStore
 
 

@@ -3,7 +3,7 @@
 A stored session is one JSON object. `SessionCodec.split` takes it apart at the top level
 only, so that an attribute is decoded when somebody reads it and encoded when somebody
 changed it; all others travel as the bytes they came as. What plain JSON cannot say is
-tagged (see `pyfly_session.tags`); only allowlisted types are ever rebuilt.
+tagged (see `pyfly_session.core.type_tags`); only allowlisted types are ever rebuilt.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from pyfly_session.core.type_tags import TYPE_KEY, TypeRegistry, Unencodable
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError
-from pyfly_session.tags import TYPE_KEY, TypeRegistry, Unencodable
 
 Raw = msgspec.Raw
 Fragments = Mapping[str, Raw]

@@ -6,9 +6,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.metadata import PRINCIPAL
-from pyfly_session.publishing import Publisher
+from pyfly_session.core.event_publisher import Publisher
+from pyfly_session.core.metadata import PRINCIPAL
+from pyfly_session.core.store_capabilities import CapableStore
 
 _MAX_MOVES = 8
 _REMEMBERED = 4096

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from pyfly_session.codec import Raw, SessionCodec
+from pyfly_session.core.codec import Raw, SessionCodec
 from pyfly_session.errors import ConfigurationError, SessionDecodingError
 
 _KEY = "pyfly.session.encryption.keys"

@@ -1,4 +1,4 @@
-"""What a session's commit needs to know; `pyfly_session.session` is what applications see."""
+"""What a session's commit needs to know; `pyfly_session.core.session` is what applications see."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.attributes import Attributes, Delta
-from pyfly_session.codec import Raw, SessionCodec
+from pyfly_session.core.attributes import Attributes, Delta
+from pyfly_session.core.codec import Raw, SessionCodec
+from pyfly_session.core.metadata import CREATED_AT
 from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
-from pyfly_session.metadata import CREATED_AT
 
 _NONE: frozenset[str] = frozenset()
 _NOWHERE: Mapping[str, str] = {}

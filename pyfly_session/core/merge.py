@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyfly_session.attributes import Delta, applied
-from pyfly_session.codec import Raw, SessionCodec
+from pyfly_session.core.attributes import Delta, applied
+from pyfly_session.core.codec import Raw, SessionCodec
+from pyfly_session.core.metadata import LAST_ACCESSED, MAX_INACTIVE_INTERVAL, read_metadata
+from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
-from pyfly_session.metadata import LAST_ACCESSED, MAX_INACTIVE_INTERVAL, read_metadata
-from pyfly_session.session import HttpSession
 
 
 class Merger:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
-from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
-from pyfly_session.metadata import (
+from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
     LAST_ACCESSED,
@@ -22,7 +21,8 @@ from pyfly_session.metadata import (
     require_free,
     require_interval,
 )
-from pyfly_session.session_state import SessionState
+from pyfly_session.core.session_state import SessionState
+from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
 
 
 class HttpSession(SessionState):

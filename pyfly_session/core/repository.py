@@ -13,13 +13,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 from pyfly_session import ids
-from pyfly_session.attributes import Delta
-from pyfly_session.endings import Endings
-from pyfly_session.errors import SessionConflictError, SessionDecodingError
-from pyfly_session.events import SessionListener
-from pyfly_session.fallbacks import CapableStore, require_store
-from pyfly_session.merging import Merger
-from pyfly_session.metadata import (
+from pyfly_session.core.attributes import Delta
+from pyfly_session.core.event_publisher import Publisher
+from pyfly_session.core.hashed_ids import HashedIdStore
+from pyfly_session.core.invalidation import Endings
+from pyfly_session.core.merge import Merger
+from pyfly_session.core.metadata import (
     CREATED_AT,
     LAST_ACCESSED,
     MAX_INACTIVE_INTERVAL,
@@ -27,7 +26,13 @@ from pyfly_session.metadata import (
     encode_time,
     is_interval,
 )
-from pyfly_session.outcome import Outcome
+from pyfly_session.core.outcome import Outcome
+from pyfly_session.core.session import HttpSession
+from pyfly_session.core.store_capabilities import CapableStore, require_store
+from pyfly_session.core.tasks import UnfinishedWork
+from pyfly_session.core.turns import Turns, back_off
+from pyfly_session.errors import SessionConflictError, SessionDecodingError
+from pyfly_session.events import SessionListener
 from pyfly_session.ports import Moved, SessionStore
 from pyfly_session.principal_commits import (
     changes_hands,
@@ -37,11 +42,6 @@ from pyfly_session.principal_commits import (
     strike_out,
 )
 from pyfly_session.principals import PrincipalSessions
-from pyfly_session.publishing import Publisher
-from pyfly_session.session import HttpSession
-from pyfly_session.stored_ids import HashedIdStore
-from pyfly_session.turns import Turns, back_off
-from pyfly_session.unfinished import UnfinishedWork
 
 __all__ = ["Outcome", "SessionRepository"]
 
@@ -56,7 +56,8 @@ class SessionRepository:
     """Sessions over a store. Shared by all requests, in any number of event loops.
 
     Args:
-        store: Any session store; what it lacks is made up for by `pyfly_session.fallbacks`.
+        store: Any session store; what it lacks is made up for by
+            `pyfly_session.core.store_capabilities`.
         ttl: Idle time in whole seconds after which a session ends.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
         max_size: Largest size of an encoded session in bytes, or None.

@@ -25,7 +25,7 @@ from __future__ import annotations
 import inspect
 from typing import cast
 
-from pyfly_session.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.errors import SessionEncodingError, StoreContractError
 from pyfly_session.ports import (
     CompareAndSwap,

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from pyfly_session.codec import Raw, SessionCodec
+from pyfly_session.core.codec import Raw, SessionCodec
+from pyfly_session.core.type_tags import TYPE_KEY
 from pyfly_session.errors import ReservedAttributeError, SessionDecodingError
-from pyfly_session.tags import TYPE_KEY
 
 CREATED_AT = "_created_at"
 LAST_ACCESSED = "_last_accessed"

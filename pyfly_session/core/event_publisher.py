@@ -12,6 +12,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from pyfly_session import ids
+from pyfly_session.core.metadata import PRINCIPAL, read_metadata
+from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.core.tasks import UnfinishedWork
 from pyfly_session.errors import SessionDecodingError
 from pyfly_session.events import (
     SessionCreated,
@@ -20,9 +23,6 @@ from pyfly_session.events import (
     SessionIdChanged,
     SessionListener,
 )
-from pyfly_session.fallbacks import CapableStore
-from pyfly_session.metadata import PRINCIPAL, read_metadata
-from pyfly_session.unfinished import UnfinishedWork
 
 _logger = logging.getLogger(__name__)
 _REMEMBERED = 4096
