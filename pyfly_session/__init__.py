@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pyfly_session.core.codec import SessionCodec, allow_session_type
 from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.outcome import Outcome
+from pyfly_session.core.principals.index import PrincipalSession, PrincipalSessions
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import require_store
@@ -27,7 +28,6 @@ from pyfly_session.errors import (
     UnsupportedServerError,
 )
 from pyfly_session.ports import SessionStore
-from pyfly_session.principals import PrincipalSession, PrincipalSessions
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.session_filter import SessionFilter

@@ -14,12 +14,12 @@ from pyfly_session.concurrency import (
     LimitOf,
     SessionConcurrencyController,
 )
+from pyfly_session.core.principals.index import PrincipalSessions
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.events import SessionListener
 from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
-from pyfly_session.principals import PrincipalSessions
 from pyfly_session.properties import ObservabilityProperties, SessionProperties
 from pyfly_session.web.resolvers import SessionIdResolver, resolver_of
 from pyfly_session.web.session_filter import SessionFilter

@@ -57,10 +57,10 @@ ALLOWED: dict[str, set[str]] = {
     "events": set(),
     "event_publisher": {*CORE, "events", "store_capabilities", "tasks"},
     "invalidation": {"store_capabilities", "metadata", "event_publisher"},
-    "principal_records": {"errors", "ids", "store_capabilities", "turns"},
-    "principal_index": {*CORE, "store_capabilities", "principal_records"},
-    "principal_commits": {"errors", "metadata", "session", "principal_index"},
-    "principals": {"metadata", "session", "principal_records", "principal_index"},
+    "records": {"errors", "ids", "store_capabilities", "turns"},
+    "principal_index": {*CORE, "store_capabilities", "records"},
+    "registration": {"errors", "metadata", "session", "principal_index"},
+    "index": {"metadata", "session", "records", "principal_index"},
     "concurrency": {"principal_index"},
     "repository": {
         *CORE,
@@ -69,8 +69,8 @@ ALLOWED: dict[str, set[str]] = {
         "store_capabilities",
         "merge",
         "outcome",
-        "principal_commits",
-        "principals",
+        "registration",
+        "index",
         "event_publisher",
         "hashed_ids",
         "turns",
@@ -98,7 +98,7 @@ ALLOWED: dict[str, set[str]] = {
         *CORE,
         "concurrency",
         "store_capabilities",
-        "principal_commits",
+        "registration",
         "web",
         "starlette",
         "authlib",
@@ -145,8 +145,10 @@ def room_of(path: Path) -> str:
 
 
 def room_in(parts: Sequence[str]) -> str:
-    """Return the room of a path in the package: each file of the folder ``core`` is one."""
-    return parts[1] if parts[0] == "core" else parts[0]
+    """Return the room of a path in the package: each file below the folder ``core`` is one."""
+    if parts[0] != "core":
+        return parts[0]
+    return parts[2] if parts[1] == "principals" else parts[1]
 
 
 def imported_rooms(path: Path) -> set[str]:

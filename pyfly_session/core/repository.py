@@ -27,6 +27,14 @@ from pyfly_session.core.metadata import (
     is_interval,
 )
 from pyfly_session.core.outcome import Outcome
+from pyfly_session.core.principals.index import PrincipalSessions
+from pyfly_session.core.principals.registration import (
+    changes_hands,
+    confirm_after,
+    note_before,
+    release,
+    strike_out,
+)
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore, require_store
 from pyfly_session.core.tasks import UnfinishedWork
@@ -34,14 +42,6 @@ from pyfly_session.core.turns import Turns, back_off
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
 from pyfly_session.events import SessionListener
 from pyfly_session.ports import Moved, SessionStore
-from pyfly_session.principal_commits import (
-    changes_hands,
-    confirm_after,
-    note_before,
-    release,
-    strike_out,
-)
-from pyfly_session.principals import PrincipalSessions
 
 __all__ = ["Outcome", "SessionRepository"]
 

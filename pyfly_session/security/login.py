@@ -7,13 +7,13 @@ from typing import Any
 
 from pyfly_session.concurrency import SessionConcurrencyController
 from pyfly_session.core.metadata import AUTHENTICATED_AT, PRINCIPAL
+from pyfly_session.core.principals.registration import former_ids
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import (
     ConfigurationError,
     SessionStoreUnavailableError,
     TooManySessionsError,
 )
-from pyfly_session.principal_commits import former_ids
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.web.mapping import SessionMapping
 from pyfly_session.web.session_filter import SessionFilter

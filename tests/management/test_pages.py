@@ -222,7 +222,7 @@ def test_a_store_that_fails_is_said_on_the_page(
     async def fail(*args: Any) -> Any:
         raise SessionStoreUnavailableError("the session store was not reached", operation="get")
 
-    monkeypatch.setattr("pyfly_session.principals.PrincipalSessions.find_by_principal", fail)
+    monkeypatch.setattr("pyfly_session.PrincipalSessions.find_by_principal", fail)
     answer = root.get("/manage/?principal=alice")
     assert answer.status_code == 503
     assert '<p class="message bad" role="alert">the session store was not reached' in answer.text

@@ -170,7 +170,7 @@ def test_a_session_that_ends_between_looking_and_ending_is_not_counted(
     async def too_late(*args: object, **options: object) -> bool:
         return False
 
-    monkeypatch.setattr("pyfly_session.principals.PrincipalSessions.end", too_late)
+    monkeypatch.setattr("pyfly_session.PrincipalSessions.end", too_late)
     answer = root.delete(f"/manage/sessions/{memory_shop.handle(alice)}?principal=alice")
     assert answer.status_code == 404
     assert "has ended by itself" in answer.json()["error"]

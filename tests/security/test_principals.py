@@ -24,7 +24,7 @@ from pyfly_session.concurrency import (
     SessionRegistry,
 )
 from pyfly_session.core.encryption import EncryptedSessionCodec
-from pyfly_session.principal_records import PENDING
+from pyfly_session.core.principals.records import PENDING
 from pyfly_session.security import end_other_sessions, login, logout, why_ended
 from pyfly_session.web import SessionFilter
 from tests.conftest import Clock

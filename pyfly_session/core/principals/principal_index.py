@@ -23,10 +23,7 @@ from pyfly_session.core.metadata import (
     RESERVED_NAMES,
     principal_names,
 )
-from pyfly_session.core.session import HttpSession
-from pyfly_session.core.store_capabilities import CapableStore
-from pyfly_session.ports import FORWARD_SECONDS
-from pyfly_session.principal_records import (
+from pyfly_session.core.principals.records import (
     ENDING,
     LIVE,
     PENDING,
@@ -36,6 +33,9 @@ from pyfly_session.principal_records import (
     PrincipalSession,
     left_to_end,
 )
+from pyfly_session.core.session import HttpSession
+from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.ports import FORWARD_SECONDS
 
 _REMEMBERED = 65_536
 _AT_ONCE = 64

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from pyfly_session.core.metadata import principal_names
+from pyfly_session.core.principals.principal_index import PrincipalIndex, SessionRegistration
+from pyfly_session.core.principals.records import ENDING, Entries, PrincipalSession
 from pyfly_session.core.session import HttpSession
-from pyfly_session.principal_index import PrincipalIndex, SessionRegistration
-from pyfly_session.principal_records import ENDING, Entries, PrincipalSession
 
 __all__ = ["PrincipalSession", "PrincipalSessions", "SessionRegistration"]
 

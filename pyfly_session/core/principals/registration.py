@@ -17,8 +17,8 @@ from pyfly_session.core.metadata import (
 from pyfly_session.errors import SessionDecodingError
 
 if TYPE_CHECKING:
+    from pyfly_session.core.principals.principal_index import PrincipalIndex
     from pyfly_session.core.session import HttpSession
-    from pyfly_session.principal_index import PrincipalIndex
 
 
 def changes_hands(session: HttpSession) -> bool:
