@@ -26,8 +26,8 @@ from pyfly_session.core.outcome import Outcome
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.web import session_filter
+from pyfly_session.web.commit import Exchange
 from pyfly_session.web.cookies import SessionCookie
-from pyfly_session.web.exchange import Exchange
 from pyfly_session.web.passage import SessionPassage
 from pyfly_session.web.session_filter import SessionFilter
 

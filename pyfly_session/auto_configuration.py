@@ -37,13 +37,13 @@ from pyfly_session.noticing import (
     NoticingObject,
     NoticingSingleton,
 )
-from pyfly_session.openapi import describe_session
 from pyfly_session.properties import bind_properties
 from pyfly_session.redis_clients import RedisClients
 from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from pyfly_session.store_configuration import SessionStoreAutoConfiguration
 from pyfly_session.web.chain import WebFilterChainMiddleware
-from pyfly_session.web.resolvers import resolver_of
+from pyfly_session.web.openapi import describe_session
+from pyfly_session.web.session_id_resolver import resolver_of
 
 if TYPE_CHECKING:
     from pyfly_session.conditions import container_report

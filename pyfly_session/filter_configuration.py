@@ -21,8 +21,8 @@ from pyfly_session.events import SessionListener
 from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
 from pyfly_session.properties import ObservabilityProperties, SessionProperties
-from pyfly_session.web.resolvers import SessionIdResolver, resolver_of
 from pyfly_session.web.session_filter import SessionFilter
+from pyfly_session.web.session_id_resolver import SessionIdResolver, resolver_of
 
 if TYPE_CHECKING:
     from pyfly_session.observability import MalformedIdFilter, Telemetry

@@ -24,7 +24,7 @@ from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.ports import SessionStore
 from pyfly_session.properties import SessionProperties
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
-from pyfly_session.web.resolvers import SessionIdResolver, headers_of
+from pyfly_session.web.session_id_resolver import SessionIdResolver, headers_of
 
 _SCOPE = "pyfly_session"
 # Source: semantic conventions, db.client.operation.duration.

@@ -105,10 +105,9 @@ ALLOWED: dict[str, set[str]] = {
         "httpx2",
         "joserfc",
     },
-    "openapi": {"properties"},
     "fastapi": {
         *CORE,
-        "openapi",
+        "web",
         "properties",
         "security",
         "pydantic",

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from pyfly_session._masking import one_line
-from pyfly_session.web.sockets import is_foreign_origin
+from pyfly_session.web.websocket import is_foreign_origin
 
 _logger = logging.getLogger(__name__)
 _SAFE_METHODS = ("GET", "HEAD")

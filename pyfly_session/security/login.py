@@ -15,7 +15,7 @@ from pyfly_session.errors import (
     TooManySessionsError,
 )
 from pyfly_session.security.context import SecurityContext
-from pyfly_session.web.mapping import SessionMapping
+from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_filter import SessionFilter
 
 SECURITY_CONTEXT = "SECURITY_CONTEXT"

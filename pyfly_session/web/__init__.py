@@ -9,9 +9,13 @@ from pyfly_session.web.filters import (
     WebFilter,
     before_head,
 )
-from pyfly_session.web.mapping import SessionMapping
-from pyfly_session.web.resolvers import SessionHeader, SessionIdResolver, SessionIdResolvers
+from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_filter import SessionFilter
+from pyfly_session.web.session_id_resolver import (
+    SessionHeader,
+    SessionIdResolver,
+    SessionIdResolvers,
+)
 
 __all__ = [
     "SessionFilter",

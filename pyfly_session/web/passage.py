@@ -8,9 +8,9 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pyfly_session.core.session import HttpSession
-from pyfly_session.web.exchange import Exchange, ExchangeRules
+from pyfly_session.web.commit import Exchange, ExchangeRules
 from pyfly_session.web.filters import CHAIN, ChainPassage, HeadHook, WebFilter, Wrapper
-from pyfly_session.web.resolvers import SessionIdResolver
+from pyfly_session.web.session_id_resolver import SessionIdResolver
 
 
 class SessionPassage(Exchange):

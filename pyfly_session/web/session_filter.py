@@ -18,9 +18,9 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError, TooManySessionsError
 from pyfly_session.ports import SessionStore
 from pyfly_session.properties import WebSocketProperties, bind_properties
-from pyfly_session.web.answers import too_many_sessions, unavailable
+from pyfly_session.web.commit import Exchange, ExchangeRules
 from pyfly_session.web.cookies import SessionCookie
-from pyfly_session.web.exchange import Exchange, ExchangeRules
+from pyfly_session.web.error_responses import too_many_sessions, unavailable
 from pyfly_session.web.filters import (
     CHAIN,
     HIGHEST_PRECEDENCE,
@@ -29,10 +29,10 @@ from pyfly_session.web.filters import (
     OncePerRequestFilter,
     chain_of,
 )
-from pyfly_session.web.mapping import SessionMapping
 from pyfly_session.web.passage import SessionPassage
-from pyfly_session.web.resolvers import SessionIdResolver, headers_of, require_resolver
-from pyfly_session.web.sockets import LiveSocket, is_foreign_origin, refusal_of_origin
+from pyfly_session.web.request_session import SessionMapping
+from pyfly_session.web.session_id_resolver import SessionIdResolver, headers_of, require_resolver
+from pyfly_session.web.websocket import LiveSocket, is_foreign_origin, refusal_of_origin
 
 _logger = logging.getLogger(__name__)
 

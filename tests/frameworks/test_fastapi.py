@@ -15,13 +15,13 @@ from fastapi.testclient import TestClient
 from pyfly_session import HttpSession, SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.fastapi import current_session
-from pyfly_session.openapi import describe_session
 from pyfly_session.web import (
     SessionCookie,
     SessionHeader,
     SessionIdResolvers,
     WebFilterChainMiddleware,
 )
+from pyfly_session.web.openapi import describe_session
 from tests.frameworks import shop
 from tests.frameworks.browser import browser_of
 from tests.web.conftest import Site

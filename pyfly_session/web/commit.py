@@ -11,7 +11,7 @@ from pyfly_session.core.repository import Outcome, SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.web.cookies import SessionCookie
-from pyfly_session.web.resolvers import Header, SessionIdResolver
+from pyfly_session.web.session_id_resolver import Header, SessionIdResolver
 
 _logger = logging.getLogger(__name__)
 _SENT = "the head of the response has been sent, and the cookie with it"

@@ -17,7 +17,7 @@ from pyfly_session.core.keeping import keep
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.properties import WebSocketProperties
-from pyfly_session.web.exchange import Exchange
+from pyfly_session.web.commit import Exchange
 from pyfly_session.web.filters import CallNext, ChainPassage
 
 _logger = logging.getLogger(__name__)
