@@ -116,7 +116,7 @@ def _running_loop() -> object:
 def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
     from redis.asyncio import BlockingConnectionPool, Redis
 
-    from pyfly_session.adapters.patience import with_one_timer
+    from pyfly_session.adapters.redis.read_timeout import with_one_timer
 
     pool = BlockingConnectionPool.from_url(
         properties.url,
@@ -150,7 +150,7 @@ def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
     from redis.asyncio import BlockingConnectionPool
     from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
-    from pyfly_session.adapters.patience import with_one_timer
+    from pyfly_session.adapters.redis.read_timeout import with_one_timer
 
     class Pool(SentinelConnectionPool, BlockingConnectionPool):
         """Waits for a free connection, where the driver's own pool for this fails."""

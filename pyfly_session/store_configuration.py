@@ -89,8 +89,8 @@ def _memory_store(
 
 
 def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) -> SessionStore:
-    from pyfly_session.adapters.circuit import Circuit
     from pyfly_session.adapters.redis import RedisSessionStore
+    from pyfly_session.adapters.redis.circuit_breaker import Circuit
 
     return RedisSessionStore(
         client,

@@ -25,7 +25,7 @@ STABLE: dict[str, set[str]] = {
         "UnsupportedServerError",
     },
     "pyfly_session.adapters.memory": {"InMemorySessionStore"},
-    "pyfly_session.adapters.redis": {"RedisSessionStore"},
+    "pyfly_session.adapters.redis": {"KEY_PREFIX", "RedisSessionStore", "allow_session_type"},
     "pyfly_session.auto_configuration": {
         *("SessionContainer", "SessionFilterAutoConfiguration", "SessionStoreAutoConfiguration"),
         *("close_sessions", "container_report", "create_container", "enable_sessions"),

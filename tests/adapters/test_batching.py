@@ -11,9 +11,9 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from pyfly_session.adapters.batching import CommandBatcher
-from pyfly_session.adapters.circuit import Circuit
 from pyfly_session.adapters.redis import RedisSessionStore
+from pyfly_session.adapters.redis.circuit_breaker import Circuit
+from pyfly_session.adapters.redis.pipelining import CommandBatcher
 
 Answer = Callable[[tuple[Any, ...]], Awaitable[Any]]
 

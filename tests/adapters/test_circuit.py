@@ -8,8 +8,8 @@ import pytest
 import redis.asyncio as aioredis
 
 from pyfly_session import SessionStoreError, SessionStoreUnavailableError
-from pyfly_session.adapters.circuit import Circuit
 from pyfly_session.adapters.redis import RedisSessionStore
+from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from tests.conftest import Clock
 
 

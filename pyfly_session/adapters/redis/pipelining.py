@@ -21,9 +21,9 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from pyfly_session.adapters.circuit import Circuit
-from pyfly_session.adapters.cluster import ClusterCommands
-from pyfly_session.adapters.patience import hold_reads_to
+from pyfly_session.adapters.redis.circuit_breaker import Circuit
+from pyfly_session.adapters.redis.cluster import ClusterCommands
+from pyfly_session.adapters.redis.read_timeout import hold_reads_to
 
 P = ParamSpec("P")
 T = TypeVar("T")

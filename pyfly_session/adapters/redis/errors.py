@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from redis.exceptions import RedisError, ResponseError
 
-from pyfly_session.adapters.batching import UNREACHED
+from pyfly_session.adapters.redis.pipelining import UNREACHED
 from pyfly_session.errors import (
     SessionStoreError,
     SessionStoreUnavailableError,

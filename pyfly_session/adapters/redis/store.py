@@ -20,10 +20,10 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import NoScriptError, ReadOnlyError, WatchError
 
 from pyfly_session import ids
-from pyfly_session.adapters.batching import CommandBatcher
-from pyfly_session.adapters.circuit import Circuit
-from pyfly_session.adapters.failures import FAILURES, lacks_scripting, translated
-from pyfly_session.adapters.plain_client import PlainClient
+from pyfly_session.adapters.redis.circuit_breaker import Circuit
+from pyfly_session.adapters.redis.errors import FAILURES, lacks_scripting, translated
+from pyfly_session.adapters.redis.pipelining import CommandBatcher
+from pyfly_session.adapters.redis.stub_client import PlainClient
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
     SessionDecodingError,
