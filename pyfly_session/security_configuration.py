@@ -102,7 +102,7 @@ def _security_filter(
 
 
 def _make_login_filter(handler: Any) -> Any:
-    from pyfly_session.security.oauth2.login_filter import OAuth2LoginFilter
+    from pyfly_session.security.oauth2.login import OAuth2LoginFilter
 
     return OAuth2LoginFilter(handler)
 
@@ -114,7 +114,7 @@ def _login_filter(
 
 
 def _make_back_channel_filter(handler: Any, sessions: Any) -> Any:
-    from pyfly_session.security.oauth2.back_channel import OAuth2BackChannelLogoutFilter
+    from pyfly_session.security.oauth2.back_channel_logout import OAuth2BackChannelLogoutFilter
 
     return OAuth2BackChannelLogoutFilter(handler, sessions)
 

@@ -17,7 +17,7 @@ from pyfly_session.fastapi.session import Session
 from pyfly_session.properties import bind_properties
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
-from pyfly_session.security.oauth2.targets import AUTHORIZATION, local_target
+from pyfly_session.security.oauth2.authorization_request import AUTHORIZATION, local_target
 from pyfly_session.web.openapi import SCHEME, security_scheme
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}

@@ -17,9 +17,8 @@ from pyfly_session.security.oauth2 import (
     InMemoryClientRegistrationRepository,
     OAuth2SessionSecurityFilter,
 )
-from pyfly_session.security.oauth2.back_channel import OAuth2BackChannelLogoutFilter
-from pyfly_session.security.oauth2.login import OAuth2LoginHandler
-from pyfly_session.security.oauth2.login_filter import OAuth2LoginFilter
+from pyfly_session.security.oauth2.back_channel_logout import OAuth2BackChannelLogoutFilter
+from pyfly_session.security.oauth2.login import OAuth2LoginFilter, OAuth2LoginHandler
 from tests.security.provider import FakeProvider, Network
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser

@@ -13,8 +13,8 @@ import pytest
 from joserfc import jwt
 
 from pyfly_session import HttpSession
-from pyfly_session.security.oauth2 import attempts
-from pyfly_session.security.oauth2.targets import local_target
+from pyfly_session.security.oauth2 import authorization_request
+from pyfly_session.security.oauth2.authorization_request import local_target
 from tests.security.provider import KEYS
 from tests.security.shop import Shop
 from tests.web.conftest import Site
@@ -75,10 +75,10 @@ async def test_a_state_of_one_registration_is_refused_at_another(shop: Shop) -> 
 
 async def test_a_state_lives_for_a_while_only(shop: Shop) -> None:
     query = shop.green.log_in(await shop.start())
-    shop.site.clock.advance(attempts.LIFETIME - 1)
+    shop.site.clock.advance(authorization_request.LIFETIME - 1)
     assert (await shop.come_back(query)).status == 303
     query = shop.green.log_in(await shop.start())
-    shop.site.clock.advance(attempts.LIFETIME)
+    shop.site.clock.advance(authorization_request.LIFETIME)
     assert "invalid_state" in (await shop.come_back(query)).text
 
 
@@ -305,18 +305,21 @@ async def test_two_tabs_that_start_at_the_same_moment_both_work(shop: Shop) -> N
 
 async def test_attempts_are_bounded_and_the_oldest_gives_way(shop: Shop) -> None:
     first = shop.green.log_in(await shop.start())
-    for _ in range(attempts.MOST):
+    for _ in range(authorization_request.MOST):
         shop.site.clock.advance(1)
         last = shop.green.log_in(await shop.start())
     stored = await shop.site.probe.inner.get(shop.browser.cookie)
-    assert len([name for name in stored if name.startswith("_oauth2_login.")]) == attempts.MOST
+    assert (
+        len([name for name in stored if name.startswith("_oauth2_login.")])
+        == authorization_request.MOST
+    )
     assert "invalid_state" in (await shop.come_back(first)).text
     assert (await shop.come_back(last)).status == 303
 
 
 async def test_attempts_that_are_over_are_cleared_away(shop: Shop) -> None:
     await shop.start()
-    shop.site.clock.advance(attempts.LIFETIME)
+    shop.site.clock.advance(authorization_request.LIFETIME)
     await shop.start()
     stored = await shop.site.probe.inner.get(shop.browser.cookie)
     assert len([name for name in stored if name.startswith("_oauth2_login.")]) == 1
@@ -327,10 +330,10 @@ async def test_attempts_that_are_over_are_cleared_away(shop: Shop) -> None:
 )], ids=str)  # fmt: skip
 def test_an_attempt_that_makes_no_sense_is_none(garbage: Any) -> None:
     session = HttpSession("a" * 32)
-    begun = attempts.start(session, "green", redirect_uri="/", target="/", now=0)
+    begun = authorization_request.start(session, "green", redirect_uri="/", target="/", now=0)
     (name,) = session.attribute_names()
     session.set_attribute(name, garbage)
-    assert attempts.take(session, "green", begun.state, 0) is None
+    assert authorization_request.take(session, "green", begun.state, 0) is None
     assert session.attribute_names() == []
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from pyfly_session import SecurityContext, SessionStoreUnavailableError
 from pyfly_session.security.login import login
-from pyfly_session.security.oauth2.aliases import alias, aliases
+from pyfly_session.security.oauth2.claims import alias, aliases
 from tests.security.provider import KEYS, FakeProvider
 from tests.security.shop import Shop
 from tests.web.conftest import Site

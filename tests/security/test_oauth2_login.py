@@ -381,6 +381,6 @@ def test_no_secret_is_shown() -> None:
 
 
 def test_the_login_comes_after_the_context() -> None:
-    from pyfly_session.security.oauth2.login_filter import OAuth2LoginFilter
+    from pyfly_session.security.oauth2.login import OAuth2LoginFilter
 
     assert OAuth2LoginFilter.__pyfly_order__ > HIGHEST_PRECEDENCE + 225

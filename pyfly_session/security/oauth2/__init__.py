@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pyfly_session.security.oauth2.claims import claims_to_context
-from pyfly_session.security.oauth2.client import (
+from pyfly_session.security.oauth2.registration import (
     ClientRegistration,
     ClientRegistrationRepository,
     InMemoryClientRegistrationRepository,
@@ -15,9 +15,8 @@ from pyfly_session.security.oauth2.client import (
 from pyfly_session.security.oauth2.session_filter import OAuth2SessionSecurityFilter
 
 if TYPE_CHECKING:
-    from pyfly_session.security.oauth2.back_channel import OAuth2BackChannelLogoutFilter
-    from pyfly_session.security.oauth2.login import OAuth2LoginHandler
-    from pyfly_session.security.oauth2.login_filter import OAuth2LoginFilter
+    from pyfly_session.security.oauth2.back_channel_logout import OAuth2BackChannelLogoutFilter
+    from pyfly_session.security.oauth2.login import OAuth2LoginFilter, OAuth2LoginHandler
 
 __all__ = [
     "OAuth2SessionSecurityFilter",
@@ -33,8 +32,8 @@ __all__ = [
 if not TYPE_CHECKING:
     _MODULES = {
         "OAuth2LoginHandler": "login",
-        "OAuth2LoginFilter": "login_filter",
-        "OAuth2BackChannelLogoutFilter": "back_channel",
+        "OAuth2LoginFilter": "login",
+        "OAuth2BackChannelLogoutFilter": "back_channel_logout",
     }
 
     def __getattr__(name: str) -> Any:

@@ -1,12 +1,14 @@
-"""From a provider's claims to a `SecurityContext`."""
+"""From a provider's claims to a `SecurityContext`, and to the names that a session is found by."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 from pyfly_session.security.context import SecurityContext
-from pyfly_session.security.oauth2.client import ClientRegistration
+from pyfly_session.security.login import ALIAS_PREFIX
+from pyfly_session.security.oauth2.registration import ClientRegistration
 
 ContextMapper = Callable[[ClientRegistration, Mapping[str, Any]], SecurityContext]
 """Makes the context of verified claims; an anonymous one refuses the login."""
@@ -67,3 +69,19 @@ def _values(claims: Mapping[str, Any], path: str) -> list[str]:
     if isinstance(found, str):
         return [found]
     return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+
+def alias(registration_id: str, claim: Literal["sub", "sid"], value: str) -> str:
+    """Return the name of what a provider calls so, at one registration and no other."""
+    # Without a colon in the id there is one way only to read the whole.
+    return f"{ALIAS_PREFIX}oidc:{quote(registration_id, safe='')}:{claim}:{value}"
+
+
+def aliases(registration_id: str, claims: Mapping[str, Any]) -> list[str]:
+    """Return the names of a session that began with an ID token of these claims."""
+    found = []
+    for claim in ("sub", "sid"):
+        value = claims.get(claim)
+        if isinstance(value, str) and value:
+            found.append(alias(registration_id, claim, value))
+    return found

@@ -1,4 +1,4 @@
-"""`OAuth2LoginHandler`: the browser's way to a provider and back, and out again."""
+"""`OAuth2LoginHandler`: the browser's way to a provider and back, and out again; and its filter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import TooManySessionsError
@@ -22,14 +22,17 @@ from pyfly_session.security.login import (
     logout,
     session_of,
 )
-from pyfly_session.security.oauth2 import attempts
-from pyfly_session.security.oauth2.aliases import aliases
-from pyfly_session.security.oauth2.claims import ContextMapper, claims_to_context
-from pyfly_session.security.oauth2.client import ClientRegistration, ClientRegistrationRepository
-from pyfly_session.security.oauth2.failures import OAuth2LoginError, failure_response
-from pyfly_session.security.oauth2.id_token import LEEWAY, auth_time
+from pyfly_session.security.oauth2 import authorization_request
+from pyfly_session.security.oauth2.authorization_request import AUTHORIZATION, Attempt, local_target
+from pyfly_session.security.oauth2.claims import ContextMapper, aliases, claims_to_context
+from pyfly_session.security.oauth2.errors import OAuth2LoginError, failure_response
 from pyfly_session.security.oauth2.provider import Provider
-from pyfly_session.security.oauth2.targets import AUTHORIZATION, local_target
+from pyfly_session.security.oauth2.registration import (
+    ClientRegistration,
+    ClientRegistrationRepository,
+)
+from pyfly_session.security.oauth2.tokens import LEEWAY, auth_time
+from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 
 _logger = logging.getLogger(__name__)
 _CALLBACK = "/login/oauth2/code/"
@@ -138,7 +141,7 @@ class OAuth2LoginHandler:
         await provider.metadata()
         name = provider.registration.registration_id
         base = str(request.base_url).rstrip("/")
-        attempt = attempts.start(
+        attempt = authorization_request.start(
             session,
             name,
             redirect_uri=provider.registration.redirect_uri or f"{base}{_CALLBACK}{name}",
@@ -152,7 +155,7 @@ class OAuth2LoginHandler:
         registration = provider.registration
         answer = _once_each(request)
         session = session_of(request)
-        attempt = attempts.take(
+        attempt = authorization_request.take(
             session, registration.registration_id, answer.get("state", ""), self._clock()
         )
         if attempt is None:
@@ -212,7 +215,7 @@ class OAuth2LoginHandler:
 
 
 def _auth_time(
-    claims: Mapping[str, Any], registration: ClientRegistration, attempt: attempts.Attempt
+    claims: Mapping[str, Any], registration: ClientRegistration, attempt: Attempt
 ) -> float | None:
     """Return when the user proved to the provider who they are, None for just now."""
     if not registration.is_openid:
@@ -253,3 +256,28 @@ def _refusal(error: str, registration: ClientRegistration) -> OAuth2LoginError:
     if code == "access_denied":
         return OAuth2LoginError(code, "The login was refused or cancelled at the provider.")
     return OAuth2LoginError(code, "The provider could not log you in.")
+
+
+class OAuth2LoginFilter(OncePerRequestFilter):
+    """Answers the routes of a login handler, and passes everything else on.
+
+    A filter and no routes of the application: it works under any ASGI application, before a
+    route that would match everything, and follows what is overridden in the container.
+
+    Args:
+        handler: The handler.
+    """
+
+    __pyfly_order__ = HIGHEST_PRECEDENCE + 230
+
+    def __init__(self, handler: OAuth2LoginHandler) -> None:
+        self._routes = handler.routes()
+
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+        """Answer the request if it is for the login."""
+        for route in self._routes:
+            match, child_scope = route.matches(request.scope)
+            if match is Match.FULL:
+                request.scope.update(child_scope)
+                return await route.endpoint(request)
+        return await call_next(request)

@@ -15,17 +15,16 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuthError
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 
-from pyfly_session.security.oauth2.attempts import Attempt
-from pyfly_session.security.oauth2.client import ClientRegistration
-from pyfly_session.security.oauth2.failures import OAuth2LoginError
-from pyfly_session.security.oauth2.id_token import verify_id_token
-from pyfly_session.security.oauth2.logout_token import LogoutToken, verify_logout_token
-from pyfly_session.security.oauth2.metadata import (
+from pyfly_session.security.oauth2.authorization_request import Attempt
+from pyfly_session.security.oauth2.errors import OAuth2LoginError
+from pyfly_session.security.oauth2.provider_metadata import (
     WELL_KNOWN,
     ProviderMetadata,
     combine,
     needs_discovery,
 )
+from pyfly_session.security.oauth2.registration import ClientRegistration
+from pyfly_session.security.oauth2.tokens import LogoutToken, verify_id_token, verify_logout_token
 
 _logger = logging.getLogger(__name__)
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OAuthError, ValueError, KeyError)

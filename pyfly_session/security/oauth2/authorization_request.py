@@ -1,12 +1,14 @@
-"""Logins that were started and have not come back yet, kept in the session.
+"""Logins that were started and have not come back yet, and where the browser may go after one.
 
-Each has an attribute of its own: two tabs that start at the same moment keep both.
+They are kept in the session, each in an attribute of its own: two tabs that start at the same
+moment keep both.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -127,3 +129,18 @@ def _read(stored: Any) -> Attempt | None:
 
 
 _TEXTS = [each.name for each in fields(Attempt) if each.name not in ("expires_at", "max_age")]
+
+AUTHORIZATION = "/oauth2/authorization/"
+"""Begins the path that leads to a provider; the registration's id ends it."""
+
+# One slash, then neither a second one nor a backslash, which browsers take for one. Browsers
+# also drop tabs and line ends wherever they are, so no control character may be there at all.
+_LOCAL = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f-\x9f]*")
+_LONGEST = 2048
+
+
+def local_target(wanted: object, default: str) -> str:
+    """Return the wanted target if it is a path of this application, else the default."""
+    if isinstance(wanted, str) and len(wanted) <= _LONGEST and _LOCAL.fullmatch(wanted):
+        return wanted
+    return default

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pyfly_session.security.oauth2.client import ClientRegistration
+from pyfly_session.security.oauth2.registration import ClientRegistration
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 

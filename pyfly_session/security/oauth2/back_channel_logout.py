@@ -13,11 +13,11 @@ from starlette.routing import Match, Route
 
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.errors import SessionStoreError
-from pyfly_session.security.oauth2.aliases import alias
-from pyfly_session.security.oauth2.failures import OAuth2LoginError
+from pyfly_session.security.oauth2.claims import alias
+from pyfly_session.security.oauth2.errors import OAuth2LoginError
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler
-from pyfly_session.security.oauth2.logout_token import LogoutToken
 from pyfly_session.security.oauth2.provider import Provider
+from pyfly_session.security.oauth2.tokens import LogoutToken
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 from pyfly_session.web.session_filter import SessionFilter
 
