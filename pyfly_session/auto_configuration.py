@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from dependency_injector import containers, providers
 from starlette.types import ASGIApp
 
-from pyfly_session.config import load_config
+from pyfly_session.config import bind_properties, load_config
 from pyfly_session.current_filters import CurrentFilters
 from pyfly_session.enabling import check_login, say_disabled
 from pyfly_session.errors import SessionError
@@ -37,7 +37,6 @@ from pyfly_session.noticing import (
     NoticingObject,
     NoticingSingleton,
 )
-from pyfly_session.properties import bind_properties
 from pyfly_session.redis_clients import RedisClients
 from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from pyfly_session.store_configuration import SessionStoreAutoConfiguration

@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from pyfly_session._oauth2_properties import PREFIX
+from pyfly_session.config import SessionProperties
+from pyfly_session.config.oauth2_properties import PREFIX
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import SessionProperties
 
 _logger = logging.getLogger(__name__)
 _LOGIN = f"{PREFIX}.login.enabled"

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session._masking import masked, names_secret
+from pyfly_session.config.masking import masked, names_secret
 from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,

@@ -18,11 +18,11 @@ from typing import Any
 from opentelemetry import context, metrics, trace
 
 from pyfly_session import ids
+from pyfly_session.config import SessionProperties
 from pyfly_session.core.repository import Outcome, SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.ports import SessionStore
-from pyfly_session.properties import SessionProperties
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 from pyfly_session.web.session_id_resolver import SessionIdResolver, headers_of
 

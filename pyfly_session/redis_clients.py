@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pyfly_session._masking import mask_url
-from pyfly_session._redis_properties import RedisProperties
+from pyfly_session.config import RedisProperties
+from pyfly_session.config.masking import mask_url
 from pyfly_session.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import Any
 
 from dependency_injector import containers, providers
 
-from pyfly_session._oauth2_properties import (
+from pyfly_session.config import SessionProperties
+from pyfly_session.config.oauth2_properties import (
     PREFIX,
     OAuth2Properties,
     RegistrationProperties,
@@ -16,7 +17,6 @@ from pyfly_session._oauth2_properties import (
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.following import Following, following
 from pyfly_session.noticing import NoticingCallable, NoticingObject
-from pyfly_session.properties import SessionProperties
 from pyfly_session.security.oauth2 import (
     ClientRegistration,
     InMemoryClientRegistrationRepository,

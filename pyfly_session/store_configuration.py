@@ -10,16 +10,16 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
-from pyfly_session.errors import ConfigurationError
-from pyfly_session.following import following
-from pyfly_session.ports import SessionStore
-from pyfly_session.properties import (
+from pyfly_session.config import (
     EncryptionProperties,
     MemoryProperties,
     RedisProperties,
     SessionProperties,
 )
+from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.errors import ConfigurationError
+from pyfly_session.following import following
+from pyfly_session.ports import SessionStore
 
 _logger = logging.getLogger(__name__)
 

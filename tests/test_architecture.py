@@ -25,18 +25,6 @@ CORE = {
     "session",
     "ports",
 }
-BINDING = {
-    "_binding",
-    "_fields",
-    "_masking",
-    "_oauth2_properties",
-    "_property_checks",
-    "_property_types",
-    "_redis_properties",
-    "_section_properties",
-    "properties",
-}
-READING = {"_environment", "_placeholders", "_yaml", "config"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "ids": set(),
@@ -80,20 +68,17 @@ ALLOWED: dict[str, set[str]] = {
     "observability": {
         *CORE,
         "store_capabilities",
-        "properties",
+        "config",
         "repository",
         "web",
         "opentelemetry",
     },
     "scopes": {"codec", "errors", "metadata", "session", "web", "dependency_injector"},
-    **{room: {"errors", "msgspec", *BINDING} for room in BINDING},
-    **{room: {"errors", "yaml", *BINDING, *READING} for room in READING},
-    "_reference": {"properties", "_oauth2_properties"},
-    "effective": {*BINDING},
-    "lookup": {"_masking", "store_capabilities", "ids", "metadata", "hashed_ids"},
+    "config": {"errors", "msgspec", "yaml"},
+    "lookup": {"config", "store_capabilities", "ids", "metadata", "hashed_ids"},
     "adapters": {*CORE, "redis"},
     "keeping": {*CORE, "repository"},
-    "web": {*CORE, "concurrency", "keeping", "repository", "properties", "starlette"},
+    "web": {*CORE, "concurrency", "keeping", "repository", "config", "starlette"},
     "security": {
         *CORE,
         "concurrency",
@@ -108,7 +93,7 @@ ALLOWED: dict[str, set[str]] = {
     "fastapi": {
         *CORE,
         "web",
-        "properties",
+        "config",
         "security",
         "pydantic",
         "pydantic_core",

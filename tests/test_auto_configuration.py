@@ -37,8 +37,7 @@ from pyfly_session.auto_configuration import (
     create_container,
     enable_sessions,
 )
-from pyfly_session.config import load_config
-from pyfly_session.properties import SessionProperties
+from pyfly_session.config import SessionProperties, load_config
 from pyfly_session.web import SessionCookie
 from tests.conftest import Clock, FourVerbStore
 

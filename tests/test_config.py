@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyfly_session._oauth2_properties import bind_oauth2_properties
-from pyfly_session.config import Config, load_config
+from pyfly_session.config import Config, SessionProperties, bind_properties, load_config
+from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import SessionProperties, bind_properties
 
 SHIPPED = Path(__file__).parent.parent / "config"
 PASSWORD = "s3cr3t"

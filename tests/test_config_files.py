@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyfly_session._placeholders import resolve_tree
-from pyfly_session._yaml import read_yaml
 from pyfly_session.config import load_config
+from pyfly_session.config.placeholders import resolve_tree
+from pyfly_session.config.yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
 
 PASSWORD = "s3cr3t"

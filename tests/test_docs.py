@@ -21,9 +21,9 @@ import pytest
 import yaml
 
 from pyfly_session import HttpSession, errors
-from pyfly_session._oauth2_properties import bind_oauth2_properties
+from pyfly_session.config import bind_properties, describe_properties
+from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.core.codec import _SHARED_TYPES
-from pyfly_session.properties import bind_properties, describe_properties
 from pyfly_session.testing import plugin
 from tests.pages import (
     DOCS,

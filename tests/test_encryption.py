@@ -19,12 +19,11 @@ from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
 from pyfly_session.conditions import container_report
-from pyfly_session.config import load_config
+from pyfly_session.config import bind_properties, load_config
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.encryption import EncryptedSessionCodec
 from pyfly_session.core.repository import Outcome
 from pyfly_session.errors import SessionDecodingError
-from pyfly_session.properties import bind_properties
 from tests.conftest import Clock, FourVerbStore
 from tests.web.conftest import Site
 from tests.web.driver import ask

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyfly_session._masking import masked, show, show_key
-from pyfly_session.properties import mask_url
+from pyfly_session.config.masking import mask_url, masked, show, show_key
 
 PASSWORD = "s3cr3t"
 

@@ -10,14 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta
 
-from pyfly_session._binding import bind
-from pyfly_session._fields import Properties, allowed, layout, leaves, type_name
+from pyfly_session.config import RedisProperties, SessionProperties, bind_properties
+from pyfly_session.config.binding import Properties, allowed, bind, layout, leaves, type_name
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import (
-    RedisProperties,
-    SessionProperties,
-    bind_properties,
-)
 
 PASSWORD = "s3cr3t"
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pyfly_session.properties import CookieProperties, RedisProperties, SessionProperties
+from pyfly_session.config import CookieProperties, RedisProperties, SessionProperties
 from tests.test_properties import bound, refusal
 
 PASSWORD = "s3cr3t"

@@ -8,7 +8,7 @@ import pytest
 
 from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import create_container
-from pyfly_session.properties import bind_properties
+from pyfly_session.config import bind_properties
 from pyfly_session.redis_clients import create_redis_client
 
 CLUSTER = {"cluster": {"nodes": ["a.example:6379"]}}

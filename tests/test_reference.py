@@ -7,10 +7,14 @@ from typing import Any
 
 import pytest
 
-from pyfly_session import _reference
-from pyfly_session.properties import PropertyDescription, bind_properties, describe_properties
+from pyfly_session.config import (
+    PropertyDescription,
+    bind_properties,
+    describe_properties,
+    reference_table,
+)
 
-_BEGIN, _BEGIN_OAUTH2 = _reference.BEGIN, _reference.BEGIN_OAUTH2
+_BEGIN, _BEGIN_OAUTH2 = reference_table.BEGIN, reference_table.BEGIN_OAUTH2
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "properties.md"
 
 
@@ -43,8 +47,8 @@ def test_every_default_and_example_is_allowed(each: PropertyDescription) -> None
 
 def test_reference_table_is_up_to_date() -> None:
     text = PAGE.read_text("utf-8")
-    assert _reference.update_page(text) == text, (
-        "run: python -m pyfly_session._reference docs/reference/properties.md"
+    assert reference_table.update_page(text) == text, (
+        "run: python -m pyfly_session.config.reference_table docs/reference/properties.md"
     )
 
 
@@ -52,11 +56,11 @@ def test_reference_command_rewrites_the_page(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     page = tmp_path / "page.md"
-    tables = (f"{begin}\nstale row\n{_reference.END}" for begin in (_BEGIN, _BEGIN_OAUTH2))
+    tables = (f"{begin}\nstale row\n{reference_table.END}" for begin in (_BEGIN, _BEGIN_OAUTH2))
     page.write_text(f"a\n{'between'.join(tables)}\nb\n", "utf-8")
-    monkeypatch.setattr("sys.argv", ["_reference", str(page)])
-    monkeypatch.delitem(sys.modules, "pyfly_session._reference")
-    runpy.run_module("pyfly_session._reference", run_name="__main__")
+    monkeypatch.setattr("sys.argv", ["reference_table", str(page)])
+    monkeypatch.delitem(sys.modules, "pyfly_session.config.reference_table")
+    runpy.run_module("pyfly_session.config.reference_table", run_name="__main__")
     text = page.read_text("utf-8")
     assert text.startswith("a\n<!-- begin")
     assert "| `pyfly.session.ttl` | `1800` |" in text
@@ -69,6 +73,6 @@ def test_reference_command_rewrites_the_page(
 
 
 def test_reference_page_without_markers_is_refused() -> None:
-    for page in ("no markers", f"{_BEGIN}{_reference.END}"):
+    for page in ("no markers", f"{_BEGIN}{reference_table.END}"):
         with pytest.raises(ValueError, match="the page needs the two lines"):
-            _reference.update_page(page)
+            reference_table.update_page(page)

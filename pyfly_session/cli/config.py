@@ -64,7 +64,7 @@ def _place(row: dict[str, Any]) -> str:
 
 def _placeholders(directory: str, profiles: str | None) -> dict[tuple[str, str | None], list[str]]:
     """Return the variables that each text of a file names, by its key and the file."""
-    from pyfly_session.config import read_sources
+    from pyfly_session.config.loader import read_sources
 
     tree, origins, _ = read_sources(directory, profiles, os.environ)
     found: dict[tuple[str, str | None], list[str]] = {}
@@ -85,8 +85,8 @@ def _placeholders(directory: str, profiles: str | None) -> dict[tuple[str, str |
 
 def _values(config: Config) -> Iterator[tuple[str, Any]]:
     """Return every property with its effective value, fit to be shown."""
-    from pyfly_session._oauth2_properties import bind_oauth2_properties
-    from pyfly_session.effective import effective_values
-    from pyfly_session.properties import bind_properties
+    from pyfly_session.config import bind_properties
+    from pyfly_session.config.effective import effective_values
+    from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 
     return effective_values(bind_properties(config), bind_oauth2_properties(config))

@@ -18,7 +18,7 @@ from pyfly_session.cli.options import say
 
 if TYPE_CHECKING:
     from pyfly_session.auto_configuration import SessionContainer
-    from pyfly_session.properties import SessionProperties
+    from pyfly_session.config import SessionProperties
 
 _PATIENCE_SECONDS = 5
 
@@ -80,7 +80,7 @@ def demo(host: str, port: int, profile: str, as_json: bool) -> None:
 async def _try_store(container: SessionContainer) -> None:
     """Look up a session that does not exist, so that a dead server is noticed at start."""
     from pyfly_session.auto_configuration import close_sessions
-    from pyfly_session.properties import mask_url
+    from pyfly_session.config.masking import mask_url
     from pyfly_session.store_configuration import choose_store
 
     if choose_store(container.properties())[0] == "redis":
@@ -119,7 +119,7 @@ def _greet(
     listener: socket.socket, profile: str, properties: SessionProperties, *, cookie_opened: bool
 ) -> None:
     """Tell where the page is, where the sessions are, and what to try."""
-    from pyfly_session.properties import mask_url
+    from pyfly_session.config.masking import mask_url
     from pyfly_session.store_configuration import choose_store
 
     in_redis = choose_store(properties)[0] == "redis"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pyfly_session._masking import one_line
 from pyfly_session.cli.options import configured, say, say_missing
 from pyfly_session.cli.output import print_json
+from pyfly_session.config.masking import one_line
 from pyfly_session.errors import ConfigurationError
 
 if TYPE_CHECKING:

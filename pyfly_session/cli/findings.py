@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pyfly_session._environment import overlay_environment
-from pyfly_session._masking import show_key
-from pyfly_session._oauth2_properties import bind_oauth2_properties
-from pyfly_session._placeholders import resolve_tree
 from pyfly_session.cli.output import split_remedy
-from pyfly_session.config import Config, read_sources
+from pyfly_session.config import Config, bind_properties
+from pyfly_session.config.environment import overlay_environment
+from pyfly_session.config.loader import read_sources
+from pyfly_session.config.masking import show_key
+from pyfly_session.config.oauth2_properties import bind_oauth2_properties
+from pyfly_session.config.placeholders import resolve_tree
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import bind_properties
 
 T = TypeVar("T")
 Level = Literal["ok", "hint", "warning", "error"]

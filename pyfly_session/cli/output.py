@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from pyfly_session._masking import one_line
+from pyfly_session.config.masking import one_line
 
 # Where a message of ours goes on with what to do about it.
 _TO_DO = re.compile(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pyfly_session.properties import SessionProperties
+    from pyfly_session.config import SessionProperties
 
 
 def store_place(properties: SessionProperties) -> str:
     """Return the place of the Redis store, without credentials."""
-    from pyfly_session.properties import mask_url
+    from pyfly_session.config.masking import mask_url
 
     redis = properties.redis
     if redis.cluster.nodes:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from pyfly_session import HttpSession
-from pyfly_session.properties import SessionProperties
+from pyfly_session.config import SessionProperties
 from pyfly_session.store_configuration import choose_store
 
 SHORT_IDLE_SECONDS = 15

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from pyfly_session.config import Config, load_config
-from pyfly_session.properties import bind_properties
+from pyfly_session.config import Config, bind_properties, load_config
 
 _PACKAGE = Path(__file__).parents[1]
 _SECURE = "pyfly.session.cookie.secure"

@@ -12,9 +12,9 @@ from fastapi.security.base import SecurityBase
 from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
+from pyfly_session.config import bind_properties
 from pyfly_session.core.session import HttpSession
 from pyfly_session.fastapi.session import Session
-from pyfly_session.properties import bind_properties
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
 from pyfly_session.security.oauth2.authorization_request import AUTHORIZATION, local_target

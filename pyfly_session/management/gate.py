@@ -10,7 +10,7 @@ from typing import TypeAlias
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from pyfly_session._masking import one_line
+from pyfly_session.config.masking import one_line
 from pyfly_session.web.websocket import is_foreign_origin
 
 _logger = logging.getLogger(__name__)

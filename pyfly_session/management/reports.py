@@ -9,11 +9,11 @@ from collections.abc import Sized
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session._oauth2_properties import bind_oauth2_properties
+from pyfly_session.config import SessionProperties
+from pyfly_session.config.effective import effective_values
+from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.core.store_capabilities import CapableStore
-from pyfly_session.effective import effective_values
 from pyfly_session.errors import SessionError
-from pyfly_session.properties import SessionProperties
 
 _logger = logging.getLogger(__name__)
 # Told although they are 0 so far.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pyfly_session import ids
-from pyfly_session.properties import bind_properties
+from pyfly_session.config import bind_properties
 
 # A browser sends one cookie of a name for each path and domain that set it, so few are
 # honest; each costs a look into the store.

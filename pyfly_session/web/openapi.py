@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from pyfly_session.properties import SessionProperties
+from pyfly_session.config import SessionProperties
 
 SCHEME = "Session"
 """Name of the security scheme; operations that need a session refer to it."""

@@ -13,11 +13,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pyfly_session.concurrency import SessionConcurrencyController
+from pyfly_session.config import WebSocketProperties, bind_properties
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError, TooManySessionsError
 from pyfly_session.ports import SessionStore
-from pyfly_session.properties import WebSocketProperties, bind_properties
 from pyfly_session.web.commit import Exchange, ExchangeRules
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.error_responses import too_many_sessions, unavailable

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from pyfly_session.config import SessionProperties, bind_properties
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import SessionProperties, bind_properties
 from pyfly_session.web.cookies import SessionCookie, consider
 
 Header = tuple[bytes, bytes]

@@ -13,10 +13,10 @@ from starlette.types import Message, Receive, Send
 from starlette.websockets import WebSocketClose
 
 from pyfly_session import ids
+from pyfly_session.config import WebSocketProperties
 from pyfly_session.core.keeping import keep
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.repository import SessionRepository
-from pyfly_session.properties import WebSocketProperties
 from pyfly_session.web.commit import Exchange
 from pyfly_session.web.filters import CallNext, ChainPassage
 

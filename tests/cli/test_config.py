@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pyfly_session.properties import describe_properties
+from pyfly_session.config import describe_properties
 from tests.cli.conftest import Run, write
 
 SECRET = "hunter2"

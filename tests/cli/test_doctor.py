@@ -15,9 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pyfly_session.cli.findings import load_all
-from pyfly_session.config import load_config
+from pyfly_session.config import describe_properties, load_config
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import describe_properties
 from tests.cli.conftest import Run, write
 
 SHIPPED = Path(__file__).parent.parent.parent / "config"

@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import create_container
 from pyfly_session.conditions import container_report
-from pyfly_session.config import load_config
+from pyfly_session.config import bind_properties, describe_properties, load_config
 from pyfly_session.core.repository import SessionRepository
-from pyfly_session.properties import bind_properties, describe_properties
 from tests.conftest import effort
 
 SECRET = "s3cr3t-s3cr3t"

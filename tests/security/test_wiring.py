@@ -14,15 +14,15 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pyfly_session import ConfigurationError, SecurityContext
-from pyfly_session._fields import leaves
-from pyfly_session._oauth2_properties import (
+from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
+from pyfly_session.config import load_config
+from pyfly_session.config.binding import leaves
+from pyfly_session.config.oauth2_properties import (
     ClientProperties,
     LoginProperties,
     RegistrationProperties,
     bind_oauth2_properties,
 )
-from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
-from pyfly_session.config import load_config
 from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler
 from tests.conftest import Clock

@@ -13,8 +13,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from pyfly_session.config import WebSocketProperties
 from pyfly_session.core.metadata import PRINCIPAL
-from pyfly_session.properties import WebSocketProperties
 from pyfly_session.security import SecurityContext, login
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask

@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket
 
 from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import enable_sessions
-from pyfly_session.properties import WebSocketProperties, bind_properties
+from pyfly_session.config import WebSocketProperties, bind_properties
 from pyfly_session.web import SessionHeader
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Connection, ask

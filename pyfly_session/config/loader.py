@@ -6,45 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyfly_session._environment import overlay_environment
-from pyfly_session._fields import leaves
-from pyfly_session._masking import mask_url, masked, names_secret, show
-from pyfly_session._oauth2_properties import bind_oauth2_properties
-from pyfly_session._placeholders import resolve_tree
-from pyfly_session._yaml import read_yaml
+from pyfly_session.config.binding import leaves
+from pyfly_session.config.environment import overlay_environment
+from pyfly_session.config.masking import mask_url, masked, names_secret, show
+from pyfly_session.config.oauth2_properties import bind_oauth2_properties
+from pyfly_session.config.placeholders import resolve_tree
+from pyfly_session.config.session_properties import PREFIX, SessionProperties, bind_properties
+from pyfly_session.config.yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import (
-    PREFIX,
-    ConcurrencyProperties,
-    CookieProperties,
-    EncryptionProperties,
-    HeaderProperties,
-    MemoryProperties,
-    ObservabilityProperties,
-    PropertyDescription,
-    RedisProperties,
-    SessionProperties,
-    WebSocketProperties,
-    bind_properties,
-    describe_properties,
-)
 
-__all__ = [
-    "Config",
-    "load_config",
-    "bind_properties",
-    "describe_properties",
-    "PropertyDescription",
-    "SessionProperties",
-    "CookieProperties",
-    "HeaderProperties",
-    "WebSocketProperties",
-    "ConcurrencyProperties",
-    "RedisProperties",
-    "EncryptionProperties",
-    "MemoryProperties",
-    "ObservabilityProperties",
-]
+__all__ = ["Config", "load_config"]
 
 _DIRECTORY = "config"
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyfly_session import _oauth2_properties as oauth2
-from pyfly_session._masking import show_key
-from pyfly_session._placeholders import Verbatim
+from pyfly_session.config import oauth2_properties as oauth2
+from pyfly_session.config.masking import show_key
+from pyfly_session.config.placeholders import Verbatim
+from pyfly_session.config.session_properties import PREFIX, describe_properties
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import PREFIX, describe_properties
 
 # Kubernetes and Docker announce a service named pyfly-session in variables like these.
 _SERVICE_VARIABLE = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_|$)")

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from pyfly_session._masking import show, show_key
+from pyfly_session.config.masking import show, show_key
 from pyfly_session.errors import ConfigurationError
 
 _MERGE = "tag:yaml.org,2002:merge"

@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from pyfly_session._binding import bind, origin_of, unknown_key
-from pyfly_session._fields import Properties, layout, leaves
-from pyfly_session._masking import show, show_key
-from pyfly_session._property_types import Secret, about
+from pyfly_session.config.binding import Properties, bind, layout, leaves, origin_of, unknown_key
+from pyfly_session.config.masking import show, show_key
+from pyfly_session.config.sections import Secret, about
+from pyfly_session.config.session_properties import PropertyDescription, describe
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.properties import PropertyDescription, describe
 
 PREFIX = "pyfly.security.oauth2"
 _REGISTRATIONS = f"{PREFIX}.client.registrations"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pyfly_session._fields import Properties, layout
-from pyfly_session._masking import masked
-from pyfly_session._oauth2_properties import PREFIX as OAUTH2
-from pyfly_session._oauth2_properties import OAuth2Properties
-from pyfly_session.properties import PREFIX, SessionProperties
+from pyfly_session.config.binding import Properties, layout
+from pyfly_session.config.masking import masked
+from pyfly_session.config.oauth2_properties import PREFIX as OAUTH2
+from pyfly_session.config.oauth2_properties import OAuth2Properties
+from pyfly_session.config.session_properties import PREFIX, SessionProperties
 
 
 def effective_values(
