@@ -67,7 +67,11 @@ class SessionInvalidatedError(SessionError, RuntimeError):
 
 
 class SessionReadOnlyError(SessionError, RuntimeError):
-    """A session cannot be created, changed or given a new id at this point of the request."""
+    """A session cannot be created, changed or given a new id at this point of the request.
+
+    After its request it can neither: work for later belongs into a ``BackgroundTask``, or
+    changes the session through a request of its own.
+    """
 
 
 class TooManySessionsError(SessionError):
@@ -103,6 +107,31 @@ class SessionEncodingError(SessionError, TypeError):
         self.attribute = attribute
         self.path = path
         self.type_name = type_name
+
+
+class SessionUpdateError(SessionError, RuntimeError):
+    """A function of ``update_attribute`` failed on what another request had stored meanwhile.
+
+    It had run without an error on what its own request saw. Nothing of the request was stored;
+    unless the application handles it, the answer is 409. ``__cause__`` is the function's error.
+
+    Attributes:
+        attribute: Name of the attribute.
+    """
+
+    def __init__(self, attribute: str) -> None:
+        super().__init__(
+            f"session attribute {attribute!r}: another request changed it meanwhile, and it could"
+            " not be updated once more; nothing of this request was stored, try again"
+        )
+        self.attribute = attribute
+
+
+class CrossSiteRequestError(SessionError):
+    """A login or logout was refused, for the request comes from a page of another site.
+
+    Unless the application handles it, the answer is 403 with a short explanation.
+    """
 
 
 class SessionTooLargeError(SessionError, ValueError):

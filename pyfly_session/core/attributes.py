@@ -1,38 +1,30 @@
-"""What one request sees of a session's attributes, and what it changed of them."""
+"""`Attributes`: what one request sees of a session's attributes, and what it changed of them."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import io
+import pickle
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from uuid import UUID
 
 from pyfly_session.core.codec import Raw, SessionCodec, report_lost_attribute
 from pyfly_session.core.metadata import RESERVED_NAMES
-from pyfly_session.core.pictures import picture
-from pyfly_session.errors import SessionDecodingError, SessionEncodingError
+from pyfly_session.errors import SessionDecodingError, SessionEncodingError, SessionUpdateError
 
-Delta = dict[str, bytes | None]
+Delta = dict[str, bytes | Raw | None]
 """Attribute name to encoded fragment, or to None if the attribute was removed."""
 
+UpdateFunction = Callable[[Any], Any]
+"""Gets an attribute's value, or None, and returns the new one. Synchronous; may run again."""
 
-def applied(delta: Delta, fragments: Mapping[str, Raw]) -> dict[str, Raw]:
-    """Return a session's fragments with a delta laid over them; those given stay as they are."""
-    result = dict(fragments)
-    for name, fragment in delta.items():
-        if fragment is None:
-            result.pop(name, None)
-        else:
-            result[name] = Raw(fragment)
-    return result
-
-
-# A value of one of these cannot be changed in place, so reading it needs no second look.
-_IMMUTABLE = frozenset(
+IMMUTABLE = frozenset(
     {str, int, float, bool, type(None), bytes, datetime, date, timedelta, Decimal, UUID}
 )
+"""A value of one of these types cannot be changed in place: reading it needs no second look."""
 
 
 class Owner(Protocol):
@@ -47,6 +39,43 @@ class Owner(Protocol):
         ...
 
 
+class Update:
+    """Functions that a request applied to one attribute, and their result for what it saw.
+
+    Attributes:
+        base: What the store held when the first of them ran, None if there was nothing.
+        repeatable: False once some of them are stored: the result is not of ``base`` any more.
+        functions: In the order in which they ran.
+        fragment: The encoded result.
+    """
+
+    __slots__ = ("base", "fragment", "functions", "repeatable")
+
+    def __init__(self, base: Raw | None) -> None:
+        self.base = base
+        self.repeatable = True
+        self.functions: tuple[UpdateFunction, ...] = ()
+        self.fragment = b""
+
+    def encoded(self, fragments: Mapping[str, Raw], name: str, codec: SessionCodec) -> bytes:
+        """Return the result for what the store holds now; the functions run again if need be.
+
+        Raises:
+            SessionUpdateError: One of them failed on what another request had stored.
+            SessionEncodingError: The result cannot be stored.
+        """
+        current = fragments.get(name)
+        if self.repeatable and _same(current, self.base):
+            return self.fragment
+        try:
+            value = None if current is None else codec.decode(current)
+            for function in self.functions:
+                value = function(value)
+        except Exception as error:
+            raise SessionUpdateError(name) from error
+        return codec.encode(name, value)
+
+
 class Attributes:
     """Attributes decoded when first read, encoded when changed. Owned by one request.
 
@@ -55,7 +84,8 @@ class Attributes:
         fragments: What the store holds, by name, the metadata included; never changed here.
     """
 
-    __slots__ = ("_assigned", "_codec", "_encoding", "_live", "_owners", "_seen", "_watched")
+    __slots__ = ("_assigned", "_codec", "_encoding", "_live", "_owners", "_seen", "_updates",
+                 "_watched")  # fmt: skip
 
     def __init__(self, codec: SessionCodec, fragments: Mapping[str, Raw]) -> None:
         self._codec = codec
@@ -65,12 +95,13 @@ class Attributes:
         self._live: dict[str, Any] = {}
         # Set or removed, in this order; removed is what is not live.
         self._assigned: dict[str, None] = {}
-        # Committed, or read and of a type that may change in place: with a picture of how it was.
+        # Committed, or read and of a type that may change in place: with a snapshot.
         self._watched: dict[str, bytes | None] = {}
-        # Values and pictures of what was encoded last.
+        # The rest is replaced, never changed in place: most requests need none of it.
+        # Values and snapshots of what was encoded last.
         self._encoding: dict[str, tuple[Any, bytes | None]] = _NOTHING
-        # Never changed, but replaced: most requests have none.
         self._owners: dict[str, Owner] = _NOTHING
+        self._updates: dict[str, Update] = _NOTHING
 
     def adopt(self, data: Mapping[str, Any], *, as_changes: bool) -> None:
         """Take over plain values; as changes, or as what the store is known to hold."""
@@ -82,7 +113,7 @@ class Attributes:
         """Return the value, or None if there is none or it cannot be decoded any more."""
         if name in self._live:
             value = self._live[name]
-            if name not in self._seen and name not in self._assigned:
+            if name not in self._seen and name not in self._assigned and name not in self._updates:
                 self._remember(name, value)
         elif name in self._seen and name not in self._assigned:
             try:
@@ -92,8 +123,8 @@ class Attributes:
                 return None
         else:
             return None
-        if type(value) not in _IMMUTABLE and name not in self._watched:
-            self._watched[name] = None if name in self._assigned else picture(value)
+        if type(value) not in IMMUTABLE and name not in self._watched:
+            self._watched[name] = None if name in self._assigned else snapshot(value)
         return value
 
     def bind(self, name: str, value: Any, owner: Owner) -> None:
@@ -118,6 +149,28 @@ class Attributes:
         self._live[name] = value
         self._assigned[name] = None
 
+    def update(self, name: str, function: UpdateFunction) -> Any:
+        """Apply a function to a value, now and again when it is stored; return the result."""
+        owner = self.owner(name)
+        value = self.read(name)
+        if name in self._watched and self._changed_in_place(name) is not None:
+            # That change was none by a function: the whole value is this request's own.
+            self._assigned[name] = None
+        value = function(value if owner is None else owner.plain(value))
+        base = self._seen.get(name)
+        update = self._updates.get(name)
+        self._release(name)
+        self._live[name] = value
+        if name not in self._assigned:
+            update = update or Update(base)
+            update.functions = (*update.functions, function)
+            self._updates = {**self._updates, name: update}
+            if type(value) in IMMUTABLE:
+                self._watched.pop(name, None)
+            else:
+                self._watched[name] = snapshot(value)
+        return value
+
     def remove(self, name: str) -> None:
         """Remove a value, if it is there."""
         if name in self:
@@ -127,12 +180,12 @@ class Attributes:
 
     def forget(self) -> None:
         """Drop everything, changes included."""
-        self._seen = _NOTHING
+        self._seen = self._updates = _NOTHING
         for part in (self._live, self._assigned, self._watched):
             part.clear()
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether there is such an attribute, be it None."""
+        """Return whether there is such an attribute, be it None."""
         return name in self._live or (
             name in self._seen and name not in self._assigned and name not in RESERVED_NAMES
         )
@@ -149,12 +202,12 @@ class Attributes:
     @property
     def changed(self) -> bool:
         """True if anything was set, removed or changed in place since the last commit."""
-        return bool(self._assigned) or any(
+        return bool(self._assigned or self._updates) or any(
             self._changed_in_place(name) is not None for name in tuple(self._watched)
         )
 
-    def changes(self) -> Delta:
-        """Encode what was changed since the last commit.
+    def changes(self) -> tuple[Delta, Mapping[str, Update]]:
+        """Encode what was set, removed or changed in place since the last commit, and updated.
 
         Raises:
             SessionEncodingError: A value cannot be stored.
@@ -172,36 +225,83 @@ class Attributes:
             if fragment is not None:
                 # It may change until it is stored.
                 value = self._live[name]
-                self._encoding[name] = value, None if type(value) in _IMMUTABLE else picture(value)
-        return delta
+                self._encoding[name] = value, None if type(value) in IMMUTABLE else snapshot(value)
+        updates = {name: update for name, update in self._updates.items() if name not in delta}
+        for name, update in updates.items():
+            update.fragment = self._encoded(name)
+        # Copies: functions that come while the commit is under way wait for the next one.
+        return delta, {name: _copy(update) for name, update in updates.items()}
 
-    def committed(self, delta: Delta, fragments: Mapping[str, Raw] | None) -> None:
+    @property
+    def may_have_changed(self) -> bool:
+        """False if nothing can have changed since the last commit; cheaper than `changed`."""
+        return bool(self._assigned or self._watched or self._updates)
+
+    def sees(self, fragments: object) -> bool:
+        """Return whether these are what this request saw last."""
+        return self._seen is fragments
+
+    def plain_changes(self) -> dict[str, Any] | None:
+        """Return what was set if JSON takes all of it as it is, None if one has to look."""
+        live = self._live
+        if self._updates or self._owners or self._watched or len(live) != len(self._assigned):
+            return None
+        for value in live.values():
+            if type(value) not in _SCALARS:
+                return None
+        self._encoding = {name: (value, None) for name, value in live.items()}
+        return live
+
+    def committed(
+        self, delta: Delta, updates: Mapping[str, Update], fragments: Mapping[str, Raw], alone: bool
+    ) -> None:
         """Take note that the store now holds what `changes` returned.
 
         What was set or removed while the commit was under way waits for the next one.
 
         Args:
-            delta: What was stored; metadata in it is passed over.
-            fragments: What was seen before with the delta applied, if somebody has it at hand.
+            delta: What was set, removed or changed in place; metadata in it is passed over.
+            updates: What was updated.
+            fragments: All that is stored now.
+            alone: Nothing in it was written by others since this request saw the session.
         """
         for name, fragment in delta.items():
             if name in RESERVED_NAMES:
                 continue
             if (fragment is None) == (name not in self._live):
                 self._assigned.pop(name, None)
+            if name in self._updates:
+                self._release(name)
             value, then = self._encoding.get(name, _UNKNOWN)
             if fragment is None or (
-                type(value) in _IMMUTABLE and self._live.get(name, ...) is value
+                type(value) in IMMUTABLE and self._live.get(name, ...) is value
             ):
                 # Nobody set it meanwhile, and nobody can change it in place.
                 self._watched.pop(name, None)
             else:
                 self._watched[name] = then
-        self._seen = applied(delta, self._seen) if fragments is None else fragments
+        self._seen = fragments if alone else laid_over(self._seen, delta)
+        for name, update in updates.items():
+            self._updated(name, update, fragments)
+
+    def _updated(self, name: str, update: Update, fragments: Mapping[str, Raw]) -> None:
+        """Take note that an update is stored; later functions for the name stay."""
+        now = self._updates.get(name)
+        rest = now.functions[len(update.functions) :] if now is not None else ()
+        self._updates = {n: each for n, each in self._updates.items() if n != name}
+        self._seen = {**self._seen, name: fragments[name]}
+        if rest:
+            later = Update(None)
+            later.functions, later.repeatable = rest, False
+            self._updates[name] = later
+        elif name not in self._assigned and bytes(fragments[name]) != update.fragment:
+            # What others had stored is in it: the next reader sees that.
+            self._live.pop(name, None)
+            self._watched.pop(name, None)
 
     def _remember(self, name: str, value: Any) -> None:
         """Take note how a value that came as plain data is stored, to notice a change in place."""
-        if type(value) not in _IMMUTABLE:
+        if type(value) not in IMMUTABLE:
             try:
                 self._seen = {**self._seen, name: Raw(self._codec.encode(name, value))}
             except SessionEncodingError:
@@ -213,17 +313,23 @@ class Attributes:
         return self._codec.encode(name, value if owner is None else owner.plain(value))
 
     def _release(self, name: str) -> None:
+        """Forget what stood for the value until now."""
         if name in self._owners:
             self._owners = {each: o for each, o in self._owners.items() if each != name}
+        if name in self._updates:
+            self._updates = {each: u for each, u in self._updates.items() if each != name}
 
     def _changed_in_place(self, name: str) -> bytes | None:
         """Return the fragment of a value that is another one than was seen, else None."""
         if name not in self._live:
             return None
+        before = self._watched.get(name)
+        if name in self._updates:
+            same = before is None or before == snapshot(self._live[name])
+            return None if same else self._encoded(name)
         if name not in self._seen:
             return self._encoded(name)
-        before = self._watched[name]
-        if before is not None and before == picture(self._live[name]):
+        if before is not None and before == snapshot(self._live[name]):
             return None
         seen = bytes(self._seen[name])
         try:
@@ -231,7 +337,7 @@ class Attributes:
         except SessionEncodingError:
             if self._is_writable(name, seen):
                 raise
-            # Somebody else stored it; who only reads it must not suffer.
+            # Somebody else stored it; a request that only reads it must not suffer.
             return None
         if encoded == seen:
             return None
@@ -243,7 +349,7 @@ class Attributes:
         return encoded
 
     def _is_writable(self, name: str, fragment: bytes) -> bool:
-        """Tell whether what is stored can be written again: it may be nested too deeply."""
+        """Return whether what is stored can be written again: it may be nested too deeply."""
         try:
             self._codec.encode(name, self._codec.decode(fragment))
         except (SessionEncodingError, SessionDecodingError):
@@ -251,6 +357,58 @@ class Attributes:
         return True
 
 
+def laid_over(fragments: Mapping[str, Raw], delta: Delta) -> dict[str, Raw]:
+    """Return a session's fragments with a delta laid over them; those given stay as they are."""
+    result = dict(fragments)
+    for name, fragment in delta.items():
+        if fragment is None:
+            result.pop(name, None)
+        else:
+            result[name] = fragment if type(fragment) is Raw else Raw(fragment)
+    return result
+
+
+class _NotPlain(Exception):  # noqa: N818 - it never gets out of here
+    """The value decides itself how it is pickled, and may leave something out."""
+
+
+class _PlainPickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> NoReturn:
+        """Refuse; plain values are never asked about."""
+        raise _NotPlain
+
+
+def snapshot(value: Any) -> bytes | None:
+    """Return bytes that differ if the value does, None if it is not of plain data only.
+
+    Plain are lists, dictionaries, tuples, sets, texts, bytes, numbers, bool and None. Unlike ``==``
+    a snapshot tells 1 from 1.0 and from True. Two snapshots of equal values may differ, if they
+    are made of other objects. Made by `pickle`, which is written in C and follows what holds
+    itself; it is never loaded.
+    """
+    target = io.BytesIO()
+    try:
+        _PlainPickler(target, 5).dump(value)
+    except (_NotPlain, RecursionError):
+        return None
+    return target.getvalue()
+
+
+def _copy(update: Update) -> Update:
+    copy = Update(update.base)
+    copy.functions, copy.repeatable = update.functions, update.repeatable
+    copy.fragment = update.fragment
+    return copy
+
+
+def _same(one: Raw | None, other: Raw | None) -> bool:
+    if one is other:
+        return True
+    return one is not None and other is not None and bytes(one) == bytes(other)
+
+
+# A float may be one that JSON has no word for.
+_SCALARS = frozenset({str, int, bool, type(None)})
 # Shared, and so never changed.
 _NOTHING: dict[str, Any] = {}
 _UNKNOWN: tuple[Any, None] = ..., None

@@ -112,8 +112,21 @@ class SessionCodec:
             {name: part if type(part) is Raw else Raw(part) for name, part in fragments.items()}
         )
 
+    def encode_whole(self, data: dict[str, Any]) -> tuple[bytes, dict[str, Raw]] | None:
+        """Return the stored form of a session of texts, whole numbers, bool and None, in one call.
+
+        Returns:
+            The stored form and its fragments; None if one value is so odd that `encode` has to
+            name it.
+        """
+        try:
+            payload = _encode(data)
+        except ValueError:
+            return None
+        return payload, _split(payload)
+
     def assemble(self, fragments: dict[str, Raw]) -> bytes:
-        """Do the same with fragments of one kind."""
+        """Do the same as `join` with fragments of one kind."""
         try:
             return _encode(fragments)
         except UnicodeEncodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
@@ -57,6 +58,11 @@ class EncryptedSessionCodec(SessionCodec):
                 "the stored session is not encrypted with any of the keys"
             ) from None
         return super().split(decrypted)
+
+    def encode_whole(self, data: dict[str, Any]) -> tuple[bytes, dict[str, Raw]] | None:
+        """Return the encrypted form of a session of plain values, and its fragments."""
+        whole = super().encode_whole(data)
+        return whole and (self._cipher.encrypt(whole[0]), whole[1])
 
     def assemble(self, fragments: dict[str, Raw]) -> bytes:
         """Return the encrypted form of a session."""

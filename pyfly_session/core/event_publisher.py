@@ -1,4 +1,4 @@
-"""`Publisher`: tells listeners of sessions, without a request waiting for them."""
+"""`EventPublisher`: calls listeners of sessions, without a request waiting for them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from pyfly_session import ids
+from pyfly_session.core.merge import Outcome
 from pyfly_session.core.metadata import PRINCIPAL, read_metadata
+from pyfly_session.core.session import Change, HttpSession, Stored
 from pyfly_session.core.store_capabilities import CapableStore
-from pyfly_session.core.tasks import UnfinishedWork
+from pyfly_session.core.tasks import BackgroundTasks
 from pyfly_session.errors import SessionDecodingError
 from pyfly_session.events import (
     SessionCreated,
@@ -27,11 +29,12 @@ from pyfly_session.events import (
 _logger = logging.getLogger(__name__)
 _REMEMBERED = 4096
 _AT_ONCE = 32
+_STORED = (Outcome.STORED, Outcome.FORKED)
 
 _Lane = deque[SessionEvent]
 
 
-class Publisher:
+class EventPublisher:
     """Has listeners called, one event of a session after the other. Shared by all requests.
 
     Events of one session are told in their order, those of different sessions side by side;
@@ -40,7 +43,7 @@ class Publisher:
     Args:
         listeners: Who is told, in this order.
         store: Where the sessions are.
-        work: Keeps what goes on without a request.
+        tasks: Keeps what goes on without a request.
         clock: Unix time in seconds.
         patience: Seconds that a listener may take before it is cancelled.
     """
@@ -49,7 +52,7 @@ class Publisher:
         self,
         listeners: Sequence[SessionListener],
         store: CapableStore,
-        work: UnfinishedWork,
+        tasks: BackgroundTasks,
         *,
         clock: Callable[[], float] = time.time,
         patience: float = 30,
@@ -63,37 +66,55 @@ class Publisher:
                 )
         self._listeners = tuple(listeners)
         self._store = store
-        self._work = work
+        self._tasks = tasks
         self._clock = clock
         self._patience = patience
         # By event loop and handle, as long as listeners are busy with the session.
         self._lanes: dict[tuple[asyncio.AbstractEventLoop, str], _Lane] = {}
         self._destroyed: OrderedDict[str, None] = OrderedDict()
         self._lost: dict[asyncio.AbstractEventLoop, deque[tuple[str, bytes, str]]] = {}
-        if store.watch_losses is not None:
+        if listeners and store.watch_losses is not None:
             store.watch_losses(self.lost)
 
-    async def finish(self, work: Coroutine[Any, Any, None]) -> None:
-        """Await what is going to be told of; it goes on if the caller is cancelled."""
-        await self._work.finish(work)
+    @property
+    def has_listeners(self) -> bool:
+        """True if there is anybody to call."""
+        return bool(self._listeners)
 
-    def created(self, session_id: str, principal: str | None) -> None:
-        """Tell of a session that was stored for the first time."""
-        self._publish(
-            SessionCreated(handle=self._handle(session_id), principal=principal, at=self._clock())
-        )
+    async def finish(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Await what is going to be published; it goes on if the caller is cancelled."""
+        return await self._tasks.finish(work)
 
-    def id_changed(self, former_id: str, session_id: str, principal: str | None) -> None:
-        """Tell of a session that is stored under another id."""
-        handle, former = self._handle(session_id), self._handle(former_id)
-        self._publish(
-            SessionIdChanged(handle=handle, former=former, principal=principal, at=self._clock())
-        )
+    def loaded(self, session: HttpSession) -> None:
+        """Do nothing: a load is no event."""
+
+    async def before(self, session: HttpSession, change: Change) -> None:
+        """Do nothing: what is not stored yet is no event."""
+
+    async def released(self, session: HttpSession) -> None:
+        """Do nothing, for the same reason."""
+
+    async def after(
+        self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
+    ) -> Outcome:
+        """Publish that a session was created, or given another id."""
+        stored = session.stored
+        if not self._listeners or stored is None or outcome not in _STORED:
+            return outcome
+        handle, principal, at = self._handle(stored.id), session.principal, self._clock()
+        if former is None or outcome is Outcome.FORKED:
+            self._publish(SessionCreated(handle=handle, principal=principal, at=at))
+        elif former.id != stored.id:
+            before = self._handle(former.id)
+            self._publish(
+                SessionIdChanged(handle=handle, former=before, principal=principal, at=at)
+            )
+        return outcome
 
     def destroyed(self, session_id: str, principal: str | None, reason: str) -> None:
         """Tell of a session that has ended; once, whoever noticed it as well."""
         handle = self._handle(session_id)
-        if handle in self._destroyed:
+        if not self._listeners or handle in self._destroyed:
             return
         self._destroyed[handle] = None
         if len(self._destroyed) > _REMEMBERED:
@@ -135,7 +156,7 @@ class Publisher:
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         # Without the context of the request: the next event may be of another one.
-        contextvars.Context().run(self._work.finish_later, work)
+        contextvars.Context().run(self._tasks.finish_later, work)
 
     def _publish(self, event: SessionEvent) -> None:
         loop = asyncio.get_running_loop()

@@ -1,29 +1,38 @@
-"""How a session ends in the store, wherever it was moved, and what is remembered of that."""
+"""`Invalidation`: how a session ends in the store, wherever it was moved, and what is remembered."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from pyfly_session.core.event_publisher import Publisher
+from pyfly_session import ids
+from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.errors import SessionConflictError
 
-_MAX_MOVES = 8
+_logger = logging.getLogger(__name__)
+# More changes of id than one request can meet.
+_MOVES = 256
 _REMEMBERED = 4096
+# As long as a request may still be under way that was sent before its session ended.
+_MOMENT_SECONDS = 30
 
 Notice = Callable[[], None]
+T = TypeVar("T")
 
 
-class Endings:
+class Invalidation:
     """Ends sessions. Shared by all requests.
 
     Args:
         store: Where the sessions are.
         note_seconds: How long the reason is kept of a session that somebody else ended.
         counts: Counts the reasons.
-        events: Tells listeners of the ends; None if there are no listeners.
+        events: Publishes the ends.
+        clock: Unix time in seconds.
     """
 
     def __init__(
@@ -31,13 +40,16 @@ class Endings:
         store: CapableStore,
         note_seconds: int,
         counts: Counter[str],
-        events: Publisher | None = None,
+        events: EventPublisher,
+        clock: Callable[[], float],
     ) -> None:
         self._store = store
         self._note_seconds = note_seconds
         self._counts = counts
         self._events = events
-        self._seen: OrderedDict[str, None] = OrderedDict()
+        self._clock = clock
+        # Until when an id is remembered, and whether a request has come with it since.
+        self._ended: OrderedDict[str, tuple[float, bool]] = OrderedDict()
         self._watchers: dict[str, set[Notice]] = {}
 
     async def delete(self, session_id: str, reason: str = "invalidated") -> None:
@@ -45,37 +57,39 @@ class Endings:
 
         Args:
             session_id: The id.
-            reason: What listeners are told.
-        """
-        await self._finish(self._delete(session_id, reason))
+            reason: What listeners are given.
 
-    async def _finish(self, work: Coroutine[Any, Any, None]) -> None:
-        if self._events is None:
-            await work
-        else:
-            # Cancelled in between, nobody could tell later that there was a session.
-            await self._events.finish(work)
+        Raises:
+            SessionStoreError: The backend failed, and the session may live.
+        """
+        await self._finish(self._delete(session_id, reason, look=self._events.has_listeners))
+
+    async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self._events.has_listeners:
+            return await work
+        # Cancelled in between, nobody could tell later that there was a session.
+        done: T = await self._events.finish(work)
+        return done
 
     async def _delete(
-        self, session_id: str, reason: str, seen: list[Mapping[str, Any]] | None = None
-    ) -> None:
-        """Delete a session wherever it is; what was there is added to ``seen``."""
-        events = self._events
-        target: str | None = session_id
-        for _ in range(_MAX_MOVES + 1):
-            if target is None:
-                return
-            self.remember(target)
+        self, session_id: str, reason: str, *, look: bool
+    ) -> Mapping[str, Any] | None:
+        """Delete a session wherever it is; return what was there if it is to be looked at."""
+        found, target = None, session_id
+        for _ in range(_MOVES):
             # Looked at before: deleting does not tell whether it was there, nor whose it was.
-            look = events is not None or seen is not None
-            found = await self._store.get(target) if look else None
-            ended, target = target, await self._store.delete_moved(target)
-            if found is not None and seen is not None:
-                seen.append(found)
-            if found is not None and events is not None:
-                events.destroyed(ended, found.get(PRINCIPAL), reason)
+            data = await self._store.get(target) if look else None
+            ended, moved_to = target, await self._store.delete_moved(target)
+            self.remember(ended)
+            if data is not None:
+                found = data
+                self._events.destroyed(ended, data.get(PRINCIPAL), reason)
             for notice in tuple(self._watchers.get(self._store.key_of(ended), ())):
                 notice()
+            if moved_to is None:
+                return found
+            target = moved_to
+        raise SessionConflictError(ids.mask(session_id), _MOVES)
 
     def watch(self, session_id: str, notice: Notice) -> Callable[[], None]:
         """Have it called when this process ends the session of an id, not when it renames it.
@@ -106,15 +120,14 @@ class Endings:
         """
         note = self._store.codec.dumps({"reason": reason})
         await self._store.create_if_absent(self._note_id(session_id), note, self._note_seconds)
-        seen: list[Mapping[str, Any]] = []
 
-        async def counted() -> None:
-            await self._delete(session_id, reason, seen)
-            if seen:
+        async def counted() -> Mapping[str, Any] | None:
+            found = await self._delete(session_id, reason, look=True)
+            if found is not None:
                 self._counts[reason] += 1
+            return found
 
-        await self._finish(counted())
-        return seen[-1] if seen else None
+        return await self._finish(counted())
 
     async def why(self, session_id: str) -> str | None:
         """Return the reason that `end` was given, or None if that is not known."""
@@ -123,15 +136,34 @@ class Endings:
         return reason if isinstance(reason, str) else None
 
     def remember(self, session_id: str) -> None:
-        """Take note that this process ended the id, or gave its session another one."""
-        self._seen[self._store.key_of(session_id)] = None
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        """Take note that an id was ended, or its session given another one, a moment ago."""
+        key = self._store.key_of(session_id)
+        _, was_seen = self._ended.pop(key, (0.0, False))
+        self._ended[key] = self._clock() + _MOMENT_SECONDS, was_seen
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
 
-    def has_seen(self, session_id: str) -> bool:
-        """Tell whether this process ended the id."""
-        return bool(self._seen) and self._store.key_of(session_id) in self._seen
+    def has_ended(self, session_id: str) -> bool:
+        """Return whether that was a moment ago, as far as this process knows."""
+        if not self._ended:
+            return False
+        until, _ = self._ended.get(self._store.key_of(session_id), (0.0, False))
+        return self._clock() < until
+
+    def is_late(self, session_id: str) -> bool:
+        """Return the same for an id that a request came with; the first one is logged."""
+        if not self.has_ended(session_id):
+            return False
+        key = self._store.key_of(session_id)
+        until, was_seen = self._ended[key]
+        if not was_seen:
+            self._ended[key] = until, True
+            _logger.info(
+                "a request came with session %s, which has ended or goes on under another id; it"
+                " gets a session that is not saved, and no cookie",
+                ids.mask(session_id),
+            )
+        return True
 
     def _note_id(self, session_id: str) -> str:
-        # A colon: no client can send it.
-        return f"ended:{self._store.key_of(session_id)}"
+        return ids.record_id("ended", self._store.key_of(session_id))

@@ -1,79 +1,113 @@
-"""What a commit stores: a request's changes laid over what the store holds by now."""
+"""What a commit stores: the changes of requests laid over what the store holds by now.
+
+Two requests may meet on one session, and one of them may log somebody in. `verdict` decides
+whether what the other did may go into that session; see ``docs/explanation/identity.md``.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 
-from pyfly_session.core.attributes import Delta, applied
 from pyfly_session.core.codec import Raw, SessionCodec
-from pyfly_session.core.metadata import LAST_ACCESSED, MAX_INACTIVE_INTERVAL, read_metadata
-from pyfly_session.core.session import HttpSession
-from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
+from pyfly_session.core.metadata import (
+    AUTHENTICATED_AT,
+    CREATED_AT,
+    LAST_ACCESSED,
+    PRINCIPAL,
+    RESERVED_NAMES,
+    encode_time,
+)
+from pyfly_session.core.session import Change, HttpSession, Stored
+from pyfly_session.errors import SessionTooLargeError
+
+Fragments = Mapping[str, Raw]
 
 
-class Merger:
-    """Puts encoded sessions together, fragment by fragment, and keeps them from growing too large.
+class Outcome(enum.Enum):
+    """What a commit found and did."""
+
+    UNSAVED = "a new session that nothing asked to store"
+    UNTOUCHED = "nothing to store; the session lives"
+    STORED = "created, updated or given its new id; the session lives under its id"
+    FORKED = "stored as a session of its own, for another request had changed the id"
+    MOVED = "the changes went to the id that another request gave the session"
+    DROPPED = "the session is another user's by now; the changes were dropped"
+    ENDED = "invalidated by this request, or by another at the same time; its entry is gone"
+    GONE = "ended or expired meanwhile; nothing was stored"
+
+
+class Verdict(enum.Enum):
+    """Where the changes of a request go."""
+
+    MERGE = "into the session, as the store holds it by now"
+    DROP = "nowhere: the session is another user's by now"
+    FORK = "into a session of its own"
+
+
+def verdict(session: HttpSession, change: Change, current: Stored, codec: SessionCodec) -> Verdict:
+    """Return where a change goes that meets what others have stored since it was loaded.
 
     Args:
-        codec: Splits and joins the sessions.
-        max_size: Largest size of an encoded session in bytes, or None.
+        session: As the request sees it; ``session.stored`` is what it was loaded from.
+        change: What the request did to it.
+        current: What the store holds now, perhaps under another id.
+        codec: Takes the stored form apart.
     """
+    loaded = session.stored
+    if loaded is None or current is loaded:
+        logs_in_late = change.principal is not None and session.moved
+        return Verdict.FORK if logs_in_late else Verdict.MERGE
+    before, now = loaded.taken_apart(codec), current.taken_apart(codec)
+    same_owner = _equal(before, now, PRINCIPAL)
+    if change.principal is None:
+        # What an anonymous visitor does while logging in, to a cart for example, is kept.
+        return Verdict.MERGE if same_owner or PRINCIPAL not in before else Verdict.DROP
+    if same_owner and current.id == loaded.id and not session.moved:
+        return Verdict.MERGE
+    # Whoever gave the session another id meanwhile may not get this login. Unless they logged in
+    # the same user meanwhile: a button was pressed twice.
+    logged_in = codec.decode(now[PRINCIPAL]) if PRINCIPAL in now else None
+    is_joined = logged_in == change.principal and not _equal(before, now, AUTHENTICATED_AT)
+    return Verdict.MERGE if is_joined else Verdict.FORK
 
-    def __init__(self, codec: SessionCodec, max_size: int | None) -> None:
-        self._codec = codec
-        self._max_size = max_size
 
-    def merged(
-        self, current: bytes, delta: Delta, fragments: Mapping[str, Raw] | None = None
-    ) -> tuple[bytes, dict[str, Raw]]:
-        """Apply the delta to a stored session; None in the delta removes a name.
+def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float) -> dict[str, Raw]:
+    """Return the fragments of a session of its own that a change is to become."""
+    loaded = {} if session.stored is None else session.stored.taken_apart(codec)
+    # What somebody who was logged in had is theirs.
+    kept = {} if PRINCIPAL in loaded else {n: f for n, f in loaded.items() if n not in RESERVED_NAMES}
+    times = {CREATED_AT: Raw(encode_time(now)), LAST_ACCESSED: Raw(encode_time(now))}
+    return change.applied_to({**times, **kept}, codec)
 
-        Args:
-            current: What is stored, empty for a new session.
-            delta: What to change.
-            fragments: ``current`` taken apart, if that was done before.
 
-        Returns:
-            The new stored form, and its fragments.
+def assembled(
+    fragments: dict[str, Raw], current: Fragments, codec: SessionCodec, max_size: int | None
+) -> bytes:
+    """Return the stored form of a session.
 
-        Raises:
-            SessionTooLargeError: It would be too large; what was before may stay so, but not
-                grow.
-        """
-        merged = applied(delta, self._fragments(current) if fragments is None else fragments)
-        payload = self._codec.assemble(merged)
-        if self._max_size is not None and len(payload) > self._max_size:
-            self._require_no_growth(payload, merged, current, self._max_size)
-        return payload, merged
+    Args:
+        fragments: What is to be stored.
+        current: What is stored now, empty for a new session.
+        codec: Puts the fragments together.
+        max_size: Largest size of an encoded session in bytes, or None.
 
-    def _require_no_growth(
-        self, payload: bytes, fragments: dict[str, Raw], current: bytes, limit: int
-    ) -> None:
+    Raises:
+        SessionTooLargeError: It would be too large; what was before may stay so, but not grow.
+    """
+    payload = codec.assemble(fragments)
+    if max_size is not None and len(payload) > max_size:
         # The time of the write has as many digits as it happens to have.
-        former = {**self._fragments(current), LAST_ACCESSED: fragments[LAST_ACCESSED]}
-        if current and len(payload) <= len(self._codec.assemble(former)):
-            return
-        sizes = {name: len(bytes(part)) for name, part in fragments.items()}
-        largest = max(sizes, key=sizes.__getitem__)
-        raise SessionTooLargeError(len(payload), limit, largest, sizes[largest])
+        former = {**current, LAST_ACCESSED: fragments[LAST_ACCESSED]}
+        if not current or len(payload) > len(codec.assemble(former)):
+            sizes = {name: len(bytes(part)) for name, part in fragments.items()}
+            largest = max(sizes, key=sizes.__getitem__)
+            raise SessionTooLargeError(len(payload), max_size, largest, sizes[largest])
+    return payload
 
-    def adopt_idle_time(self, session: HttpSession, found: bytes) -> None:
-        """Take over the idle time that another request gave the session meanwhile."""
-        if MAX_INACTIVE_INTERVAL in session._metadata_changed:
-            return
-        try:
-            metadata = read_metadata(self._codec.split(found), self._codec)
-        except SessionDecodingError:
-            return
-        session._metadata.pop(MAX_INACTIVE_INTERVAL, None)
-        if MAX_INACTIVE_INTERVAL in metadata:
-            session._metadata[MAX_INACTIVE_INTERVAL] = metadata[MAX_INACTIVE_INTERVAL]
 
-    def _fragments(self, current: bytes) -> dict[str, Raw]:
-        if not current:
-            return {}
-        try:
-            return self._codec.split(current)
-        except SessionDecodingError:
-            # Somebody overwrote the session with something that is none; nothing to keep.
-            return {}
+def _equal(one: Fragments, other: Fragments, name: str) -> bool:
+    first, second = one.get(name), other.get(name)
+    if first is None or second is None:
+        return first is second
+    return bytes(first) == bytes(second)

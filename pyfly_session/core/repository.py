@@ -1,55 +1,77 @@
 """`SessionRepository`: loads, creates and commits sessions over any store.
 
-The one place that decides what a commit does, by the state of the session: untouched,
-new, changed, rotated or invalidated. Knows nothing of HTTP.
+The one place that decides what a commit does, by the state of the session: untouched, new,
+changed, rotated or ended. Knows nothing of HTTP, and of principals no more than whose a session
+is: what else must happen around a commit is a `CommitListener`.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from pyfly_session import ids
-from pyfly_session.core.attributes import Delta
-from pyfly_session.core.event_publisher import Publisher
+from pyfly_session.core.codec import Raw
+from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.hashed_ids import HashedIdStore
-from pyfly_session.core.invalidation import Endings
-from pyfly_session.core.merge import Merger
+from pyfly_session.core.invalidation import Invalidation
+from pyfly_session.core.merge import Outcome, Verdict, assembled, forked, verdict
 from pyfly_session.core.metadata import (
+    AUTHENTICATED_AT,
     CREATED_AT,
-    LAST_ACCESSED,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
     encode_time,
     is_interval,
+    read_metadata,
 )
-from pyfly_session.core.outcome import Outcome
 from pyfly_session.core.principals.index import PrincipalSessions
-from pyfly_session.core.principals.registration import (
-    changes_hands,
-    confirm_after,
-    note_before,
-    release,
-    strike_out,
-)
-from pyfly_session.core.session import HttpSession
+from pyfly_session.core.principals.registration import Registration
+from pyfly_session.core.session import Change, HttpSession, Stored
 from pyfly_session.core.store_capabilities import CapableStore, require_store
-from pyfly_session.core.tasks import UnfinishedWork
-from pyfly_session.core.turns import Turns, back_off
-from pyfly_session.errors import SessionConflictError, SessionDecodingError
+from pyfly_session.core.tasks import BackgroundTasks, back_off
+from pyfly_session.errors import SessionConflictError, SessionDecodingError, SessionStoreError
 from pyfly_session.events import SessionListener
 from pyfly_session.ports import Moved, SessionStore
 
-__all__ = ["Outcome", "SessionRepository"]
+__all__ = ["CommitListener", "Outcome", "SessionRepository"]
 
 _logger = logging.getLogger(__name__)
-_MERGE_ATTEMPTS = 64
+_ATTEMPTS = 64
 _EAGER_ATTEMPTS = 4
 # A request that took longer than this asks once more whether its session still lives.
 _RECHECK_SECONDS = 0.05
+# Two logins of one user with the same former id that are no further apart are one: a button that
+# was pressed twice. Later it is a user whose browser never got the first answer.
+_SAME_LOGIN_SECONDS = 10
+
+
+class CommitListener(Protocol):
+    """Takes part in the commits that create, move, hand over or end a session."""
+
+    def loaded(self, session: HttpSession) -> None:
+        """See a session that was loaded and belongs to somebody."""
+        ...
+
+    async def before(self, session: HttpSession, change: Change) -> None:
+        """Prepare for what is about to be stored; an error stops it."""
+        ...
+
+    async def after(
+        self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
+    ) -> Outcome:
+        """See what became of it; ``former`` is what was stored before. Returns the outcome."""
+        ...
+
+    async def released(self, session: HttpSession) -> None:
+        """Take back what `before` or a login prepared: it is not going to be stored."""
+        ...
 
 
 class SessionRepository:
@@ -64,16 +86,18 @@ class SessionRepository:
         hash_ids: Give the store a hash of each id instead of the id.
         records: A store for the records of who has which sessions, if they shall not be in
             ``store`` itself.
-        watch: Sees, and may wrap, what the store can do; returns what to count with.
-        listeners: Are told when a session is created, destroyed or given another id.
+        decorate: Returns the store with something around it, telemetry for example.
+        counts: What to count with.
+        listeners: Called when a session is created, destroyed or given another id.
         clock: Unix time in seconds.
 
     Attributes:
         counts: What happened since the start: ``unreadable`` stored values, ``conflicts`` with
-            other writers, commits that found the session ``gone``, requests answered 503
-            (``unavailable``), and requests that went on without a session (``transient``).
+            other writers, commits that found the session ``gone`` or ``dropped`` their changes,
+            requests answered 503 (``unavailable``), and requests that went on without a session
+            (``transient``).
         principals: Finds and ends the sessions of a principal.
-        endings: Tells why a session was ended by somebody else.
+        invalidation: Ends sessions, and tells why one was ended by somebody else.
 
     Raises:
         StoreContractError: The store does not keep the contract.
@@ -89,7 +113,8 @@ class SessionRepository:
         max_size: int | None = None,
         hash_ids: bool = False,
         records: SessionStore | None = None,
-        watch: Callable[[CapableStore], Counter[str]] | None = None,
+        decorate: Callable[[CapableStore], CapableStore] | None = None,
+        counts: Counter[str] | None = None,
         listeners: Sequence[SessionListener] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -99,28 +124,31 @@ class SessionRepository:
                     f"{name} must be a whole number of seconds, at least 1, got {seconds!r}"
                 )
         self.store = require_store(store)
-        self._capable = (HashedIdStore if hash_ids else CapableStore)(self.store)
-        self.counts: Counter[str] = Counter() if watch is None else watch(self._capable)
+        capable = (HashedIdStore if hash_ids else CapableStore)(self.store)
+        self.capable_store = capable if decorate is None else decorate(capable)
+        self.counts: Counter[str] = Counter() if counts is None else counts
         # Looked up once: they go through every request.
-        self._load, self._codec = self._capable.load_and_slide, self._capable.codec
-        self._merger = Merger(self._capable.codec, max_size)
+        self._load, self._codec = self.capable_store.load_and_slide, self.capable_store.codec
         self._ttl = ttl
         self._max_lifetime = max_lifetime
+        self._max_size = max_size
         self._clock = clock
-        self._turns = Turns()
-        work = UnfinishedWork()
-        self._events = Publisher(listeners, self._capable, work, clock=clock) if listeners else None
-        self.endings = Endings(self._capable, ttl, self.counts, self._events)
-        self.finish, self.finish_later, self.drain = work.finish, work.finish_later, work.drain
+        # Writers that wait for a swap of their session, by event loop and id.
+        self._writing: dict[tuple[int, str], list[_Writer]] = {}
+        tasks = BackgroundTasks()
+        self.finish, self.finish_later, self.drain = tasks.finish, tasks.finish_later, tasks.drain
+        events = EventPublisher(listeners, self.capable_store, tasks, clock=clock)
+        self.invalidation = Invalidation(self.capable_store, ttl, self.counts, events, clock)
         self.principals = PrincipalSessions(
-            self._capable,
+            self.capable_store,
             records=None if records is None else CapableStore(require_store(records)),
             idle=ttl,
             max_lifetime=max_lifetime,
             clock=clock,
-            end=self.endings.end,
-            later=work.finish_later,
+            end=self.invalidation.end,
+            later=tasks.finish_later,
         )
+        self._listeners: tuple[CommitListener, ...] = (events, Registration(self.principals))
 
     def create(self) -> HttpSession:
         """Return a new session with an id made here; it is stored when it is committed."""
@@ -137,42 +165,84 @@ class SessionRepository:
         payload = await self._load(session_id, self._ttl)
         if payload is None:
             return None
-        now = self._clock()
+        if isinstance(payload, Moved):
+            self.invalidation.remember(session_id)
+            return None
         try:
-            session = HttpSession.restore(session_id, payload, self._codec, now)
+            stored = Stored(session_id, payload)
+            session = HttpSession.restore(stored, self._codec, self._clock())
         except SessionDecodingError as error:
             self.counts["unreadable"] += 1
             _logger.warning(
                 "session %s is unreadable and treated as absent: %s", ids.mask(session_id), error
             )
             return None
-        if self._max_lifetime is not None and now >= self._latest_end(session):
-            await self.endings.delete(session_id, "expired")
+        if self._max_lifetime is not None and self._has_outlived(session):
+            await self.invalidation.delete(session_id, "expired")
             return None
-        metadata = session._metadata
-        if MAX_INACTIVE_INTERVAL in metadata:
+        if stored.mentions(MAX_INACTIVE_INTERVAL) and session.max_inactive_interval is not None:
             # The common idle time was applied before this session's own was known.
             await self.finish(
-                self._capable.load_and_slide(session_id, self.seconds_to_live(session))
+                self.capable_store.load_and_slide(session_id, self.seconds_to_live(session))
             )
-        if PRINCIPAL in metadata:
-            self.principals.note_use(session, self._idle(session))
+        if stored.mentions(PRINCIPAL):
+            for listener in self._listeners:
+                listener.loaded(session)
         return session
 
-    def _idle(self, session: HttpSession) -> int:
-        idle: int = session._metadata.get(MAX_INACTIVE_INTERVAL) or self._ttl
-        return idle
+    async def keep_alive(self, session: HttpSession, *, slide: bool) -> bool:
+        """Return whether a session that was loaded long ago still lives under its id.
+
+        Under another id it does not: a client that does not have the new one has no right to it.
+
+        Args:
+            session: The session; a new idle time of its own is taken over.
+            slide: Count this as an access.
+
+        Raises:
+            SessionStoreError: The backend failed.
+        """
+        stored = session.stored
+        if stored is None or session.moved or self._has_outlived(session):
+            return False
+        if not slide:
+            return await self.capable_store.exists(stored.id)
+        ttl = self.seconds_to_live(session)
+        payload = await self._load(stored.id, ttl)
+        if payload is None or isinstance(payload, Moved):
+            return False
+        now = self._seconds_to_live_of(Stored(stored.id, payload).taken_apart(self._codec))
+        if now != ttl:
+            # Another request gave it an idle time of its own.
+            await self._load(stored.id, now)
+        if session.principal is not None:
+            for listener in self._listeners:
+                listener.loaded(session)
+        return True
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        idle = session._metadata.get(MAX_INACTIVE_INTERVAL) or self._ttl
+        idle = session.max_inactive_interval or self._ttl
         if self._max_lifetime is None:
             return idle
         return max(1, min(idle, math.ceil(self._latest_end(session) - self._clock())))
 
     def _latest_end(self, session: HttpSession) -> float:
-        created_at: float = session._metadata[CREATED_AT]
-        return created_at + (self._max_lifetime or math.inf)
+        created_at: float | None = session.metadata(CREATED_AT)
+        created_at = session.loaded_at if created_at is None else created_at
+        return created_at + (math.inf if self._max_lifetime is None else self._max_lifetime)
+
+    def _has_outlived(self, session: HttpSession) -> bool:
+        return self._clock() >= self._latest_end(session)
+
+    def settled(self, session: HttpSession, *, create: bool = True) -> Outcome | None:
+        """Return what `commit` comes to, if that needs neither the store nor any encoding."""
+        if session.touched or session.transient:
+            return None
+        stored = session.stored
+        if stored is None:
+            return None if create else Outcome.UNSAVED
+        return self._known_outcome(session, stored.id)
 
     async def commit(self, session: HttpSession, *, create: bool = True) -> Outcome:
         """Store what the request did to the session. May be repeated; costs nothing if clean.
@@ -183,164 +253,360 @@ class SessionRepository:
 
         Raises:
             SessionEncodingError: A value cannot be stored; nothing was written.
+            SessionUpdateError: Nor was it, because a function failed on what others had stored.
             SessionTooLargeError: Nor was it, because the whole is too large.
             SessionStoreError: The backend failed, or other writers won every attempt.
         """
-        if session._invalidated:
+        if session.commit_under_way is not None:
+            # A request that was cancelled began it, and it goes on.
+            await asyncio.wait({session.commit_under_way})
+        if session.invalidated:
             return await self._end(session)
-        delta = session.changes()
-        if session._stored_id is None:
-            if not (create or delta):
+        former = session.stored
+        if former is not None and not session.touched:
+            return await self._untouched(session, former)
+        change = session.change(self._clock())
+        if change.is_empty:
+            if former is not None:
+                return await self._untouched(session, former)
+            if not create:
                 return Outcome.UNSAVED
-        elif not (session.rotated or delta):
-            return await self._untouched(session, session._stored_id)
-        if session._noted or changes_hands(session):
-            return await self._commit_of_principal(session, delta)
-        return await self._store(session, delta)
+        elif former is not None and change.is_plain:
+            return await self._write(session, change, former)
+        return await self._announced(session, change, former)
 
-    def settled(self, session: HttpSession, *, create: bool = True) -> Outcome | None:
-        """Return what `commit` comes to, if that needs neither the store nor any encoding."""
-        if session._transient or not session.untouched:
-            return None
-        if session._stored_id is None:
-            return None if create else Outcome.UNSAVED
-        return self._known_outcome(session, session._stored_id)
-
-    async def _untouched(self, session: HttpSession, stored_id: str) -> Outcome:
-        """Tell what became of a session that the request did not touch.
+    async def _untouched(self, session: HttpSession, stored: Stored) -> Outcome:
+        """Tell what became of a session that the request did not change.
 
         A slow request that only read must not send the cookie of a session that was ended
         or given another id meanwhile: the browser would lose the newer one.
         """
-        known = self._known_outcome(session, stored_id)
+        known = self._known_outcome(session, stored.id)
         if known is not None:
             return known
-        return Outcome.UNTOUCHED if await self._capable.exists(stored_id) else Outcome.GONE
+        return Outcome.UNTOUCHED if await self.capable_store.exists(stored.id) else Outcome.GONE
 
     def _known_outcome(self, session: HttpSession, stored_id: str) -> Outcome | None:
         """Return what became of it, as far as that can be told without asking the store."""
-        if stored_id != session._given_id:
+        if session.moved:
             return Outcome.MOVED
-        if self.endings.has_seen(stored_id):
+        if self.invalidation.has_ended(stored_id):
             return Outcome.GONE
-        is_slow = self._clock() - session._last_accessed > _RECHECK_SECONDS
+        is_slow = self._clock() - session.loaded_at > _RECHECK_SECONDS
         return None if is_slow else Outcome.UNTOUCHED
 
-    def _store(self, session: HttpSession, delta: Delta) -> Awaitable[Outcome]:
-        if session._stored_id is None:
-            return self._create(session, delta)
-        return self._write(session, delta, rotate=session.rotated)
+    async def _announced(
+        self, session: HttpSession, change: Change, former: Stored | None
+    ) -> Outcome:
+        """Store a change that listeners take part in."""
+        try:
+            for listener in reversed(self._listeners):
+                await listener.before(session, change)
+            if former is None:
+                outcome = await self._create(session, change)
+            else:
+                outcome = await self._write(session, change, former)
+        except Exception:
+            await self.release(session)
+            raise
+        return await self._after(session, change, outcome, former)
 
-    async def _commit_of_principal(self, session: HttpSession, delta: Delta) -> Outcome:
-        """Store a session that is somebody's, between notes in the records of whose it is.
-
-        Noted before, for nobody may overlook it; looked at again after, for who ended it
-        meanwhile could not find it yet.
-        """
-        former, idle = session._stored_id, self._idle(session)
-        await note_before(self.principals, session, idle)
-        outcome = await self._store(session, delta)
-        gone = outcome is Outcome.GONE
-        if await confirm_after(self.principals, session, former, idle, gone=gone):
-            return outcome
-        session._stored_id = None
-        return Outcome.ENDED
-
-    async def release(self, session: HttpSession) -> None:
-        """Take note that a session which a login announced is not going to be stored."""
-        await release(self.principals, session)
-
-    async def _create(self, session: HttpSession, delta: Delta) -> Outcome:
-        delta = {
-            CREATED_AT: encode_time(session._metadata[CREATED_AT]),
-            LAST_ACCESSED: encode_time(self._clock()),
-            **delta,
-        }
-        payload, fragments = self._merger.merged(b"", delta)
-        ttl = self.seconds_to_live(session)
-        if not await self._capable.create_if_absent(session._id, payload, ttl):
-            # An attempt that was interrupted got there; nobody else has this random id.
-            session._stored_id, session._payload = session._id, payload
-            session._fragments = fragments
-            outcome = await self._write(session, delta, rotate=False)
-        else:
-            session.committed(session._id, payload, delta, fragments, alone=True)
-            outcome = Outcome.STORED
-        if self._events is not None and outcome is Outcome.STORED:
-            self._events.created(session._id, session._metadata.get(PRINCIPAL))
+    async def _after(
+        self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
+    ) -> Outcome:
+        for listener in self._listeners:
+            try:
+                outcome = await listener.after(session, change, outcome, former)
+            except SessionStoreError as error:
+                # What was done is done; a record that is not true yet is repaired by later use.
+                _logger.warning(
+                    "session %s: %s", ids.mask(session.current_id), error, exc_info=error
+                )
         return outcome
 
-    async def _write(  # noqa: C901 - one loop, with every end that it can have
-        self, session: HttpSession, delta: Delta, *, rotate: bool
-    ) -> Outcome:
-        """Merge the delta onto what is stored now, and move it to the new id if asked to."""
-        store = self._capable
-        delta[LAST_ACCESSED] = encode_time(self._clock())
-        ttl = self.seconds_to_live(session)
-        stored_id, expected = session._stored_id, session._payload
-        known = session._fragments
-        assert stored_id is not None and expected is not None  # noqa: S101, PT018 - for mypy
-        former, turn = stored_id, None
+    async def release(self, session: HttpSession) -> None:
+        """Take note that what a request began with the session is not going to be stored."""
+        for listener in self._listeners:
+            try:
+                await listener.released(session)
+            except SessionStoreError as error:
+                _logger.warning("a login's place could not be given back: %s", error)
+
+    async def _create(self, session: HttpSession, change: Change) -> Outcome:
+        session_id, payload = session.current_id, change.payload
+        fragments = change.applied_to({}, self._codec)
+        if payload is None or self._max_size is not None:
+            payload = assembled(fragments, {}, self._codec, self._max_size)
+        stored = Stored(session_id, payload, fragments)
+        ttl = self._seconds_to_live_of(fragments)
+        if not await self.capable_store.create_if_absent(session_id, payload, ttl):
+            # An attempt that was interrupted got there; nobody else has this random id.
+            session.stored = stored
+            return await self._write(session, change, stored)
+        session.committed(stored, change, alone=True)
+        return Outcome.STORED
+
+    async def _write(self, session: HttpSession, change: Change, stored: Stored) -> Outcome:
+        """Store a change of a session that exists, together with others that wait for that.
+
+        While a swap of a session is under way, further changes to it wait, and go as one. So
+        only writers of other processes can make a swap fail.
+        """
+        loop = asyncio.get_running_loop()
+        key = id(loop), stored.id
+        writer = _Writer(session, change)
+        waiting = self._writing.get(key)
+        if waiting is None and not change.updates:
+            waiting = self._writing[key] = []
+            latest = stored
+            try:
+                latest = await self._swap([writer], stored)
+            finally:
+                if waiting:
+                    self.finish_later(self._serve(key, waiting, latest))
+                else:
+                    del self._writing[key]
+            return writer.result()
+        # Never interrupted half-way: a function that ran on a stored value must not run again.
+        done = writer.done = session.commit_under_way = loop.create_future()
+        if waiting is None:
+            waiting = self._writing[key] = [writer]
+            self.finish_later(self._serve(key, waiting, stored))
+        else:
+            waiting.append(writer)
+        await asyncio.wait({done})
+        session.commit_under_way = None
+        return writer.result()
+
+    async def _serve(
+        self, key: tuple[int, str], waiting: list[_Writer], latest: Stored
+    ) -> None:
+        """Store what waits, in its order, until nothing does."""
         try:
-            for attempt in range(_MERGE_ATTEMPTS):
-                if attempt == 1:
-                    # Somebody else writes too: line up, or most of us would fail every time.
-                    turn = self._turns.of(stored_id)
-                    await turn.acquire()
-                if attempt >= _EAGER_ATTEMPTS:
-                    await back_off(attempt)
-                    # What the last attempt met is old by now, and would meet the next writer.
-                    expected = await store.load_and_slide(stored_id, ttl) or expected
-                    self._merger.adopt_idle_time(session, expected)
-                    ttl = self.seconds_to_live(session)
-                value, fragments = self._merger.merged(expected, delta, known)
-                known = None
-                if rotate:
-                    found = await store.rename(stored_id, session._id, expected, value, ttl)
-                else:
-                    found = await store.compare_and_swap(stored_id, expected, value, ttl)
-                if found == value:
-                    if rotate:
-                        self.endings.remember(stored_id)
-                        former, stored_id = stored_id, session._id
-                    alone = expected is session._payload
-                    session.committed(stored_id, value, delta, fragments, alone=alone)
-                    if self._events is not None and former != stored_id == session._id:
-                        principal = session._metadata.get(PRINCIPAL)
-                        self._events.id_changed(former, stored_id, principal)
-                    return Outcome.STORED if stored_id == session._id else Outcome.MOVED
-                if isinstance(found, Moved):
-                    former, stored_id = stored_id, found.new_id
-                    if store.key_of(stored_id) == store.key_of(session._id):
-                        # An attempt of this session that was interrupted got there.
-                        stored_id, rotate = session._id, False
-                elif found is None:
-                    return self._gone(session)
-                else:
-                    self.counts["conflicts"] += 1
-                    expected = found
-                    self._merger.adopt_idle_time(session, found)
-                    ttl = self.seconds_to_live(session)
+            while waiting:
+                batch = [waiting.pop(0)]
+                # A change of id goes alone, for the next one has to look at where it led.
+                while waiting and not (batch[0].change.new_id or waiting[0].change.new_id):
+                    batch.append(waiting.pop(0))
+                try:
+                    latest = await self._swap(batch, latest)
+                except Exception as error:
+                    for writer in batch:
+                        writer.fail(error)
+                finally:
+                    for writer in batch:
+                        writer.settle()
         finally:
-            if turn is not None:
-                turn.release()
-        raise SessionConflictError(ids.mask(session._id), _MERGE_ATTEMPTS)
+            self._writing.pop(key, None)
+            for writer in waiting:
+                writer.settle()
 
-    async def _end(self, session: HttpSession) -> Outcome:
-        former = session._stored_id
-        if former is not None:
-            await self.endings.delete(former)
-        if session.rotated:
-            # An attempt that was interrupted may have stored it already.
-            await self._capable.delete(session._id)
-        session._stored_id = None
-        await strike_out(self.principals, session, former)
-        return Outcome.ENDED
+    async def _swap(self, writers: list[_Writer], current: Stored) -> Stored:
+        """Merge what the writers changed onto what is stored now; settle each of them.
 
-    def _gone(self, session: HttpSession) -> Outcome:
+        Returns:
+            What is stored, as far as it is known.
+
+        Raises:
+            SessionStoreError: The backend failed, or other writers won every attempt.
+        """
+        store = self.capable_store
+        for attempt in range(_ATTEMPTS):
+            if attempt >= _EAGER_ATTEMPTS:
+                await back_off(attempt)
+                # What the last attempt met is old by now, and would meet the next writer.
+                current = await self._followed(current.id, writers) or current
+            writers, fragments, value = await self._merged(writers, current)
+            if not writers:
+                return current
+            session, change = writers[0].session, writers[0].change
+            ttl = self._seconds_to_live_of(fragments)
+            # The first change of an id wins: the next one is dropped, and its client told no id.
+            new_id = change.new_id if session.is_at(current.id) else None
+            if new_id is not None:
+                found = await store.rename(current.id, new_id, current.payload, value, ttl)
+            else:
+                found = await store.compare_and_swap(current.id, current.payload, value, ttl)
+            if found == value:
+                alone = len(writers) == 1 and current is session.stored
+                if new_id is not None:
+                    self.invalidation.remember(current.id)
+                current = Stored(new_id or current.id, value, fragments)
+                for writer in writers:
+                    writer.stored(current, alone=alone)
+                return current
+            if isinstance(found, Moved):
+                latest = await self._followed(found.new_id, writers)
+            else:
+                latest = None if found is None else Stored(current.id, found)
+                self.counts["conflicts"] += latest is not None
+            if latest is None:
+                for writer in writers:
+                    self._gone(writer)
+                return current
+            current = latest
+        raise SessionConflictError(ids.mask(writers[0].session.current_id), _ATTEMPTS)
+
+    async def _merged(
+        self, writers: list[_Writer], current: Stored
+    ) -> tuple[list[_Writer], dict[str, Raw], bytes]:
+        """Lay the changes over what is stored, in their order.
+
+        Returns:
+            Those that may go there; the others are settled. The fragments, and the stored form.
+        """
+        codec = self._codec
+        before = fragments = dict(current.taken_apart(codec))
+        value, merged = b"", []
+        for writer in writers:
+            try:
+                where = verdict(writer.session, writer.change, current, codec)
+                if where is Verdict.MERGE:
+                    laid = writer.change.applied_to(fragments, codec)
+                    if CREATED_AT not in laid:
+                        laid[CREATED_AT] = Raw(encode_time(writer.session.loaded_at))
+                    if self._max_size is not None or writer is writers[-1]:
+                        value = assembled(laid, before, codec, self._max_size)
+                    fragments = laid
+                    merged.append(writer)
+                elif where is Verdict.FORK:
+                    await self._fork(writer)
+                else:
+                    self._drop(writer)
+            except Exception as error:
+                writer.fail(error)
+        if merged and merged[-1] is not writers[-1] and self._max_size is None:
+            value = assembled(fragments, before, codec, None)
+        return merged, fragments, value
+
+    async def _followed(self, session_id: str, writers: list[_Writer]) -> Stored | None:
+        """Return what is stored, under whatever id the session has been given since."""
+        session, change = writers[0].session, writers[0].change
+        for _ in range(_ATTEMPTS):
+            if self.capable_store.key_of(session_id) == self.capable_store.key_of(
+                change.new_id or ""
+            ):
+                # An attempt of this very request that was interrupted got there.
+                session_id = change.new_id or session_id
+            payload = await self._load(session_id, self.seconds_to_live(session))
+            if not isinstance(payload, Moved):
+                return None if payload is None else Stored(session_id, payload)
+            session_id = payload.new_id
+        return None
+
+    async def _fork(self, writer: _Writer) -> None:
+        """Store what a login came to as a session of its own."""
+        session, change = writer.session, writer.change
+        fragments = forked(session, change, self._codec, self._clock())
+        payload = assembled(fragments, {}, self._codec, self._max_size)
+        stored = Stored(change.new_id or ids.new_id(), payload, fragments)
+        ttl = self._seconds_to_live_of(fragments)
+        await self.capable_store.create_if_absent(stored.id, payload, ttl)
+        session.forked(stored, change)
+        writer.outcome = Outcome.FORKED
+
+    def _drop(self, writer: _Writer) -> None:
+        self.counts["dropped_changes"] += 1
+        _logger.info(
+            "session %s belongs to another user by now; the changes of a request were dropped",
+            ids.mask(writer.session.current_id),
+        )
+        writer.outcome = Outcome.DROPPED
+
+    def _gone(self, writer: _Writer) -> None:
         self.counts["gone"] += 1
         _logger.info(
             "session %s ended while a request was using it; its changes were dropped",
-            ids.mask(session._id),
+            ids.mask(writer.session.current_id),
         )
-        return Outcome.GONE
+        writer.outcome = Outcome.GONE
+
+    def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
+        idle, latest_end = self._ttl, math.inf
+        with contextlib.suppress(SessionDecodingError):
+            if MAX_INACTIVE_INTERVAL in fragments:
+                own = read_metadata(fragments, self._codec, MAX_INACTIVE_INTERVAL)
+                idle = own.get(MAX_INACTIVE_INTERVAL, idle)
+            if self._max_lifetime is not None:
+                created = read_metadata(fragments, self._codec, CREATED_AT)
+                latest_end = created.get(CREATED_AT, latest_end) + self._max_lifetime
+        if latest_end == math.inf:
+            return idle
+        return max(1, min(idle, math.ceil(latest_end - self._clock())))
+
+    async def has_just_logged_in(self, session: HttpSession, principal: str) -> bool:
+        """Return whether another request logged the same user in, with the same former id.
+
+        Args:
+            session: One whose request came with an id that was replaced.
+            principal: Who is about to be logged in.
+
+        Raises:
+            SessionStoreError: The backend failed.
+        """
+        session_id = session.presented_id if session.stored is None else session.stored.id
+        for _ in range(_ATTEMPTS):
+            if session_id is None:
+                return False
+            payload = await self._load(session_id, self.seconds_to_live(session))
+            if isinstance(payload, Moved):
+                session_id = payload.new_id
+                continue
+            if payload is None:
+                return False
+            other = HttpSession.restore(Stored(session_id, payload), self._codec, self._clock())
+            logged_in_at = other.metadata(AUTHENTICATED_AT) or 0.0
+            return (
+                other.principal == principal
+                and abs(self._clock() - logged_in_at) <= _SAME_LOGIN_SECONDS
+                and session_id not in (session.presented_id, session.stored and session.stored.id)
+            )
+        return False
+
+    async def _end(self, session: HttpSession) -> Outcome:
+        former = session.stored
+        change = Change({}, ends=True)
+        session_id = session.presented_id if former is None else former.id
+        if session_id is not None:
+            await self.invalidation.delete(session_id)
+        if session.rotated:
+            # An attempt that was interrupted may have stored it already.
+            await self.capable_store.delete(session.current_id)
+        session.ended()
+        return await self._after(session, change, Outcome.ENDED, former)
+
+
+class _Writer:
+    """A request's change that waits to be stored, and what came of it."""
+
+    __slots__ = ("change", "done", "error", "outcome", "session")
+
+    def __init__(self, session: HttpSession, change: Change) -> None:
+        self.session = session
+        self.change = change
+        self.done: asyncio.Future[None] | None = None
+        self.outcome: Outcome | None = None
+        self.error: Exception | None = None
+
+    def stored(self, stored: Stored, *, alone: bool) -> None:
+        """Take note that the change is in what is stored."""
+        self.session.committed(stored, self.change, alone=alone)
+        self.outcome = Outcome.MOVED if self.session.moved else Outcome.STORED
+
+    def fail(self, error: Exception) -> None:
+        """Take note of what keeps it from being stored, unless it is."""
+        if self.outcome is None:
+            self.error = error
+
+    def settle(self) -> None:
+        """Let the request go on."""
+        if self.done is not None and not self.done.done():
+            self.done.set_result(None)
+
+    def result(self) -> Outcome:
+        """Return what came of it, or raise what kept it from being stored."""
+        if self.error is not None:
+            raise self.error
+        if self.outcome is None:
+            raise SessionStoreError("the write was given up at shutdown", operation="merge")
+        return self.outcome

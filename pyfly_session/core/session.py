@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import time
+from asyncio import Future
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.attributes import IMMUTABLE, Attributes, Delta, Update, UpdateFunction
+from pyfly_session.core.codec import DEFAULT_CODEC, Raw, SessionCodec, report_lost_attribute
 from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
@@ -16,16 +19,118 @@ from pyfly_session.core.metadata import (
     PRINCIPAL,
     PRINCIPAL_ALIASES,
     RESERVED_NAMES,
+    encode_time,
     principal_names,
     read_metadata,
     require_free,
     require_interval,
 )
-from pyfly_session.core.session_state import SessionState
-from pyfly_session.errors import SessionInvalidatedError, SessionReadOnlyError
+from pyfly_session.errors import (
+    SessionDecodingError,
+    SessionInvalidatedError,
+    SessionReadOnlyError,
+)
+
+# How the codec begins what it stores: such a value is taken apart when somebody looks into it.
+_HEAD = b'{"_created_at":'
+_QUOTED = {name: f'"{name}"'.encode() for name in RESERVED_NAMES}
+_NOTHING: dict[str, Any] = {}
+_NO_NAMES: frozenset[str] = frozenset()
 
 
-class HttpSession(SessionState):
+class Stored:
+    """What the store is known to hold of a session.
+
+    Attributes:
+        id: Under which id.
+        payload: The stored bytes.
+        fragments: The payload taken apart, None until somebody wants it.
+    """
+
+    __slots__ = ("fragments", "id", "payload")
+
+    def __init__(
+        self, session_id: str, payload: bytes, fragments: Mapping[str, Raw] | None = None
+    ) -> None:
+        self.id = session_id
+        self.payload = payload
+        self.fragments = fragments
+
+    def mentions(self, name: str) -> bool:
+        """Return whether there may be metadata of this name, as cheaply as can be."""
+        if self.fragments is None:
+            return _QUOTED[name] in self.payload
+        return name in self.fragments
+
+    def taken_apart(self, codec: SessionCodec) -> Mapping[str, Raw]:
+        """Return the fragments; none of a value that is no session (any more)."""
+        fragments = self.fragments
+        if fragments is None:
+            try:
+                fragments = codec.split(self.payload)
+            except SessionDecodingError as error:
+                report_lost_attribute("*", error)
+                fragments = _NOTHING
+            self.fragments = fragments
+        return fragments
+
+
+class Change:
+    """What one request did to a session since its last commit.
+
+    Attributes:
+        delta: What was set or removed, encoded; the metadata too.
+        updates: What was changed by functions.
+        payload: The whole session, encoded, if it is a new one of plain values; else None.
+        new_id: The id that the session is to have from now on, None for the one it has.
+        principal: Who logged in by this change, or None.
+        is_plain: Nothing but attributes has changed.
+        is_empty: Not even those.
+        ends: The session is to end.
+    """
+
+    __slots__ = ("delta", "ends", "is_empty", "is_plain", "new_id", "payload", "principal",
+                 "updates")  # fmt: skip
+
+    def __init__(
+        self,
+        delta: Delta,
+        updates: Mapping[str, Update] = _NOTHING,
+        *,
+        new_id: str | None = None,
+        principal: str | None = None,
+        payload: bytes | None = None,
+        is_plain: bool = False,
+        is_empty: bool = False,
+        ends: bool = False,
+    ) -> None:
+        self.delta = delta
+        self.updates = updates
+        self.new_id = new_id
+        self.principal = principal
+        self.payload = payload
+        self.is_plain = is_plain
+        self.is_empty = is_empty
+        self.ends = ends
+
+    def applied_to(self, fragments: Mapping[str, Raw], codec: SessionCodec) -> dict[str, Raw]:
+        """Return a session's fragments with this change laid over them.
+
+        Raises:
+            SessionUpdateError: A function failed on what another request had stored.
+        """
+        result = dict(fragments)
+        for name, update in self.updates.items():
+            result[name] = Raw(update.encoded(fragments, name, codec))
+        for name, fragment in self.delta.items():
+            if fragment is None:
+                result.pop(name, None)
+            else:
+                result[name] = fragment if type(fragment) is Raw else Raw(fragment)
+        return result
+
+
+class HttpSession:
     """One session as one request sees it.
 
     Owned by the request that loaded it; not shared between tasks that run at the same time.
@@ -36,48 +141,101 @@ class HttpSession(SessionState):
         session_id: The id; `pyfly_session.ids.new_id` makes one.
         data: A session dictionary as a store's ``get`` returns it, metadata included.
         is_new: The session was created during this request.
+
+    Attributes:
+        accessed: True if anything looked at the session, so that the response depends on it.
+        touched: False if nothing can have happened to the session since its last commit.
+        stored: What the store is known to hold, None for a session never stored.
+        displaced: By which names the session was found before somebody logged in or out.
+        presented_id: The id that the request came with, if it was replaced or ended a moment ago.
+        commit_under_way: Done when a commit that goes on without its request is.
+        registrations: Names that a record tells the session by before it is stored, each with the
+            id that it is told under; kept by `pyfly_session.core.principals`.
     """
 
-    __slots__ = ()
+    __slots__ = (
+        "_attributes", "_codec", "_id", "_invalidated", "_is_new", "_metadata", "_now",
+        "_previous_id", "_rotation_refusal", "_transient", "_wanted_id", "_write_refusal",
+        "accessed", "commit_under_way", "displaced", "presented_id", "registrations", "stored",
+        "touched",
+    )  # fmt: skip
 
     def __init__(
         self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
     ) -> None:
-        metadata, attributes = dict[str, Any](), dict[str, Any]()
-        for name, value in (data or {}).items():
-            (metadata if name in RESERVED_NAMES else attributes)[name] = value
-        self._start(session_id, DEFAULT_CODEC, {}, metadata, time.time())
-        self._is_new = is_new
-        self._attributes.adopt(attributes, as_changes=is_new)
+        self._start(session_id, None, DEFAULT_CODEC, time.time(), is_new=is_new)
+        data = data or {}
+        self._metadata = {name: value for name, value in data.items() if name in RESERVED_NAMES}
+        if CREATED_AT not in self._metadata:
+            self._metadata[CREATED_AT] = self._now
+        attributes = {name: value for name, value in data.items() if name not in RESERVED_NAMES}
+        self._own.adopt(attributes, as_changes=is_new)
+        self.touched = is_new
 
     @classmethod
     def create(cls, codec: SessionCodec, now: float) -> HttpSession:
         """Return a new, empty session with a fresh id; not stored yet."""
         session = cls.__new__(cls)
-        session._start(None, codec, {}, {CREATED_AT: now}, now)
-        session._is_new = True
+        session._start(None, None, codec, now, is_new=True)
+        session._metadata = {CREATED_AT: now}
         return session
 
     @classmethod
-    def restore(
-        cls, session_id: str, payload: bytes, codec: SessionCodec, now: float
-    ) -> HttpSession:
-        """Return a session that a store holds as ``payload``, accessed at ``now``.
+    def restore(cls, stored: Stored, codec: SessionCodec, now: float) -> HttpSession:
+        """Return a session that a store holds, accessed at ``now``.
 
         Raises:
-            SessionDecodingError: The payload is not a session.
+            SessionDecodingError: What is stored is not a session.
         """
-        fragments = codec.split(payload)
+        if not stored.payload.startswith(_HEAD):
+            stored.fragments = codec.split(stored.payload)
+            read_metadata(stored.fragments, codec)
         session = cls.__new__(cls)
-        session._start(session_id, codec, fragments, read_metadata(fragments, codec), now)
-        session._stored_id = session_id
-        session._payload = payload
+        session._start(stored.id, stored, codec, now, is_new=False)
         return session
+
+    def _start(
+        self,
+        session_id: str | None,
+        stored: Stored | None,
+        codec: SessionCodec,
+        now: float,
+        *,
+        is_new: bool,
+    ) -> None:
+        self._id = session_id
+        self._previous_id: str | None = None
+        self._wanted_id: str | None = None
+        self._codec = codec
+        self._now = now
+        self._is_new = is_new
+        self._invalidated = False
+        self._transient: str | None = None
+        self._write_refusal: str | None = None
+        self._rotation_refusal: str | None = None
+        # None until somebody reads or changes an attribute.
+        self._attributes: Attributes | None = None
+        # What this request changed of the metadata, None for what it removed; replaced as a whole.
+        self._metadata: Mapping[str, Any] = _NOTHING
+        self.displaced: frozenset[str] = _NO_NAMES
+        self.registrations: Mapping[str, str] = _NOTHING
+        self.stored = stored
+        self.presented_id: str | None = None
+        self.commit_under_way: Future[None] | None = None
+        self.accessed = self.touched = False
 
     @property
     def id(self) -> str:
         """Unique session identifier; those made here are 32 lowercase hex characters."""
-        self._accessed = True
+        self.accessed = True
+        return self.current_id
+
+    @property
+    def current_id(self) -> str:
+        """The id, without taking note that somebody looked."""
+        if self._id is None:
+            # Not before it is wanted: most visitors without a cookie get no session.
+            self._id = ids.new_id()
         return self._id
 
     @property
@@ -88,20 +246,31 @@ class HttpSession(SessionState):
     @property
     def is_new(self) -> bool:
         """True if the session was created during this request."""
-        self._accessed = True
+        self.accessed = True
+        return self._is_new
+
+    @property
+    def is_fresh(self) -> bool:
+        """The same, without taking note that somebody looked."""
         return self._is_new
 
     @property
     def created_at(self) -> float:
         """Unix timestamp of the session's creation, in seconds."""
-        self._accessed = True
-        return float(self._metadata[CREATED_AT])
+        self.accessed = True
+        created: float | None = self.metadata(CREATED_AT)
+        return self._now if created is None else float(created)
 
     @property
     def last_accessed(self) -> float:
         """Unix timestamp of the most recent access, in seconds: that of this request."""
-        self._accessed = True
-        return self._last_accessed
+        self.accessed = True
+        return self._now
+
+    @property
+    def loaded_at(self) -> float:
+        """The same, without taking note that somebody looked."""
+        return self._now
 
     @property
     def invalidated(self) -> bool:
@@ -111,100 +280,187 @@ class HttpSession(SessionState):
     @property
     def modified(self) -> bool:
         """True if there is something to store: new, rotated, ended, or any attribute changed."""
-        return self._is_new or self._invalidated or self._previous_id is not None or self.pending
+        return self._is_new or self._previous_id is not None or self.pending or self._invalidated
 
     @property
     def transient(self) -> bool:
-        """True if the store failed and nothing of this session is going to be saved."""
+        """True if nothing of this session is going to be saved; `why_transient` tells why."""
+        return self._transient is not None
+
+    @property
+    def why_transient(self) -> str | None:
+        """Why nothing is saved, None if it is.
+
+        ``unavailable``: the store failed. ``replaced``: the request came with an id that was
+        replaced or ended a moment ago. ``withheld``: the request comes from another site, so
+        the browser may have kept its cookie back.
+        """
         return self._transient
 
     @property
-    def accessed(self) -> bool:
-        """True if anybody looked at the session, so that the response depends on it."""
-        return self._accessed
+    def rotated(self) -> bool:
+        """True if the store still has the session under an id that it is about to leave."""
+        return self._wanted_id is not None and self.stored is not None
+
+    @property
+    def moved(self) -> bool:
+        """True if another request gave the session another id, which this one is not told."""
+        return self.stored is not None and self._id not in (self.stored.id, self._wanted_id)
+
+    def is_at(self, session_id: str) -> bool:
+        """Return whether that is the id that this request knows the stored session under."""
+        return not self.moved and self.stored is not None and self.stored.id == session_id
+
+    @property
+    def pending(self) -> bool:
+        """True if something was done to the session since its last commit."""
+        if not self.touched:
+            return False
+        if self.stored is not None and (self._invalidated or self._wanted_id is not None):
+            return True
+        if self._metadata_changed:
+            return True
+        return self._attributes is not None and self._attributes.changed
 
     @property
     def max_inactive_interval(self) -> int | None:
         """Seconds without access after which this session ends; None: as configured for all."""
-        interval: int | None = self._metadata.get(MAX_INACTIVE_INTERVAL)
+        interval: int | None = self.metadata(MAX_INACTIVE_INTERVAL)
         return interval
 
     def set_max_inactive_interval(self, seconds: int | None) -> None:
         """Give this session an idle time of its own, at least 1 second; None takes it back."""
         self._require_writable()
         require_interval(seconds)
-        self._note(MAX_INACTIVE_INTERVAL, seconds)
+        self._note({MAX_INACTIVE_INTERVAL: seconds})
 
     def get_attribute(self, name: str) -> Any:
         """Return the attribute's value, or None if there is none."""
-        self._accessed = True
+        self.accessed = True
         if self._invalidated:
             raise SessionInvalidatedError
         if name in RESERVED_NAMES:
-            return self._last_accessed if name == LAST_ACCESSED else self._metadata.get(name)
-        return self._attributes.read(name)
+            return self._now if name == LAST_ACCESSED else self.metadata(name)
+        value = self._own.read(name)
+        if type(value) not in IMMUTABLE:
+            # It may be changed in place.
+            self.touched = True
+        return value
 
     def set_attribute(self, name: str, value: Any) -> None:
-        """Set an attribute.
+        """Set an attribute. Of two requests that set the same one, the last to be stored wins.
 
         The value is encoded when the session is committed; one that cannot be stored is
         reported then, before anything is written.
 
         Raises:
             ReservedAttributeError: The name belongs to the library's metadata.
+            SessionReadOnlyError: The request is over.
         """
         self._require_writable()
         require_free(name)
-        self._attributes.assign(name, value)
+        self._own.assign(name, value)
+
+    def update_attribute(self, name: str, function: UpdateFunction) -> Any:
+        """Change an attribute by a function of its value; requests that meet lose nothing.
+
+        The function runs at once, on what this request sees, and again when the session is
+        stored, on what another request stored meanwhile; so it may run several times and should
+        do nothing but compute: ``session.update_attribute("visits", lambda n: (n or 0) + 1)``.
+
+        Args:
+            name: The attribute.
+            function: Synchronous; gets the value, or None if there is none, and returns the
+                new one.
+
+        Returns:
+            The new value, as this request sees it.
+
+        Raises:
+            TypeError: The function is a coroutine function.
+            ReservedAttributeError: The name belongs to the library's metadata.
+            SessionReadOnlyError: The request is over.
+        """
+        self._require_writable()
+        require_free(name)
+        if inspect.iscoroutinefunction(function):
+            raise TypeError(
+                f"update_attribute({name!r}, ...) needs a function that is not async: it runs"
+                " again when the session is stored; await what it needs before"
+            )
+        return self._own.update(name, function)
 
     def remove_attribute(self, name: str) -> None:
         """Remove an attribute; nothing happens if there is none."""
         self._require_writable()
         require_free(name)
-        self._attributes.remove(name)
+        self._own.remove(name)
 
     def has_attribute(self, name: object) -> bool:
-        """Tell whether there is such an attribute, be it None."""
+        """Return whether there is such an attribute, be it None."""
         self._require_valid()
-        return name in self._attributes
+        return name in self._own
 
     def get_attribute_names(self) -> list[str]:
         """List the attributes; names with a leading underscore count as internal."""
-        self._require_valid()
-        return [name for name in self._attributes if not name.startswith("_")]
+        return [name for name in self.attribute_names() if not name.startswith("_")]
 
     def attribute_names(self) -> list[str]:
         """List the attributes, names with a leading underscore included."""
         self._require_valid()
-        return list(self._attributes)
+        return list(self._own)
 
     def mark_accessed(self) -> None:
         """Take note that the response depends on the session."""
-        self._accessed = True
+        self.accessed = True
 
     def clear(self) -> None:
         """Remove every attribute, internal ones too, and who is logged in; keep the session."""
         self._require_writable()
-        if PRINCIPAL in self._metadata:
+        if self.principal is not None:
             self.authenticate(None)
-        for name in list(self._attributes):
-            self._attributes.remove(name)
+        for name in list(self._own):
+            self._own.remove(name)
+
+    @property
+    def principal(self) -> str | None:
+        """Who the session belongs to, None if nobody is logged in."""
+        principal: str | None = self.metadata(PRINCIPAL)
+        return principal
+
+    @property
+    def principal_names(self) -> tuple[str, ...]:
+        """By which names the session can be found: its principal's, and aliases of it."""
+        return principal_names(
+            {name: self.metadata(name) for name in (PRINCIPAL, PRINCIPAL_ALIASES)}
+        )
 
     def authenticate(self, principal: str | None, aliases: Iterable[str] = ()) -> None:
         """Record who logged in just now; `pyfly_session.security.login` does it.
 
-        By an alias the session is found as well, by what a provider calls it for example.
+        By an alias the session is found as well, by what a provider calls it for example. Those
+        of a former login of the same principal stay.
         """
         self._require_writable()
-        self._displaced |= frozenset(principal_names(self._metadata))
-        self._note(PRINCIPAL, principal)
-        self._note(PRINCIPAL_ALIASES, (list(aliases) or None) if principal else None)
-        self._note(AUTHENTICATED_AT, self._last_accessed if principal else None)
+        self.displaced |= frozenset(self.principal_names)
+        if principal is not None and principal == self.principal:
+            aliases = dict.fromkeys((*self.principal_names[1:], *aliases))
+        self._note(
+            {
+                PRINCIPAL: principal,
+                PRINCIPAL_ALIASES: (list(aliases) or None) if principal else None,
+                AUTHENTICATED_AT: self._now if principal else None,
+            }
+        )
 
-    def rotate_id(self) -> None:
+    def rotate_id(self, new_id: str | None = None) -> None:
         """Give the session a new id and keep its data; the former ids end with the commit.
 
-        Call it at every change of privilege: it is what defeats session fixation.
+        Call it at every change of privilege: it is what defeats session fixation. If another
+        request changes the id at the same time, the first to be stored wins.
+
+        Args:
+            new_id: A fresh one that nobody knows; made here unless given.
 
         Source: OWASP Session Management Cheat Sheet, "Renew the Session ID After Any
         Privilege Level Change".
@@ -212,14 +468,24 @@ class HttpSession(SessionState):
         self._require_writable()
         if self._rotation_refusal is not None:
             raise SessionReadOnlyError(self._rotation_refusal)
-        self._previous_id = self._id
-        self._given_id = ids.new_id()
-        self._rotating = True
+        if self.moved:
+            # The id is another request's by now; this one has no right to the next one.
+            return
+        self._previous_id = self.current_id
+        self._id = self._wanted_id = new_id or ids.new_id()
 
     def invalidate(self) -> None:
-        """End the session: its entry is deleted, its cookie removed, its attributes gone."""
-        self._invalidated = True
-        self._attributes.forget()
+        """End the session: its entry is deleted, its cookie removed, its attributes gone.
+
+        Raises:
+            SessionReadOnlyError: The request is over.
+        """
+        if self._invalidated:
+            return
+        self._require_open()
+        self.touched = self._invalidated = True
+        if self._attributes is not None:
+            self._attributes.forget()
 
     def get_data(self) -> dict[str, Any]:
         """Return the session as a dictionary, internal metadata included.
@@ -227,12 +493,169 @@ class HttpSession(SessionState):
         The dictionary is the caller's own; the values in it are the session's.
         """
         self._require_valid()
-        return {
-            **self._metadata,
-            LAST_ACCESSED: self._last_accessed,
-            **{name: self._attributes.read(name) for name in list(self._attributes)},
+        self.touched = True
+        metadata = {
+            name: value
+            for name in RESERVED_NAMES
+            if name != LAST_ACCESSED and (value := self.metadata(name)) is not None
         }
+        metadata.setdefault(CREATED_AT, self._now)
+        attributes = {name: self._own.read(name) for name in list(self._own)}
+        return {**metadata, LAST_ACCESSED: self._now, **attributes}
+
+    # What follows is for the commit of the session, not for applications.
+
+    def metadata(self, name: str) -> Any:
+        """Return what the session keeps about itself, None where that is absent or unusable."""
+        if name in self._metadata:
+            return self._metadata[name]
+        stored = self.stored
+        if stored is None or not stored.mentions(name):
+            return None
+        try:
+            return read_metadata(stored.taken_apart(self._codec), self._codec, name).get(name)
+        except SessionDecodingError:
+            return None
+
+    def bind(self, name: str, value: Any, owner: Any) -> None:
+        """Have an object stand for an attribute; see `Attributes.bind`."""
+        self.touched = True
+        self._own.bind(name, value, owner)
+
+    def owner(self, name: str) -> Any:
+        """Return whose object stands for an attribute, or None."""
+        return self._own.owner(name)
+
+    def make_transient(self, why: str, presented_id: str | None = None) -> None:
+        """Take note that nothing of this session is going to be saved.
+
+        Args:
+            why: See `why_transient`.
+            presented_id: The id that was replaced or ended.
+        """
+        self._transient = why
+        self.presented_id = presented_id
+
+    def start_afresh(self) -> None:
+        """Be saved after all, as the new session that it is."""
+        self._transient = self.presented_id = None
+        self.touched = True
+
+    def forked(self, stored: Stored, change: Change) -> None:
+        """Take note that it is stored as a session of its own, under an id that is its own."""
+        self._id, self._is_new = stored.id, True
+        self.committed(stored, change)
+
+    def ended(self) -> None:
+        """Take note that the store has it no more."""
+        self.stored = self._wanted_id = None
+        self.touched = False
+
+    def seal(self, *, writes: str | None = None, rotation: str | None = None) -> None:
+        """Refuse further writes, or a further change of id, with these messages."""
+        self._write_refusal = writes
+        self._rotation_refusal = rotation
+
+    def change(self, now: float) -> Change:
+        """Return what this request did since the last commit, encoded.
+
+        Args:
+            now: Unix time of the commit, in seconds.
+
+        Raises:
+            SessionEncodingError: A value cannot be stored.
+        """
+        delta: Delta = {}
+        updates: Mapping[str, Update] = _NOTHING
+        attributes = self._attributes
+        if self.stored is None:
+            delta[CREATED_AT] = encode_time(self._metadata.get(CREATED_AT, self._now))
+            plain = {} if attributes is None else attributes.plain_changes()
+            if plain is not None and len(self._metadata) == 1:
+                # In one call, which costs much less than a call for each attribute.
+                whole = self._codec.encode_whole(
+                    {CREATED_AT: self._metadata[CREATED_AT], LAST_ACCESSED: now, **plain}
+                )
+                if whole is not None:
+                    payload, fragments = whole
+                    return Change({**fragments}, payload=payload, is_empty=not plain)
+        delta[LAST_ACCESSED] = encode_time(now)
+        changed: Delta = {}
+        if attributes is not None:
+            changed, updates = attributes.changes()
+            delta.update(changed)
+        for name, value in self._metadata.items():
+            delta[name] = None if value is None else self._codec.encode(name, value)
+        is_plain = not (self._metadata_changed or self.rotated)
+        return Change(
+            delta,
+            updates,
+            new_id=self._wanted_id if self.rotated else None,
+            principal=self._metadata.get(PRINCIPAL),
+            is_plain=is_plain,
+            is_empty=is_plain and not (changed or updates),
+        )
+
+    def committed(self, stored: Stored, change: Change, *, alone: bool = False) -> None:
+        """Take note that the store now holds ``stored``, this request's change included.
+
+        Args:
+            stored: What is stored, under which id.
+            change: What this request changed of it.
+            alone: Nothing in it was written by others since this request saw the session.
+        """
+        before, self.stored = self.stored, stored
+        if change.payload is not None:
+            self._metadata = _NOTHING
+        elif self._metadata:
+            self._metadata = {
+                name: value
+                for name, value in self._metadata.items()
+                if name not in change.delta
+                or change.delta[name] != (None if value is None else self._codec.encode(name, value))
+            }
+        attributes = self._attributes
+        if attributes is not None:
+            alone = alone and (before is None or attributes.sees(before.fragments))
+            fragments = stored.taken_apart(self._codec)
+            attributes.committed(change.delta, change.updates, fragments, alone)
+        self._wanted_id = None
+        self.touched = bool(self._metadata) or (
+            attributes is not None and attributes.may_have_changed
+        )
+
+    @property
+    def _own(self) -> Attributes:
+        attributes = self._attributes
+        if attributes is None:
+            stored = self.stored
+            fragments = _NOTHING if stored is None else stored.taken_apart(self._codec)
+            attributes = self._attributes = Attributes(self._codec, fragments)
+        return attributes
+
+    @property
+    def _metadata_changed(self) -> bool:
+        changed = self._metadata
+        # When it was created goes with the first write, which it is no reason for.
+        return bool(changed) and (len(changed) > 1 or CREATED_AT not in changed)
+
+    def _note(self, metadata: Mapping[str, Any]) -> None:
+        self._metadata = {**self._metadata, **metadata}
+
+    def _require_valid(self) -> None:
+        self.accessed = True
+        if self._invalidated:
+            raise SessionInvalidatedError
+
+    def _require_writable(self) -> None:
+        self._require_valid()
+        self._require_open()
+        self.touched = True
+
+    def _require_open(self) -> None:
+        if self._write_refusal is not None:
+            raise SessionReadOnlyError(self._write_refusal)
 
     def __repr__(self) -> str:
         state = "invalidated" if self._invalidated else "new" if self._is_new else "stored"
-        return f"<HttpSession {ids.mask(self._id)} {state}>"
+        return f"<HttpSession {ids.mask(self.current_id)} {state}>"

@@ -1,16 +1,17 @@
-"""Work that goes on when the request that began it is gone."""
+"""Work that goes on when the request that began it is gone, and the wait before another try."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Coroutine
 from typing import Any
 
 _logger = logging.getLogger(__name__)
 
 
-class UnfinishedWork:
+class BackgroundTasks:
     """Keeps store operations that have to come to their end. Shared by all event loops."""
 
     def __init__(self) -> None:
@@ -40,3 +41,8 @@ class UnfinishedWork:
             task for task in list(self._tasks) if task.get_loop() is loop and not task.done()
         ]:
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def back_off(attempt: int, seconds: float = 0.001) -> None:
+    """Spread out writers that keep meeting each other, each time by so much more."""
+    await asyncio.sleep(random.uniform(0, seconds * attempt))  # noqa: S311 - no secret

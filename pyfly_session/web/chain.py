@@ -1,15 +1,13 @@
 """`WebFilterChainMiddleware`: one pure ASGI middleware that runs sorted web filters.
 
-Nothing is buffered and no task is started. ``send`` is wrapped, so that hooks see the head of
-the response just before it leaves; by the time `call_next` returns to a filter, the response
-has been sent. The outermost filter is called as ASGI middleware if it can be; what is made for
-all others is made only if there are others.
+The filters are put around the application once, each as ASGI middleware. Nothing is buffered and
+no task is started: by the time `call_next` returns to a filter, the response has been sent.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -18,17 +16,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from pyfly_session.web.filters import (
-    CHAIN,
-    ChainPassage,
-    HeadHook,
-    WebFilter,
-    Wrapper,
-    stands_alone,
-)
+from pyfly_session.web.filters import CHAIN, RAN, CallNext, HeadHook, WebFilter
 
 _logger = logging.getLogger(__name__)
-_HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+"""The types of messages that begin a response."""
 
 FilterSource = Sequence[WebFilter] | Callable[[], Sequence[WebFilter]]
 Lifecycle = Callable[[], Awaitable[None]]
@@ -63,24 +55,19 @@ class WebFilterChainMiddleware:
             given = tuple(self._source())
             if given is not self._given and given != self._given:
                 self._take(given)
-        if kind == "http":
-            await self._http(scope, receive, send)
-        elif kind == "websocket":
-            await self._websocket(scope, receive, send)
+        if kind in ("http", "websocket"):
+            await self._stack(scope, receive, send)
         else:
             await self.app(scope, receive, send)
 
     def _take(self, filters: Sequence[WebFilter]) -> None:
         """Put the filters around the application, in their order."""
+        stack = self.app
         in_order = sorted(filters, key=lambda each: getattr(each, "__pyfly_order__", 0))
-        self._websocket = _passage(self.app, in_order)
-        if in_order and stands_alone(in_order[0]):
-            first: Any = in_order[0]
-            self._http: ASGIApp = partial(
-                first.pass_on, _passage(self.app, in_order[1:], inside=first)
-            )
-        else:
-            self._http = self._websocket
+        for each in reversed(in_order):
+            around = getattr(each, "around", None)
+            stack = RequestFilter(each, stack) if around is None else around(stack)
+        self._stack = stack
         # Last, for another thread may ask meanwhile.
         self._given = filters
 
@@ -95,17 +82,60 @@ class WebFilterChainMiddleware:
         await send(message)
 
 
-class SentResponse:
-    """What `call_next` returns in this chain: the head of a response that has been sent.
+class RequestFilter:
+    """ASGI middleware that calls a filter with a request, once for each.
+
+    Args:
+        web_filter: The filter.
+        app: What is inside of it.
+    """
+
+    def __init__(self, web_filter: WebFilter, app: ASGIApp) -> None:
+        self._filter = web_filter
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have the filter handle the request, unless it has or does not apply."""
+        ran = scope.get(RAN, ())
+        run = FilterRun(self._app, scope, receive, send)
+        kind = Request if scope["type"] == "http" else WebSocket
+        request = kind(scope, receive, run.send)
+        if self._filter in ran or self._filter.should_not_filter(request):
+            await self._app(scope, receive, send)
+            return
+        outer = scope.get(CHAIN)
+        scope[RAN], scope[CHAIN] = (*ran, self._filter), run
+        try:
+            response = await self._filter.do_filter(request, run.proceed)
+            if response is not run:
+                await run.send_own(response, self._filter)
+        finally:
+            # The scope holds this object, and this object holds it.
+            run.close()
+            scope[RAN] = ran
+            if outer is None:
+                del scope[CHAIN]
+            else:
+                scope[CHAIN] = outer
+
+
+class FilterRun:
+    """One request in one filter; as what ``call_next`` returns, the head of a sent response.
 
     Attributes:
         status_code: The HTTP status, 101 for an accepted WebSocket, None if nothing was sent.
     """
 
-    __slots__ = ("_head", "status_code")
+    __slots__ = ("_app", "_closed", "_head", "_hooks", "_receive", "_scope", "_send", "status_code")
 
-    def __init__(self) -> None:
+    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        self._app = app
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._hooks: tuple[HeadHook, ...] = ()
         self._head: Message | None = None
+        self._closed = False
         self.status_code: int | None = None
 
     @property
@@ -122,102 +152,37 @@ class SentResponse:
 
     delete_cookie = set_cookie
 
-
-class _Passage(SentResponse):
-    """The way of one request through the filters to the application, and what comes of it."""
-
-    __slots__ = (
-        "_app",
-        "_closed",
-        "_filters",
-        "_hooks",
-        "_outer",
-        "_ran",
-        "_receive",
-        "_scope",
-        "_send",
-        "is_http",
-    )
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        filters: Sequence[WebFilter],
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-    ) -> None:
-        self._head = None
-        self.status_code = None
-        self._app = app
-        self._filters = filters
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._hooks: list[HeadHook] = []
-        self._ran: list[WebFilter] = []
-        self._closed = False
-        self.is_http = scope["type"] == "http"
-        self._outer: ChainPassage | None = scope.get(CHAIN)
-        scope[CHAIN] = self
-
-    async def proceed(self, position: int, request: Any) -> Any:
-        """Run the filters from this position on, then the application."""
-        for index in range(position, len(self._filters)):
-            web_filter = self._filters[index]
-            if (self._ran or self._outer) and self.has_run(web_filter):
-                continue
-            if web_filter.should_not_filter(request):
-                continue
-            self._ran.append(web_filter)
-            response = await web_filter.do_filter(request, partial(self.proceed, index + 1))
-            if response is not self:
-                await self._send_own(response, web_filter)
-            return self
-        receive = request.receive if self.is_http else self._receive
+    async def proceed(self, request: Any) -> FilterRun:
+        """Run what is inside of the filter."""
+        receive = request.receive if request.scope["type"] == "http" else self._receive
         if getattr(request, "_stream_consumed", False):
             receive = _again(request)
         await self._app(request.scope, receive, self.send)
         return self
 
-    def has_run(self, web_filter: WebFilter) -> bool:
-        """Tell whether the filter has run for this request, in this chain or an outer one."""
-        return web_filter in self._ran or (
-            self._outer is not None and self._outer.has_run(web_filter)
-        )
+    async def proceed_through(
+        self, middleware: Callable[..., Awaitable[None]], request: Any, call_next: CallNext
+    ) -> FilterRun:
+        """Run what is inside of the filter with ASGI middleware of the filter's own around it."""
 
-    def leave(self, inside: WebFilter | None) -> None:
-        """Let go of the scope: it holds this object, and this object holds it."""
-        if inside is not None and self._outer is not None:
-            # What that filter answers now is to look like any answer.
-            self._outer.take_over(self._hooks, inside)
-        self._hooks.clear()
-        if self._outer is None:
-            self._scope.pop(CHAIN, None)
-        else:
-            self._scope[CHAIN] = self._outer
+        async def inside(scope: Scope, receive: Receive, send: Send) -> None:
+            self._receive, self._send = receive, send
+            await call_next(request)
+
+        await middleware(inside, request.scope, self._receive, self._send)
+        return self
 
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response."""
-        self._hooks.append(hook)
-
-    def take_over(self, hooks: Iterable[HeadHook], inside: WebFilter) -> None:
-        """Do nothing: it was another chain's filter."""
-
-    def wrap(self, wrapper: Wrapper) -> None:
-        """Put something between the server and the application."""
-        self._receive, self._send = wrapper(self._receive, self._send)
-
-    async def respond(self, response: ASGIApp) -> None:
-        """Send a response at once, through the hooks."""
-        await response(self._scope, self._receive, self.send)
+        self._hooks = (*self._hooks, hook)
 
     async def send(self, message: Message) -> None:
         """Pass a message on; a head goes through the hooks first."""
-        if message["type"] in _HEADS:
+        if message["type"] in HEADS:
             message["headers"] = list(message.get("headers") or ())
-            # A hook may register no other; inner filters came last and run first.
-            for hook in reversed(self._hooks):
+            # A hook may register no other; those registered last run first.
+            hooks, self._hooks = self._hooks, ()
+            for hook in reversed(hooks):
                 await hook(message)
             self._head = message
             self.status_code = message.get("status", 101)
@@ -225,7 +190,7 @@ class _Passage(SentResponse):
             self._closed = True
         await self._send(message)
 
-    async def _send_own(self, response: Any, web_filter: WebFilter) -> None:
+    async def send_own(self, response: Any, web_filter: WebFilter) -> None:
         """Send what a filter answered by itself."""
         if not callable(response):
             raise TypeError(
@@ -239,7 +204,15 @@ class _Passage(SentResponse):
                 " hook with pyfly_session.web.before_head"
             )
         if not self._closed:
-            await self.respond(response)
+            await response(self._scope, self._receive, self.send)
+
+    def close(self) -> None:
+        """Let go of what the request may hold."""
+        self._hooks = ()
+
+
+SentResponse = FilterRun
+"""What ``call_next`` returns in this chain: the head of a response that has been sent."""
 
 
 def _again(request: Any) -> Receive:
@@ -253,25 +226,3 @@ def _again(request: Any) -> Receive:
         return messages.pop() if messages else await receive()
 
     return replay
-
-
-def _passage(
-    app: ASGIApp, filters: Sequence[WebFilter], *, inside: WebFilter | None = None
-) -> ASGIApp:
-    """Return the application with filters around it that are called with a request.
-
-    Args:
-        inside: The filter around these, if it was called as middleware.
-    """
-    if not filters:
-        return app
-
-    async def pass_through(scope: Scope, receive: Receive, send: Send) -> None:
-        passage = _Passage(app, filters, scope, receive, send)
-        kind = Request if passage.is_http else WebSocket
-        try:
-            await passage.proceed(0, kind(scope, receive, passage.send))
-        finally:
-            passage.leave(inside)
-
-    return pass_through

@@ -1,33 +1,49 @@
-"""One request's session between its attachment and its last commit."""
+"""`Commit`: one request's session between its attachment and its last commit.
+
+Its `send` stands between the application and the server: the session is committed just before the
+head of the response leaves, and what changed later when the response has ended.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
+from collections.abc import Awaitable
 from typing import Any
 
 from starlette.types import Message, Send
 
-from pyfly_session.core.repository import Outcome, SessionRepository
+from pyfly_session.core.merge import Outcome
+from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError
-from pyfly_session.web.cookies import SessionCookie
-from pyfly_session.web.session_id_resolver import Header, SessionIdResolver
+from pyfly_session.web.cookies import Header, SessionCookie
+from pyfly_session.web.filters import HeadHook
+from pyfly_session.web.session_id_resolver import SessionIdResolver
 
 _logger = logging.getLogger(__name__)
 _SENT = "the head of the response has been sent, and the cookie with it"
 _NO_NEW_SESSION = f"{_SENT}; a new session must be written to before that"
 _NO_NEW_ID = f"{_SENT}; rotate_id() must be called before that"
+_OVER = (
+    "the request of this session is over, so nothing can be saved any more; do what comes later in"
+    " a starlette.background.BackgroundTask of the response, or change what is stored through"
+    " SessionRepository: load, change, commit"
+)
 # Tuples: they compare by identity first, and the hash of an enum is not free.
-_LIVE = (Outcome.UNTOUCHED, Outcome.STORED)
-_OVER = (Outcome.GONE, Outcome.ENDED)
+_LIVE = (Outcome.UNTOUCHED, Outcome.STORED, Outcome.FORKED)
+_ENDED = (Outcome.GONE, Outcome.ENDED, Outcome.DROPPED)
+_NO_STORE = (b"cache-control", b"no-store")
+_is_shared = re.compile(rb"(?:^|[\s,])(?:public|s-maxage)(?:[\s,=]|$)", re.IGNORECASE).search
 
 
-class ExchangeRules:
-    """What holds for every exchange of one filter.
+class CommitRules:
+    """What holds for every commit of one filter.
 
     Args:
         repository: Commits the sessions.
-        vary: The request headers that may have told an id.
+        vary: The request headers that may hold an id.
         create: Store a new session although nothing was written to it.
         tolerant: Go on without the session if it cannot be loaded, or a new one not stored.
     """
@@ -43,13 +59,15 @@ class ExchangeRules:
         self.tolerant = tolerant
 
 
-class Exchange:
+class Commit:
     """Commits one request's session and writes what follows from it onto the response.
 
     Args:
         rules: Those of its filter.
         session: The session, as it was attached to the request.
-        resolver: Tells the client its id.
+        resolver: Writes the id onto the response.
+        came_with_id: The client sent what could be an id.
+        send: The server's.
         unloaded: Why the request goes on without its session, or None.
 
     Attributes:
@@ -59,131 +77,169 @@ class Exchange:
     """
 
     __slots__ = (
-        "_outcome",
-        "_repository",
-        "_resolver",
-        "_rules",
-        "failure",
-        "head_sent",
-        "session",
-        "unloaded",
-    )
+        "_came_with_id", "_hooks", "_outcome", "_resolver", "_rules", "_send", "failure",
+        "head_sent", "session", "unloaded",
+    )  # fmt: skip
 
     def __init__(
         self,
-        rules: ExchangeRules,
+        rules: CommitRules,
         session: HttpSession,
         resolver: SessionIdResolver,
-        unloaded: str | None = None,
+        came_with_id: bool,
+        send: Send | None,
+        unloaded: str | None,
     ) -> None:
+        self._rules = rules
+        self._resolver = resolver
+        self._came_with_id = came_with_id
+        self._send: Any = send
+        self._hooks: tuple[HeadHook, ...] = ()
+        self._outcome: Outcome | None = None
         self.session = session
         self.unloaded = unloaded
         self.failure: str | None = None
         self.head_sent = False
-        self._rules = rules
-        self._repository = rules.repository
-        self._resolver = resolver
-        self._outcome: Outcome | None = None
 
-    def settle(self) -> bool:
-        """Take note of the outcome, if that needs neither the store nor any encoding."""
-        if self.failure is not None:
-            return False
-        if self._outcome is None and self.unloaded is None:
-            self._outcome = self._repository.settled(self.session, create=self._rules.create)
-        return self._outcome is not None
+    def before_head(self, hook: HeadHook) -> None:
+        """Have the hook called with the head of the response, before the session is committed."""
+        self._hooks = (*self._hooks, hook)
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a message on; a head not before the session is committed."""
+        if message["type"] != "http.response.start":
+            sent: Awaitable[None] = self._send(message)
+            return sent
+        # The application may use the same list for every response.
+        message["headers"] = list(message.get("headers") or ())
+        if self._hooks or not self._is_settled(message["headers"]):
+            return self._finish_and_send(message)
+        # Without a coroutine for what most requests come to.
+        self._write_head(message["headers"])
+        sent = self._send(message)
+        return sent
+
+    async def _finish_and_send(self, head: Message) -> None:
+        await self.finish_head(head)
+        await self._send(head)
 
     async def finish_head(self, head: Message) -> None:
-        """Commit, then write the cookie and the cache headers onto the head.
+        """Run the hooks, commit, then write the cookie and the cache headers onto the head.
 
         A store's failure stops the head, unless the response is an error already.
         """
-        if self.settle():
-            self.write_head(head["headers"])
-        else:
-            await self.commit_head(head)
+        hooks, self._hooks = self._hooks, ()
+        for hook in reversed(hooks):
+            await hook(head)
+        headers = head["headers"]
+        if not self._is_settled(headers):
+            failed_anyway = head.get("status", 101) >= 500
+            if self.failure is None:
+                try:
+                    await self.commit(create=self._rules.create and not _may_be_shared(headers))
+                except SessionStoreError as error:
+                    self.failure = str(error)
+                    _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
+                    if not failed_anyway:
+                        raise
+            elif not failed_anyway:
+                raise SessionStoreError(self.failure)
+        self._write_head(headers)
 
-    async def commit_head(self, head: Message, send: Send | None = None) -> None:
-        """Do that with what is not settled, and send the head."""
-        failed_anyway = head.get("status", 101) >= 500
-        if self.failure is None:
-            try:
-                await self.commit()
-            except SessionStoreError as error:
-                self.failure = str(error)
-                _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
-                if not failed_anyway:
-                    raise
-        elif not failed_anyway:
-            raise SessionStoreError(self.failure)
-        self.write_head(head["headers"])
-        if send is not None:
-            await send(head)
+    def _is_settled(self, headers: list[Header]) -> bool:
+        """Return whether the outcome is known without the store and without any encoding."""
+        if self.failure is not None:
+            return False
+        if self._outcome is None and self.unloaded is None:
+            create = self._rules.create and not (
+                self.session.stored is None and _may_be_shared(headers)
+            )
+            self._outcome = self._rules.repository.settled(self.session, create=create)
+        return self._outcome is not None
 
-    def write_head(self, headers: list[Header]) -> None:
-        """Write what follows from the outcome; the head leaves now."""
-        self.head_sent = True
-        session = self.session
-        kept = session._stored_id is not None or session._transient
-        session.seal(writes=None if kept else _NO_NEW_SESSION, rotation=_NO_NEW_ID)
-        if self.failure is None:
-            self._write_headers(headers)
-
-    async def commit(self) -> None:
+    async def commit(self, *, create: bool) -> None:
         """Commit the session; once it has ended, there is nothing more to do."""
-        if self.unloaded is not None and self.session.invalidated:
-            # Whoever has the id is still logged in, so the logout has failed.
-            raise SessionStoreError(self.unloaded)
-        if self.session._transient:
+        session, repository = self.session, self._rules.repository
+        if session.transient:
+            if session.invalidated and self.unloaded is not None:
+                # Whoever has the id is still logged in, so the logout has failed.
+                raise SessionStoreError(self.unloaded)
+            if session.invalidated:
+                # A logout wins, whatever id the session goes on under.
+                await repository.commit(session)
             self._outcome = Outcome.UNSAVED
-        if self._outcome in _OVER or self.session._transient:
+            return
+        if self._outcome in _ENDED:
             return
         try:
-            self._outcome = await self._repository.commit(self.session, create=self._rules.create)
+            self._outcome = await repository.commit(session, create=create)
         except SessionStoreError as error:
-            if not self._rules.tolerant or self.session.stored:
+            if not self._rules.tolerant or session.stored is not None:
                 raise
             # Nothing that existed is lost: the visitor stays without a session.
             _logger.warning("a new session is not saved: %s", error)
-            self.session.make_transient()
-            self._repository.counts["transient"] += 1
+            session.make_transient("unavailable")
+            repository.counts["transient"] += 1
             self._outcome = Outcome.UNSAVED
 
-    @property
-    def is_unfinished(self) -> bool:
-        """True if something is left to do for the session after the head has left."""
-        session = self.session
-        if self.failure is not None:
-            return True
-        return not session.untouched and (session._invalidated or session.pending)
+    async def finish(self) -> None:
+        """Commit what changed since the head has left, when the response has ended.
 
-    async def commit_late(self) -> None:
-        """Save what changed after the head had left."""
-        if self.failure is not None:
+        Raises:
+            SessionStoreError: The store failed.
+        """
+        session = self.session
+        if not self.head_sent:
+            if self.failure is not None:
+                # The application swallowed the error that stopped its response.
+                raise SessionStoreError(self.failure)
+            # It sent no head: gone with its client, or a WebSocket that was not accepted.
             await self.commit_unheard()
-        else:
-            await self.commit()
+        elif self.failure is not None:
+            await self.commit_unheard()
+        elif session.touched and (session.invalidated or session.pending):
+            await self.commit(create=False)
 
     async def commit_unheard(self) -> None:
-        """Commit what needs no answer that tells the browser; never raises.
+        """Commit what needs no answer that the browser gets; never raises.
 
         An id that the browser will never hear of is dropped, with all that was written under
         it: a new session is not stored, and the former id of a rotated one stays as it was.
         """
         session = self.session
         try:
-            if (session.rotated or not session.stored) and not session.invalidated:
-                await self._repository.release(session)
-                return
-            if session.pending:
-                await self.commit()
+            if (session.rotated or session.stored is None) and not session.invalidated:
+                await self._rules.repository.release(session)
+            elif session.pending or session.invalidated:
+                await self.commit(create=False)
         except Exception:
             # Something else is on its way already, which nothing may mask.
             _logger.exception("the session could not be saved at the end of a failed request")
 
     def abandon(self) -> None:
         """Finish without the request, which was cancelled."""
-        self._repository.finish_later(self.commit_unheard())
+        self._rules.repository.finish_later(self.commit_unheard())
+
+    async def discard(self) -> None:
+        """Store nothing of this request."""
+        await self._rules.repository.release(self.session)
+        self._outcome = Outcome.DROPPED
+
+    def close(self) -> None:
+        """Refuse what comes after the end of the request."""
+        self._hooks = ()
+        self.session.seal(writes=_OVER, rotation=_OVER)
+
+    def slide_later(self) -> None:
+        """Have the session of a request that takes long slid."""
+        if self.session.stored is not None:
+            self._rules.repository.finish_later(self._slide())
+
+    async def _slide(self) -> None:
+        try:
+            await self._rules.repository.keep_alive(self.session, slide=True)
+        except SessionStoreError as error:
+            _logger.warning("the session of a long request was not kept alive: %s", error)
 
     def write_onto(self, response: Any) -> None:
         """Write id and cache headers onto a response object that was not sent yet.
@@ -206,51 +262,129 @@ class Exchange:
         elif self._outcome in _LIVE:
             response.set_cookie(
                 key=cookie.name,
-                value=self.session._id,
-                max_age=self._repository.seconds_to_live(self.session)
+                value=self.session.current_id,
+                max_age=self._rules.repository.seconds_to_live(self.session)
                 if cookie.persistent
                 else None,
                 **cookie.attributes,
             )
-        elif self._outcome is Outcome.ENDED:
+        elif self._outcome is Outcome.ENDED and self._came_with_id:
             response.delete_cookie(key=cookie.name, **cookie.attributes)
 
+    def _write_head(self, headers: list[Header]) -> None:
+        """Write what follows from the outcome; the head leaves now."""
+        self.head_sent = True
+        session = self.session
+        kept = session.stored is not None or session.transient
+        session.seal(writes=None if kept else _NO_NEW_SESSION, rotation=_NO_NEW_ID)
+        if self.failure is None:
+            self._write_headers(headers)
+
+    @property
+    def _is_known(self) -> bool:
+        """True if the client has the session's id already."""
+        return self.session.previous_id is None and not self.session.is_fresh
+
     def _header(self) -> Header | None:
-        """Return what tells the client its id, or that there is none any more."""
-        session, outcome = self.session, self._outcome
+        """Return what gives the client its id, or takes it back."""
+        outcome = self._outcome
         if outcome in _LIVE:
-            max_age = self._repository.seconds_to_live(session)
-            known = not session._is_new and session._previous_id is None
-            session_id: str = session._given_id  # type: ignore[assignment] # it is stored
-            return self._resolver.issue(session_id, max_age, known=known)
-        return self._resolver.expire() if outcome is Outcome.ENDED else None
+            session = self.session
+            max_age = self._rules.repository.seconds_to_live(session)
+            return self._resolver.issue(session.current_id, max_age, known=self._is_known)
+        if outcome is Outcome.ENDED and self._came_with_id:
+            return self._resolver.expire()
+        return None
 
     def _write_headers(self, headers: list[Header]) -> None:
         header = self._header()
-        if header is None and not self.session._accessed:
+        if header is None and not self.session.accessed:
             return
-        vary = cached = None
+        vary = None
+        cached: list[Header] = []
         for given in headers:
             name = given[0].lower()
             if name == b"vary":
                 vary = vary or given
             elif name == b"cache-control":
-                cached = given
+                cached.append(given)
+        if cached and header is not None and any(_is_shared(value) for _, value in cached):
+            if self._outcome in _LIVE and self._is_known:
+                # A cache gives this response to others, and the id would go with it.
+                header = None
+            else:
+                _logger.warning(
+                    "a response to be kept by shared caches carries the session's id, so its"
+                    " Cache-Control (%s) has become no-store; leave 'public' and 's-maxage' away"
+                    " where a session begins, gets a new id or ends",
+                    b", ".join(value for _, value in cached).decode("latin-1"),
+                )
+                for each in cached:
+                    headers.remove(each)
+                cached = []
         if header is not None:
             headers.append(header)
-            if cached is None:
+            if not cached:
                 headers.append(_NO_STORE)
+        elif not self.session.accessed:
+            return
         if vary is None:
             headers.append(self._rules.vary)
         else:
             headers[headers.index(vary)] = _vary_also(vary, self._rules.vary[1])
 
 
-_NO_STORE = (b"cache-control", b"no-store")
+class KeepAlive:
+    """Slides the sessions of requests that take longer than a third of their idle time.
+
+    One timer for all requests of an event loop, and none while there are none.
+
+    Args:
+        loop: The event loop of its requests.
+        idle: Idle time of most sessions in seconds.
+    """
+
+    __slots__ = ("_commits", "_every", "_timer", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle: int) -> None:
+        self.loop = loop
+        self._every = idle / 3
+        self._timer: asyncio.TimerHandle | None = None
+        self._commits: dict[Commit, None] = {}
+
+    def enter(self, commit: Commit) -> None:
+        """Look after a request from now on."""
+        self._commits[commit] = None
+        idle = commit.session.max_inactive_interval
+        if idle is not None and idle / 3 < self._every:
+            self._every = idle / 3
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        if self._timer is None:
+            self._timer = self.loop.call_later(self._every, self._look)
+
+    def leave(self, commit: Commit) -> None:
+        """Look after it no more."""
+        del self._commits[commit]
+
+    def _look(self) -> None:
+        self._timer = None
+        for commit in self._commits:
+            commit.slide_later()
+        if self._commits:
+            self._timer = self.loop.call_later(self._every, self._look)
+
+
+def _may_be_shared(headers: list[Header]) -> bool:
+    for name, value in headers:
+        if name.lower() == b"cache-control" and _is_shared(value):
+            return True
+    return False
 
 
 def _vary_also(header: Header, vary: bytes) -> Header:
-    """Tell caches that the response depends on these headers, too."""
+    """Add these request headers to what caches know that the response depends on."""
     name, value = header
     present = {each.strip().lower() for each in value.split(b",")}
     for each in () if b"*" in present else vary.split(b", "):

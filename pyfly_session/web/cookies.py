@@ -1,6 +1,7 @@
 """The session cookie: what the browser sent, and the header that sets or removes it.
 
-Source: RFC 6265bis, sections 4.1 (syntax, name prefixes) and 5.7 (what a deletion must match).
+Source: RFC 6265bis, sections 4.1 (syntax, name prefixes), 5.5 (what requests carry a cookie with
+SameSite) and 5.7 (what a deletion must match); W3C Fetch Metadata.
 """
 
 from __future__ import annotations
@@ -11,11 +12,18 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pyfly_session import ids
-from pyfly_session.config import bind_properties
+from pyfly_session.errors import ConfigurationError
+
+Header = tuple[bytes, bytes]
 
 # A browser sends one cookie of a name for each path and domain that set it, so few are
 # honest; each costs a look into the store.
 MAX_CANDIDATES = 4
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_PATH = re.compile(r"/[^;\x00-\x1f\x7f]*")
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_SAFE_METHODS = ("GET", "HEAD")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,7 @@ class SessionCookie:
         persistent: Kept for the session's idle time; else the browser drops it when it ends.
 
     Raises:
-        ConfigurationError: The attributes contradict each other.
+        ConfigurationError: An attribute is not allowed, or some contradict each other.
     """
 
     name: str = "PYFLY_SESSION"
@@ -49,20 +57,7 @@ class SessionCookie:
     _tail: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # The same rules as for the properties, told in their names.
-        cookie = {
-            "secure": self.secure,
-            "path": self.path,
-            "domain": self.domain,
-            "same-site": self.same_site,
-            "partitioned": self.partitioned,
-            "persistent": self.persistent,
-        }
-        tree = {"pyfly": {"session": {"cookie-name": self.name, "cookie": cookie}}}
-        bound = bind_properties(tree).cookie
-        # A text such as "false" has become what it says.
-        for name in ("secure", "path", "domain", "same_site", "partitioned", "persistent"):
-            object.__setattr__(self, name, getattr(bound, name))
+        self._check()
         object.__setattr__(self, "_start", f"{self.name}=")
         object.__setattr__(self, "_token", self.name.encode("latin-1"))
         token = re.escape(self._token)
@@ -70,7 +65,33 @@ class SessionCookie:
         object.__setattr__(self, "_wanted", re.compile(wanted))
         object.__setattr__(self, "_tail", self._format_attributes())
 
-    def candidates(self, headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    def _check(self) -> None:
+        for name in ("secure", "partitioned", "persistent"):
+            _require(isinstance(getattr(self, name), bool), name, "must be a bool", self)
+        for name, pattern, allowed in (
+            ("name", _NAME, "must be letters, digits and any of !#$%&'*+-.^_`|~"),
+            ("path", _PATH, "must start with / and hold no semicolon"),
+            ("domain", _DOMAIN, "must be a domain name without scheme, port and path"),
+        ):
+            value = getattr(self, name)
+            fits = isinstance(value, str) and pattern.fullmatch(value) is not None
+            _require(fits or (name == "domain" and value is None), name, allowed, self)
+        allowed = "must be 'lax', 'strict' or 'none'"
+        _require(self.same_site in ("lax", "strict", "none"), "same_site", allowed, self)
+        if self.same_site == "none":
+            _require(self.secure, "secure", "must be True with same_site='none'", self)
+        if self.partitioned:
+            _require(self.secure, "secure", "must be True for a partitioned cookie", self)
+        # Browsers compare the prefixes without regard to case.
+        if self.name.lower().startswith(("__host-", "__secure-")):
+            _require(self.secure, "secure", f"must be True for the name {self.name}", self)
+        if self.name.lower().startswith("__host-"):
+            _require(self.path == "/", "path", f"must be '/' for the name {self.name}", self)
+            _require(
+                self.domain is None, "domain", f"must be None for the name {self.name}", self
+            )
+
+    def candidates(self, headers: Iterable[Header]) -> list[str]:
         """Return the acceptable ids among the request's cookies of this name, in their order.
 
         What could not be an id never gets to a store.
@@ -85,12 +106,43 @@ class SessionCookie:
                         found.append(candidate)
         return found
 
-    def issue(self, session_id: str, max_age: int, *, known: bool) -> tuple[bytes, bytes]:
+    def may_be_withheld(self, headers: Iterable[Header], method: str) -> bool:
+        """Return whether the browser may have a cookie that this request came without.
+
+        A cookie that such a response sets would replace the one that the browser has, so that
+        any site could log a visitor out.
+        """
+        if self.same_site == "none":
+            return False
+        site = mode = destination = origin = host = None
+        for name, value in headers:
+            if name == b"sec-fetch-site":
+                site = value
+            elif name == b"sec-fetch-mode":
+                mode = value
+            elif name == b"sec-fetch-dest":
+                destination = value
+            elif name == b"origin":
+                origin = value
+            elif name == b"host":
+                host = value
+        if site is not None:
+            if site != b"cross-site":
+                return False
+            # Links to this site carry a lax cookie, whoever's page they are on.
+            is_link = mode in (b"navigate", None) and destination in (b"document", None)
+            return self.same_site == "strict" or not (is_link and method in _SAFE_METHODS)
+        # Over plain HTTP browsers tell the origin alone, with requests that may change something.
+        return is_foreign(origin, host) and (
+            self.same_site == "strict" or method not in _SAFE_METHODS
+        )
+
+    def issue(self, session_id: str, max_age: int, *, known: bool) -> Header:
         """Return the ``Set-Cookie`` that gives the browser this id, known or not: it slides."""
         age = f"; Max-Age={max_age}" if self.persistent else ""
         return b"set-cookie", f"{self._start}{session_id}; HttpOnly{age}{self._tail}".encode()
 
-    def expire(self) -> tuple[bytes, bytes]:
+    def expire(self) -> Header:
         """Return the ``Set-Cookie`` that removes the cookie from the browser."""
         gone = "expires=Thu, 01 Jan 1970 00:00:00 GMT; HttpOnly; Max-Age=0"
         return b"set-cookie", f'{self.name}=""; {gone}{self._tail}'.encode()
@@ -133,3 +185,28 @@ def consider(value: str, found: list[str]) -> None:
     """Add a value that a client sent to the candidates, if it can be an id at all."""
     if len(found) < MAX_CANDIDATES and value not in found and ids.is_acceptable(value):
         found.append(value)
+
+
+def is_foreign(origin: bytes | None, host: bytes | None) -> bool:
+    """Return whether an ``Origin`` header is that of a page of another host.
+
+    The scheme is not compared: behind a proxy that ends TLS, that of the request is not the
+    page's. Clients that are no browsers send no ``Origin``.
+    """
+    if origin is None:
+        return False
+    scheme, _, authority = origin.lower().partition(b"://")
+    own = (host or b"").lower()
+    return scheme not in (b"http", b"https") or not own or _bare(authority) != _bare(own)
+
+
+def _bare(host: bytes) -> bytes:
+    return host.removesuffix(b":443").removesuffix(b":80")
+
+
+def _require(fits: object, name: str, allowed: str, cookie: SessionCookie) -> None:
+    if not fits:
+        value = getattr(cookie, name, None)
+        raise ConfigurationError(
+            f"SessionCookie: {name} {allowed}, got {value!r}", key=name, value=value
+        )

@@ -6,33 +6,31 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, get_args
 
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pyfly_session.concurrency import SessionConcurrencyController
-from pyfly_session.config import WebSocketProperties, bind_properties
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
-from pyfly_session.errors import SessionStoreError, TooManySessionsError
+from pyfly_session.errors import ConfigurationError, SessionStoreError, SessionUpdateError
 from pyfly_session.ports import SessionStore
-from pyfly_session.web.commit import Exchange, ExchangeRules
-from pyfly_session.web.cookies import SessionCookie
-from pyfly_session.web.error_responses import too_many_sessions, unavailable
+from pyfly_session.web.chain import FilterRun, RequestFilter
+from pyfly_session.web.commit import Commit, CommitRules, KeepAlive
+from pyfly_session.web.cookies import Header, SessionCookie
+from pyfly_session.web.error_responses import response_of_handler, response_to
 from pyfly_session.web.filters import (
     CHAIN,
     HIGHEST_PRECEDENCE,
+    RAN,
     CallNext,
-    ChainPassage,
     OncePerRequestFilter,
-    chain_of,
 )
-from pyfly_session.web.passage import SessionPassage
 from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_id_resolver import SessionIdResolver, headers_of, require_resolver
-from pyfly_session.web.websocket import LiveSocket, is_foreign_origin, refusal_of_origin
+from pyfly_session.web.websocket import LiveSocket, WebSocketRules, refusal_of_origin
 
 _logger = logging.getLogger(__name__)
 
@@ -43,9 +41,9 @@ StoreErrorPolicy = Literal["fail", "anonymous"]
 class SessionFilter(OncePerRequestFilter):
     """Loads the session of a request, attaches it, and commits it before the head leaves.
 
-    Shared by all requests. Runs in `pyfly_session.web.WebFilterChainMiddleware`, and in any
-    other chain that calls ``do_filter(request, call_next)``; there the commit comes after
-    ``call_next``, with ``response.set_cookie`` and ``delete_cookie``.
+    Shared by all requests. In `pyfly_session.web.WebFilterChainMiddleware` it is ASGI middleware,
+    for HTTP and WebSocket. In any other chain that calls ``do_filter(request, call_next)`` the
+    commit comes after ``call_next``, with ``response.set_cookie`` and ``delete_cookie``.
 
     Args:
         store: Where the sessions are.
@@ -89,21 +87,12 @@ class SessionFilter(OncePerRequestFilter):
         on_store_error: StoreErrorPolicy = "fail",
         repository: SessionRepository | None = None,
         concurrency: SessionConcurrencyController | None = None,
-        websocket: WebSocketProperties | None = None,
+        websocket: WebSocketRules | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        patterns = exclude_patterns if isinstance(exclude_patterns, str) else list(exclude_patterns)
-        given = {
-            "ttl": ttl,
-            "creation": creation,
-            "max-lifetime": max_lifetime,
-            "exclude-patterns": patterns,
-            "on-store-error": on_store_error,
-        }
-        bound = bind_properties({"pyfly": {"session": given}})
-        self.repository = repository or SessionRepository(
-            store, ttl=bound.ttl, max_lifetime=bound.max_lifetime, clock=clock
-        )
+        _require("creation", creation, get_args(CreationPolicy))
+        _require("on_store_error", on_store_error, get_args(StoreErrorPolicy))
+        self.repository = repository or _repository(store, ttl, max_lifetime, clock)
         self.concurrency = concurrency
         self.resolver: SessionIdResolver = (
             cookie or SessionCookie(name=cookie_name, secure=secure)
@@ -112,210 +101,290 @@ class SessionFilter(OncePerRequestFilter):
         )
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
-        self.creation = bound.creation
-        self._rules = ExchangeRules(
+        self.creation = creation
+        self._rules = CommitRules(
             self.repository,
             vary=self.resolver.vary,
-            create=bound.creation == "always",
-            tolerant=bound.on_store_error == "anonymous",
+            create=creation == "always",
+            tolerant=on_store_error == "anonymous",
         )
-        self.exclude_patterns = bound.exclude_patterns
-        self._websocket = websocket or WebSocketProperties()
+        self.exclude_patterns = _patterns(exclude_patterns)
+        self._websocket = websocket or WebSocketRules()
+        self._keep_alive: KeepAlive | None = None
+        self._warned_of_outer = False
 
     @property
     def store(self) -> SessionStore:
         """The store that the sessions are in."""
         return self.repository.store
 
-    async def do_filter(self, request: Any, call_next: CallNext) -> Any:  # noqa: C901 - a call each
-        """Attach the session, run the rest of the chain, and commit."""
-        chain = chain_of(request)
-        if chain is None and self.should_not_filter(request):
-            return await call_next(request)
-        headers = headers_of(request)
-        resolver = self.resolver if self._way_of is None else self._way_of(headers)
-        candidates = resolver.candidates(headers)
-        is_socket = chain is not None and not chain.is_http
-        if is_socket and candidates and self._is_from_elsewhere(request):
-            return refusal_of_origin(request)
-        try:
-            session, unloaded = await self._load(candidates)
-        except SessionStoreError as error:
-            return self._refuse(request, str(error))
-        exchange = Exchange(self._rules, session, resolver, unloaded)
-        request.state.session = session
-        request.state.session_filter = self
-        scope = getattr(request, "scope", None)
-        if isinstance(scope, dict):
-            scope["session"] = SessionMapping(session)
-        if chain is not None:
-            if is_socket:
-                socket = LiveSocket(exchange, self.repository, self._websocket)
-                call_next = socket.around(chain, call_next)
-            chain.before_head(exchange.finish_head)
-        try:
-            response = await call_next(request)
-        except asyncio.CancelledError:
-            exchange.abandon()
-            raise
-        except Exception as error:
-            answer = await self._answer_to(request, exchange, chain, error)
-            if answer is None:
-                raise
-            return answer
-        if exchange.head_sent and not exchange.is_unfinished:
-            return response
-        return await self._conclude(request, exchange, response, chain)
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """Return an application with this filter around it."""
+        own = type(self).do_filter, type(self).should_not_filter
+        if own == _AS_DEFINED_HERE and not {"do_filter", "should_not_filter"} & vars(self).keys():
+            return partial(self.handle, app)
+        # A subclass or a patch has something to add.
+        return RequestFilter(self, app)
 
-    async def pass_on(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Do the same as `do_filter` for an HTTP request, as ASGI middleware around ``app``."""
-        outer = scope.get(CHAIN)
-        if (outer is not None and outer.has_run(self)) or (
+    async def handle(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Attach the session, run the application, and commit.
+
+        Args:
+            app: What is inside of the filter.
+            scope: That of an HTTP request or a WebSocket.
+            receive: The server's.
+            send: The server's.
+        """
+        ran = scope.get(RAN, ())
+        if self in ran or (
             (self.exclude_patterns or self.url_patterns) and self.leaves_alone(scope["path"])
         ):
             await app(scope, receive, send)
             return
-        headers = scope["headers"]
-        resolver = self.resolver if self._way_of is None else self._way_of(headers)
-        candidates = resolver.candidates(headers)
-        try:
-            session, unloaded = (
-                await self._load(candidates) if candidates else (self._new(None), None)
-            )
-        except SessionStoreError as error:
-            await self._refuse(Request(scope), str(error))(scope, receive, send)
-            return
-        passage = SessionPassage(
-            self, self._rules, session, resolver, unloaded, scope, receive, send
-        )
-        # What request.state is a view of, without making the view.
         state = scope.setdefault("state", {})
-        state["session"] = session
-        state["session_filter"] = self
-        scope["session"] = SessionMapping(session)
-        answer: Any = passage
+        outer = state.get("session_filter")
+        if outer is not None and self._shares_cookie_with(outer):
+            await app(scope, receive, send)
+            return
+        try:
+            commit = await self._open(scope["headers"], scope, send)
+        except SessionStoreError as error:
+            await self._respond(scope, receive, send, error)
+            return
+        is_http = scope["type"] == "http"
+        if not is_http:
+            if commit.came_with_id and self._websocket.is_foreign(scope["headers"]):
+                await refusal_of_origin(scope)(scope, receive, send)
+                return
+            socket = LiveSocket(commit, self.repository, self._websocket, receive, send)
+            receive, send_on = socket.receive, socket.send
+        else:
+            send_on = commit.send
+        before = state.get("session"), outer, scope.get("session"), scope.get(CHAIN)
+        state["session"], state["session_filter"] = commit.session, self
+        scope["session"] = SessionMapping(commit.session)
+        scope[CHAIN], scope[RAN] = commit, (*ran, self)
+        keep_alive = self._enter(commit)
         try:
             try:
-                await app(scope, receive, passage.send)
-            except asyncio.CancelledError:
-                passage.abandon()
-                raise
+                await app(scope, receive, send_on)
             except Exception as error:
-                answer = await self._answer_to(passage, passage, passage, error)
-                if answer is None:
-                    raise
+                await self._answer(error, commit, scope, receive, send_on)
             else:
-                if not passage.head_sent or passage.is_unfinished:
-                    answer = await self._conclude(passage, passage, passage, passage)
-            if answer is not passage:
-                await passage.respond(answer)
+                await commit.finish()
+        except asyncio.CancelledError:
+            commit.abandon()
+            raise
+        except SessionStoreError as error:
+            if commit.head_sent:
+                raise
+            await self._respond(scope, receive, send, error)
         finally:
-            passage.leave()
+            keep_alive.leave(commit)
+            commit.close()
+            if not is_http:
+                await socket.leave()
+            # The scope must not hold what holds the server's side of the request.
+            scope[RAN] = ran
+            if before[3] is None:
+                del scope[CHAIN]
+            else:
+                scope[CHAIN] = before[3]
+            if outer is not None:
+                state["session"], state["session_filter"], scope["session"] = before[:3]
+
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
+        """Do the same in another chain: attach the session, run the rest of it, and commit."""
+        scope = getattr(request, "scope", None)
+        run = scope.get(CHAIN) if isinstance(scope, dict) else None
+        if isinstance(run, FilterRun):
+            # Our own chain, with something around this method.
+            return await run.proceed_through(self.handle, request, call_next)
+        if self.should_not_filter(request):
+            return await call_next(request)
+        scope = scope if isinstance(scope, dict) else {}
+        try:
+            commit = await self._open(headers_of(request), scope or {"method": _method(request)})
+        except SessionStoreError as error:
+            return self._counted(scope, error)
+        request.state.session, request.state.session_filter = commit.session, self
+        if scope:
+            scope["session"] = SessionMapping(commit.session)
+        keep_alive = self._enter(commit)
+        try:
+            try:
+                response = await call_next(request)
+            except Exception as error:
+                response = self._counted(scope, error)
+                if response is None:
+                    await commit.commit_unheard()
+                    raise
+                if isinstance(error, SessionUpdateError):
+                    return response
+            await commit.commit(create=self._rules.create)
+        except asyncio.CancelledError:
+            commit.abandon()
+            raise
+        except (SessionStoreError, SessionUpdateError) as error:
+            return self._counted(scope, error)
+        finally:
+            keep_alive.leave(commit)
+        commit.write_onto(response)
+        return response
 
     async def why_ended(self, request: Any) -> str | None:
         """Return why the session that the client asks for was ended by somebody else."""
         headers = headers_of(request)
-        resolver = self.resolver if self._way_of is None else self._way_of(headers)
-        for candidate in resolver.candidates(headers):
-            reason = await self.repository.endings.why(candidate)
+        for candidate in self._resolver_of(headers).candidates(headers):
+            reason = await self.repository.invalidation.why(candidate)
             if reason is not None:
                 return reason
         return None
 
-    async def _load(self, candidates: Iterable[str]) -> tuple[HttpSession, str | None]:
-        """Return the first session that is there, or a new one, and why it is no better one.
+    def _resolver_of(self, headers: Iterable[Header]) -> SessionIdResolver:
+        if self._way_of is None:
+            return self.resolver
+        resolver: SessionIdResolver = self._way_of(headers)
+        return resolver
+
+    def _shares_cookie_with(self, outer: Any) -> bool:
+        """Return whether a filter around this one has attached the session already."""
+        theirs = getattr(getattr(outer, "resolver", None), "ways", ())
+        if outer is not self and not set(theirs) & set(getattr(self.resolver, "ways", ())):
+            return False
+        if outer is not self and not self._warned_of_outer:
+            self._warned_of_outer = True
+            _logger.warning(
+                "an application inside of another one has sessions of its own with the same %s,"
+                " so it uses the outer one's; give it another pyfly.session.cookie-name if its"
+                " sessions shall be apart",
+                " and ".join(f"{way} {name!r}" for way, name in theirs),
+            )
+        return True
+
+    async def _open(
+        self, headers: Iterable[Header], scope: Any, send: Send | None = None
+    ) -> Commit:
+        """Return the commit of the first session that is there, or of a new one.
 
         Raises:
-            SessionStoreError: The store failed, and requests have to be told.
+            SessionStoreError: The store failed, and requests have to hear of it.
         """
+        resolver = self._resolver_of(headers)
+        candidates = resolver.candidates(headers)
+        session = unloaded = None
         try:
             for candidate in candidates:
                 session = await self.repository.load(candidate)
                 if session is not None:
-                    return session, None
+                    break
         except SessionStoreError as error:
             if not self._rules.tolerant:
                 raise
-            return self._new(str(error)), str(error)
-        return self._new(None), None
+            unloaded = str(error)
+        if session is None:
+            session = self.repository.create()
+            self._begin(session, candidates, unloaded)
+            may_be_withheld = getattr(resolver, "may_be_withheld", None)
+            if not candidates and may_be_withheld is not None:
+                method = scope.get("method", "GET")
+                if may_be_withheld(headers, method):
+                    session.make_transient("withheld")
+        return Commit(self._rules, session, resolver, bool(candidates), send, unloaded)
 
-    def _is_from_elsewhere(self, request: Any) -> bool:
-        return is_foreign_origin(request, self._websocket.allowed_origins)
-
-    def _refuse(self, request: Any, reason: str) -> Any:
-        self.repository.counts["unavailable"] += 1
-        return unavailable(request, reason)
-
-    def _new(self, unloaded: str | None) -> HttpSession:
-        session = self.repository.create()
+    def _begin(self, session: HttpSession, candidates: list[str], unloaded: str | None) -> None:
+        """Say of a new session what may be done with it."""
         if unloaded is not None:
             _logger.warning("a request goes on without its session: %s", unloaded)
-            session.make_transient()
+            session.make_transient("unavailable")
             self.repository.counts["transient"] += 1
-        elif self.creation == "never":
+            return
+        if self.creation == "never":
             session.seal(
-                writes="there is no session, and pyfly.session.creation is 'never': nothing can be"
-                " stored for this visitor; allow it with 'if-required' or 'always'"
+                writes="there is no session, and creation is 'never': nothing can be stored for"
+                " this visitor; allow it with 'if-required' or 'always'"
             )
-        return session
+        for candidate in candidates:
+            if self.repository.invalidation.is_late(candidate):
+                session.make_transient("replaced", candidate)
+                return
 
-    async def _conclude(
-        self, request: Any, exchange: Exchange, response: Any, chain: ChainPassage | None
-    ) -> Any:
-        """Commit after the response: what changed late, or, in a foreign chain, everything."""
-        try:
-            if exchange.head_sent:
-                await exchange.commit_late()
-                return response
-            if exchange.failure is not None:
-                # The application swallowed the error that stopped its response.
-                return self._refuse(request, exchange.failure)
-            if response is chain and not exchange.head_sent:
-                # It sent no head: gone with its client, or a WebSocket that was not accepted.
-                await exchange.commit_unheard()
-                return response
-            await exchange.commit()
-        except SessionStoreError as error:
-            if exchange.head_sent:
-                raise
-            return self._refuse(request, str(error))
-        except asyncio.CancelledError:
-            exchange.abandon()
-            raise
-        if chain is None:
-            exchange.write_onto(response)
-        return response
+    def _enter(self, commit: Commit) -> KeepAlive:
+        """Have the session kept alive while the request runs."""
+        loop = asyncio.get_running_loop()
+        keep_alive = self._keep_alive
+        if keep_alive is None or keep_alive.loop is not loop:
+            keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
+        keep_alive.enter(commit)
+        return keep_alive
 
-    async def _answer_to(
-        self, request: Any, exchange: Exchange, chain: ChainPassage | None, error: Exception
-    ) -> Any:
-        """Return the answer to an error that is ours; honour the session and None for others."""
-        if exchange.failure is not None and not exchange.head_sent:
-            return self._refuse(request, exchange.failure)
-        answer = None
-        if isinstance(error, SessionStoreError) and not exchange.head_sent:
-            answer = self._refuse(request, str(error))
-        elif isinstance(error, TooManySessionsError) and not exchange.head_sent:
-            answer = too_many_sessions(request, error)
-        if answer is not None:
-            return await self._conclude(request, exchange, answer, chain)
-        try:
-            await self._honour(exchange, chain, error)
-        except asyncio.CancelledError:
-            exchange.abandon()
-            raise
-        return None
-
-    async def _honour(
-        self, exchange: Exchange, chain: ChainPassage | None, error: Exception
+    async def _answer(
+        self, error: Exception, commit: Commit, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Commit what was done to the session before an unhandled error of the application."""
-        told = exchange.head_sent or not exchange.session.rotated
-        if not told and chain is not None and chain.is_http:
-            # The browser must learn the new id, and whoever handles errors outside of the
-            # filters sends a response that we do not see.
-            try:
-                await chain.respond(PlainTextResponse("Internal Server Error", status_code=500))
-            except Exception:
-                _logger.exception("the session could not be saved after %r", error)
-        await exchange.commit_unheard()
+        """Respond to an error of ours; save the session, and raise what is another's."""
+        if commit.head_sent:
+            await commit.commit_unheard()
+            raise error
+        if commit.failure is not None:
+            raise SessionStoreError(commit.failure) from error
+        response = self._counted(scope, error)
+        if response is not None:
+            if isinstance(error, SessionUpdateError):
+                await commit.discard()
+            await response(scope, receive, send)
+            return
+        response = await response_of_handler(scope, error)
+        if response is None and commit.session.rotated and scope["type"] == "http":
+            # The browser has to get the new id, and a handler outside sends what we do not see.
+            response = PlainTextResponse("Internal Server Error", status_code=500)
+        if response is not None:
+            await response(scope, receive, send)
+        await commit.commit_unheard()
+        raise error
+
+    async def _respond(
+        self, scope: Scope, receive: Receive, send: Send, error: SessionStoreError
+    ) -> None:
+        await self._counted(scope, error)(scope, receive, send)
+
+    def _counted(self, scope: Any, error: Exception) -> Any:
+        if isinstance(error, SessionStoreError):
+            self.repository.counts["unavailable"] += 1
+        return response_to(scope, error)
+
+
+_AS_DEFINED_HERE = SessionFilter.do_filter, SessionFilter.should_not_filter
+
+
+def _repository(
+    store: SessionStore, ttl: int, max_lifetime: int | None, clock: Callable[[], float]
+) -> SessionRepository:
+    try:
+        return SessionRepository(store, ttl=ttl, max_lifetime=max_lifetime, clock=clock)
+    except ValueError as error:
+        raise ConfigurationError(f"SessionFilter: {error}") from error
+
+
+def _patterns(patterns: Iterable[str]) -> tuple[str, ...]:
+    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    for pattern in found:
+        if not isinstance(pattern, str) or not pattern.startswith(("/", "*")):
+            raise ConfigurationError(
+                "SessionFilter: each of exclude_patterns must start with / or *,"
+                f" got {pattern!r}",
+                key="exclude_patterns",
+                value=pattern,
+            )
+    return found
+
+
+def _require(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        choice = ", ".join(map(repr, allowed))
+        raise ConfigurationError(
+            f"SessionFilter: {name} must be one of {choice}, got {value!r}", key=name, value=value
+        )
+
+
+def _method(request: Any) -> str:
+    return str(getattr(request, "method", "GET"))

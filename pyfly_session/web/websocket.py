@@ -5,28 +5,80 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from starlette.responses import PlainTextResponse
-from starlette.types import Message, Receive, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from pyfly_session import ids
-from pyfly_session.config import WebSocketProperties
-from pyfly_session.core.keeping import keep
-from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.repository import SessionRepository
-from pyfly_session.web.commit import Exchange
-from pyfly_session.web.filters import CallNext, ChainPassage
+from pyfly_session.errors import ConfigurationError
+from pyfly_session.web.chain import HEADS
+from pyfly_session.web.commit import Commit
+from pyfly_session.web.cookies import Header, is_foreign
 
 _logger = logging.getLogger(__name__)
 _POLICY_VIOLATION = 1008
 _ENDED = "the session has ended"
 # How long the close may take to get out when the application is done.
-_PATIENCE_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
 # Where the room of security, which builds on this one, keeps who is logged in.
 _SECURITY_CONTEXT = "SECURITY_CONTEXT"
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketRules:
+    """What holds for open WebSockets.
+
+    Attributes:
+        close_on_session_end: Which are closed (code 1008) when their session ends or gets another
+            id: those of users who are logged in, all, or none.
+        check_interval: Seconds between two looks at the session.
+        slide_on_send: Messages to the client count as access, too.
+        allowed_origins: Origins of pages that may open one with a session, besides the host
+            itself; ``*`` allows any.
+
+    Raises:
+        ConfigurationError: A value is not allowed.
+    """
+
+    close_on_session_end: Literal["authenticated", "always", "never"] = "authenticated"
+    check_interval: float = 10.0
+    slide_on_send: bool = False
+    allowed_origins: Iterable[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.close_on_session_end not in ("authenticated", "always", "never"):
+            self._refuse("close_on_session_end", "must be 'authenticated', 'always' or 'never'")
+        if not 0 < self.check_interval <= 3600:
+            self._refuse("check_interval", "must be more than 0 and at most 3600 seconds")
+        if isinstance(self.allowed_origins, str):
+            self._refuse("allowed_origins", "must be a list of origins")
+        origins = frozenset(each.lower() for each in self.allowed_origins)
+        object.__setattr__(self, "allowed_origins", origins)
+
+    def _refuse(self, name: str, allowed: str) -> None:
+        value = getattr(self, name)
+        raise ConfigurationError(
+            f"WebSocketRules: {name} {allowed}, got {value!r}", key=name, value=value
+        )
+
+    def is_foreign(self, headers: Iterable[Header]) -> bool:
+        """Return whether a WebSocket comes from a page of a host that may not open one.
+
+        Browsers send the cookie with such a handshake, and let the page read every answer.
+
+        Source: OWASP WebSocket Security Cheat Sheet, "Origin Header Validation"; RFC 6455, 10.2.
+        """
+        found = dict(headers)
+        origin = found.get(b"origin")
+        if origin is None or "*" in self.allowed_origins:
+            return False
+        is_allowed = origin.decode("latin-1").lower() in self.allowed_origins
+        return not is_allowed and is_foreign(origin, found.get(b"host"))
 
 
 class LiveSocket:
@@ -35,15 +87,17 @@ class LiveSocket:
     A message costs no call of the store: it only leaves a mark for the next look.
 
     Args:
-        exchange: Commits what the application changed.
+        commit: Commits what the application changed.
         repository: Where the session is.
         rules: How often to look, and what to do when the session has ended.
+        receive: The server's.
+        send: The server's.
     """
 
     __slots__ = (
         "_active",
         "_closing",
-        "_exchange",
+        "_commit",
         "_failed",
         "_looking",
         "_over",
@@ -57,41 +111,26 @@ class LiveSocket:
     )
 
     def __init__(
-        self, exchange: Exchange, repository: SessionRepository, rules: WebSocketProperties
+        self,
+        commit: Commit,
+        repository: SessionRepository,
+        rules: WebSocketRules,
+        receive: Receive,
+        send: Send,
     ) -> None:
-        self._exchange = exchange
+        self._commit = commit
         self._repository = repository
         self._rules = rules
         self._active = False
         self._over = False
         self._failed = False
-        self._receive: Receive
-        self._send: Send
+        self._receive = receive
+        self._send = send
         self._waiting: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._unwatch: Callable[[], None] | None = None
         self._closing: asyncio.Task[Any] | None = None
-
-    def around(self, chain: ChainPassage, call_next: CallNext) -> CallNext:
-        """Put itself between the server and the rest of the chain."""
-        chain.wrap(self._wrap)
-        chain.before_head(self._start)
-
-        async def run(request: Any) -> Any:
-            try:
-                return await call_next(request)
-            finally:
-                self._leave()
-                if self._closing is not None:
-                    # A server hangs up when the application is done.
-                    await asyncio.wait({self._closing}, timeout=_PATIENCE_SECONDS)
-
-        return run
-
-    def _wrap(self, receive: Receive, send: Send) -> tuple[Receive, Send]:
-        self._receive, self._send = receive, send
-        return self.receive, self.send
 
     async def receive(self) -> Message:
         """Return the client's next message, or a disconnect once the session has ended."""
@@ -128,6 +167,10 @@ class LiveSocket:
         Raises:
             OSError: It was; the ASGI specification wants that of a socket that is gone.
         """
+        if message["type"] in HEADS and self._closing is None:
+            message["headers"] = list(message.get("headers") or ())
+            await self._commit.finish_head(message)
+            self._start(message)
         closes = message["type"] == "websocket.close"
         if self._closing is not None:
             if closes:
@@ -139,14 +182,15 @@ class LiveSocket:
             self._active = True
         await self._send(message)
 
-    async def _start(self, head: Message) -> None:
-        session = self._exchange.session
+    def _start(self, head: Message) -> None:
+        session = self._commit.session
         if head["type"] == "websocket.accept" and session.stored and not session.invalidated:
             self._look_later()
-            tell = partial(_tell, asyncio.get_running_loop(), self._end)
-            self._unwatch = self._repository.endings.watch(session._id, tell)
+            end = partial(_call_in, asyncio.get_running_loop(), self._end)
+            self._unwatch = self._repository.invalidation.watch(session.stored.id, end)
 
-    def _leave(self) -> None:
+    async def leave(self) -> None:
+        """Look no more: the application is done."""
         self._over = True
         for waiting in (self._timer, self._looking):
             if waiting is not None:
@@ -155,9 +199,12 @@ class LiveSocket:
         if self._unwatch is not None:
             self._unwatch()
             self._unwatch = None
+        if self._closing is not None:
+            # A server hangs up when the application is done.
+            await asyncio.wait({self._closing}, timeout=_CLOSE_SECONDS)
 
     def _look_later(self) -> None:
-        idle = self._repository.seconds_to_live(self._exchange.session)
+        idle = self._repository.seconds_to_live(self._commit.session)
         delay = min(self._rules.check_interval, idle / 4)
         self._timer = asyncio.get_running_loop().call_later(delay, self._look_now)
 
@@ -170,7 +217,7 @@ class LiveSocket:
             self._failed = False
         except Exception as error:  # noqa: BLE001 - whatever a store or a value raises
             # A store that is down ends no session; the next look may find it up again.
-            masked, going_on = ids.mask(self._exchange.session._id), True
+            masked, going_on = ids.mask(self._commit.session.current_id), True
             level = logging.DEBUG if self._failed else logging.WARNING
             _logger.log(level, "a WebSocket could not look after session %s: %s", masked, error)
             self._failed = True
@@ -180,19 +227,19 @@ class LiveSocket:
 
     async def _look(self) -> bool:
         """Slide, save, or close; tell whether to look again."""
-        session = self._exchange.session
+        session = self._commit.session
         if session.invalidated:
             # By the application itself, which knows what to tell its client.
-            await self._exchange.commit()
+            await self._commit.commit(create=False)
             return False
         slide, self._active = self._active, False
         try:
-            alive = await keep(self._repository, session, slide=slide)
+            alive = await self._repository.keep_alive(session, slide=slide)
         except Exception:
             self._active = self._active or slide
             raise
         if alive and session.pending:
-            await self._exchange.commit()
+            await self._commit.commit(create=False)
         if not alive:
             self._end()
         return alive
@@ -209,14 +256,14 @@ class LiveSocket:
         await self._send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": _ENDED})
 
     def _needs_session(self) -> bool:
-        session, rule = self._exchange.session, self._rules.close_on_session_end
+        session, rule = self._commit.session, self._rules.close_on_session_end
         if session.invalidated or rule == "never":
             return False
-        is_somebody = PRINCIPAL in session._metadata or _SECURITY_CONTEXT in session._attributes
+        is_somebody = session.principal is not None or session.has_attribute(_SECURITY_CONTEXT)
         return rule == "always" or is_somebody
 
 
-def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
+def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
     """Call it in its loop, from any thread."""
     try:
         loop.call_soon_threadsafe(call)
@@ -224,39 +271,15 @@ def _tell(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:
         _logger.debug("the loop of a WebSocket was closed before its session ended")
 
 
-def is_foreign_origin(request: Any, allowed: Iterable[str]) -> bool:
-    """Tell whether a WebSocket comes from a page of another host.
-
-    Browsers send the cookie with such a handshake, and let the page read every answer.
-    Clients that are no browsers send no ``Origin``.
-
-    Args:
-        request: The WebSocket.
-        allowed: Origins that may, besides that of the host; ``*`` for any.
-
-    Source: OWASP WebSocket Security Cheat Sheet, "Origin Header Validation"; RFC 6455, 10.2.
-    """
-    origin = request.headers.get("origin")
-    if origin is None or "*" in allowed or origin.lower() in map(str.lower, allowed):
-        return False
-    scheme, _, host = origin.lower().partition("://")
-    own = request.headers.get("host", "").lower()
-    return scheme not in ("http", "https") or not own or _bare(host) != _bare(own)
-
-
-def refusal_of_origin(request: Any) -> Any:
+def refusal_of_origin(scope: Scope) -> Any:
     """Return the answer to a WebSocket of a foreign origin: it is never opened."""
+    headers = dict(scope["headers"])
     _logger.warning(
         "a WebSocket with a session was refused: its page is from %.100r, the host is %.100r;"
         " if that page is yours, add it to pyfly.session.websocket.allowed-origins",
-        request.headers.get("origin"),
-        request.headers.get("host"),
+        headers.get(b"origin", b"").decode("latin-1"),
+        headers.get(b"host", b"").decode("latin-1"),
     )
-    if "websocket.http.response" in (request.scope.get("extensions") or {}):
+    if "websocket.http.response" in (scope.get("extensions") or {}):
         return PlainTextResponse("This origin may not open this WebSocket.\n", status_code=403)
     return WebSocketClose(code=_POLICY_VIOLATION, reason="foreign origin")
-
-
-def _bare(host: str) -> str:
-    # Behind a proxy that ends TLS the scheme of the request is not that of the page.
-    return host.removesuffix(":443").removesuffix(":80")

@@ -7,19 +7,20 @@ wherever they are, and lives in one slot of a cluster.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from pyfly_session import ids
 from pyfly_session.core.store_capabilities import CapableStore
-from pyfly_session.core.turns import Turns, back_off
+from pyfly_session.core.tasks import back_off
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
 
-# A colon: no cookie or header with one is taken for an id.
-PREFIX = "principal:"
+_NOBODY = ":"
 LIVE, PENDING, ENDING = "live", "pending", "ending"
 _ATTEMPTS = 256
 _EAGER_ATTEMPTS = 4
@@ -35,7 +36,8 @@ class Entry(NamedTuple):
         noted_at: Unix time when the entry was written.
         until: Unix time when the session has ended for certain, unless the entry is renewed.
         state: ``live``; ``pending`` while it is being stored; ``ending`` while it is being ended.
-        former: The id that it still has while it is given a new one, or empty.
+        former: The id that it still has while it is given a new one, or empty; with a colon in
+            front if nobody was logged in under that.
     """
 
     logged_in_at: float
@@ -43,6 +45,16 @@ class Entry(NamedTuple):
     until: float
     state: str = LIVE
     former: str = ""
+
+    @property
+    def fallback(self) -> str:
+        """The id under which the session is this principal's until it has its new one, or empty."""
+        return "" if self.former.startswith(_NOBODY) else self.former
+
+    @property
+    def replaces(self) -> str:
+        """The id that it is about to leave, whoever was logged in under it, or empty."""
+        return self.former.removeprefix(_NOBODY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,11 @@ class PrincipalSession:
 Entries = dict[str, Entry]
 
 
+def of_nobody(key: str) -> str:
+    """Return what `Entry.former` tells of an id under which nobody was logged in."""
+    return _NOBODY + key
+
+
 def left_to_end(entries: Entries, victims: Collection[str], now: float) -> Entries:
     """Return the victims, and what others marked to be ended and did not come to end."""
     return {
@@ -97,7 +114,8 @@ class PrincipalRecords:
     def __init__(self, store: CapableStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
-        self._turns = Turns()
+        # One for each record and event loop, as long as somebody holds or wants it.
+        self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
     async def read(self, principal: str) -> Entries:
         """Return the entries that are not over; some of their sessions may have ended already."""
@@ -118,8 +136,11 @@ class PrincipalRecords:
             SessionConflictError: Others were faster every time.
             SessionStoreError: The backend failed.
         """
-        # Requests of this process take turns, or most of them would meet each other.
-        async with self._turns.of(principal):
+        # One request of this process after the other, or most of them would meet.
+        lock = self._locks.setdefault(
+            (id(asyncio.get_running_loop()), principal), asyncio.Lock()
+        )
+        async with lock:
             return await self._change(_key(principal), decide)
 
     async def _change(self, key: str, decide: Decision) -> bool:
@@ -178,4 +199,4 @@ class PrincipalRecords:
 def _key(principal: str) -> str:
     digest = hashlib.sha256(principal.encode("utf-8", "surrogatepass")).hexdigest()
     # 160 bits: nobody finds two names with one record, and the id stays short.
-    return PREFIX + digest[:40]
+    return ids.record_id("principal", digest[:40])
