@@ -22,7 +22,7 @@ from benchmarks.client import Site, headers_of, receive
 from benchmarks.contestants import BY_NAME
 from benchmarks.inprocess import cookies_for, spin
 from benchmarks.page import put
-from pyfly_session.core.outcome import Outcome
+from pyfly_session.core.merge import Outcome
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.web import session_filter

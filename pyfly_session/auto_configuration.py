@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dependency_injector import containers, providers
 from starlette.types import ASGIApp
 
-from pyfly_session.config import bind_properties, load_config
+from pyfly_session.config import SessionProperties, bind_properties, load_config
 from pyfly_session.current_filters import CurrentFilters
 from pyfly_session.enabling import check_login, say_disabled
 from pyfly_session.errors import SessionError
 from pyfly_session.filter_configuration import (
+    resolver_of,
     SessionFilterAutoConfiguration,
     concurrency_controller,
     malformed_id_filter,
@@ -42,7 +44,6 @@ from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from pyfly_session.store_configuration import SessionStoreAutoConfiguration
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.openapi import describe_session
-from pyfly_session.web.session_id_resolver import resolver_of
 
 if TYPE_CHECKING:
     from pyfly_session.conditions import container_report
@@ -243,12 +244,19 @@ def enable_sessions(
     options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
     if state is not None:
         state.session_container = container
-    describe_session(app, container.properties, container.session_id_resolver)
+    describe_session(app, container.session_id_resolver, partial(_ways, container.properties))
     add_middleware = getattr(app, "add_middleware", None)
     if add_middleware is not None:
         add_middleware(WebFilterChainMiddleware, **options)
         return app
     return cast("App", WebFilterChainMiddleware(cast("ASGIApp", app), **options))
+
+
+def _ways(properties: Callable[[], SessionProperties]) -> tuple[tuple[str, str], ...]:
+    """Return how ids travel as the properties have it."""
+    now = properties()
+    names = {"cookie": now.cookie_name, "header": now.header.name}
+    return tuple((way, names[way]) for way in now.resolver)
 
 
 async def close_sessions(container: Any) -> None:

@@ -21,13 +21,39 @@ from pyfly_session.errors import ConfigurationError
 from pyfly_session.events import SessionListener
 from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
+from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.session_filter import SessionFilter
-from pyfly_session.web.session_id_resolver import SessionIdResolver, resolver_of
+from pyfly_session.web.session_id_resolver import (
+    SessionHeader,
+    SessionIdResolver,
+    SessionIdResolvers,
+)
+from pyfly_session.web.websocket import WebSocketRules
 
 if TYPE_CHECKING:
     from pyfly_session.observability import MalformedIdFilter, Telemetry
 
 _logger = logging.getLogger(__name__)
+
+
+def resolver_of(properties: SessionProperties) -> SessionIdResolver:
+    """Return the way, or the ways, that the properties choose."""
+    cookie = properties.cookie
+    ways: list[SessionIdResolver] = [
+        SessionHeader(properties.header.name)
+        if way == "header"
+        else SessionCookie(
+            name=properties.cookie_name,
+            secure=cookie.secure,
+            path=cookie.path,
+            domain=cookie.domain,
+            same_site=cookie.same_site,
+            partitioned=cookie.partitioned,
+            persistent=cookie.persistent,
+        )
+        for way in properties.resolver
+    ]
+    return ways[0] if len(ways) == 1 else SessionIdResolvers(*ways)
 
 
 def records_store(
@@ -101,7 +127,7 @@ def malformed_id_filter(
         return None
     from pyfly_session.observability import MalformedIdFilter
 
-    return MalformedIdFilter(telemetry, properties, resolver)
+    return MalformedIdFilter(telemetry, properties.exclude_patterns, resolver)
 
 
 def _controller(
@@ -153,7 +179,12 @@ def _session_filter(
         creation=properties.creation,
         exclude_patterns=properties.exclude_patterns,
         on_store_error=properties.on_store_error,
-        websocket=properties.websocket,
+        websocket=WebSocketRules(
+            close_on_session_end=properties.websocket.close_on_session_end,
+            check_interval=properties.websocket.check_interval,
+            slide_on_send=properties.websocket.slide_on_send,
+            allowed_origins=properties.websocket.allowed_origins,
+        ),
     )
 
 

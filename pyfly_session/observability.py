@@ -10,35 +10,27 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Iterable
 from functools import partial
 from importlib import metadata
-from typing import Any
+from typing import Any, TypeVar
 
 from opentelemetry import context, metrics, trace
 
 from pyfly_session import ids
-from pyfly_session.config import SessionProperties
-from pyfly_session.core.repository import Outcome, SessionRepository
+from pyfly_session.core.merge import Outcome
+from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
-from pyfly_session.ports import SessionStore
+from pyfly_session.ports import Moved, SessionStore
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 from pyfly_session.web.session_id_resolver import SessionIdResolver, headers_of
+
+T = TypeVar("T")
 
 _SCOPE = "pyfly_session"
 # Source: semantic conventions, db.client.operation.duration.
 _BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10)
-_OPERATIONS = (
-    "get",
-    "exists",
-    "delete",
-    "load_and_slide",
-    "create_if_absent",
-    "compare_and_swap",
-    "rename",
-    "delete_moved",
-)
 _RESULT = "pyfly.session.load.result"
 _OUTCOME = "pyfly.session.commit.outcome"
 _CREATED = {_OUTCOME: "created"}
@@ -84,48 +76,98 @@ class Telemetry:
             explicit_bucket_boundaries_advisory=_BUCKETS,
         )
 
-    def watch(self, store: SessionStore, capable: CapableStore) -> Counter[str]:
-        """Have what the store can do timed and traced; return a counter that is told, too."""
-        system = system_of(store)
-        for operation in _OPERATIONS:
-            watched = self._watched(getattr(capable, operation), operation, system)
-            setattr(capable, operation, watched)
-        return _Events(self.events)
+    def observed(self, store: SessionStore, capable: CapableStore) -> CapableStore:
+        """Return the store with every operation of it timed and traced."""
+        return ObservedStore(capable, system_of(store), self._tracer, self.duration)
 
-    def _watched(
-        self, call: Callable[..., Awaitable[Any]], operation: str, system: str
-    ) -> Callable[..., Awaitable[Any]]:
-        start_span, record = self._tracer.start_span, self.duration.record
-        attributes = {"db.system.name": system, "db.operation.name": operation}
-        of_session, of_record = f"{operation} session", f"{operation} record"
 
-        async def watched(session_id: str, *arguments: Any) -> Any:
-            # A colon: what the library itself keeps about sessions.
-            is_record = ":" in session_id
-            name = of_record if is_record else of_session
-            span = start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
-            token = None
-            if span.is_recording():
-                if not is_record:
-                    span.set_attribute("pyfly.session.id.hash", ids.mask(session_id))
-                # Current, so that the spans of a driver belong to it.
-                token = context.attach(trace.set_span_in_context(span))
-            measured = attributes
-            began = time.perf_counter()
-            try:
-                return await call(session_id, *arguments)
-            except BaseException as error:
-                measured = {**attributes, "error.type": type(error).__qualname__}
-                span.set_attribute("error.type", measured["error.type"])
-                span.set_status(trace.StatusCode.ERROR)
-                raise
-            finally:
-                record(time.perf_counter() - began, measured)
-                if token is not None:
-                    context.detach(token)
-                span.end()
+class ObservedStore(CapableStore):
+    """A store with every operation timed and traced.
 
-        return watched
+    Args:
+        store: What is observed.
+        system: Its ``db.system.name``.
+        tracer: Makes the spans.
+        duration: Records the durations, in seconds.
+    """
+
+    def __init__(
+        self, store: CapableStore, system: str, tracer: trace.Tracer, duration: metrics.Histogram
+    ) -> None:
+        self._inner = store
+        self.codec = store.codec
+        self.watch_losses = store.watch_losses
+        self.key_of, self.recall = store.key_of, store.recall
+        self._system = system
+        self._tracer = tracer
+        self._duration = duration
+
+    async def get(self, session_id: str) -> dict[str, Any] | None:
+        """Return the session's dictionary, or None."""
+        return await self._observed("get", session_id, self._inner.get(session_id))
+
+    async def delete(self, session_id: str) -> None:
+        """Remove the session."""
+        await self._observed("delete", session_id, self._inner.delete(session_id))
+
+    async def exists(self, session_id: str) -> bool:
+        """Return whether the session is stored and alive."""
+        return await self._observed("exists", session_id, self._inner.exists(session_id))
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        """Return the encoded session and let it live ``ttl`` seconds from now."""
+        call = self._inner.load_and_slide(session_id, ttl)
+        return await self._observed("load_and_slide", session_id, call)
+
+    async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
+        """Store a new session; False if the id is taken."""
+        call = self._inner.create_if_absent(session_id, value, ttl)
+        return await self._observed("create_if_absent", session_id, call)
+
+    async def compare_and_swap(
+        self, session_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Replace ``expected`` by ``value``."""
+        call = self._inner.compare_and_swap(session_id, expected, value, ttl)
+        return await self._observed("compare_and_swap", session_id, call)
+
+    async def rename(
+        self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Move the session to ``new_id``."""
+        call = self._inner.rename(session_id, new_id, expected, value, ttl)
+        return await self._observed("rename", session_id, call)
+
+    async def delete_moved(self, session_id: str) -> str | None:
+        """Remove the session, and return the id it was moved to, if it was."""
+        call = self._inner.delete_moved(session_id)
+        return await self._observed("delete_moved", session_id, call)
+
+    async def _observed(self, operation: str, session_id: str, call: Awaitable[T]) -> T:
+        attributes = {"db.system.name": self._system, "db.operation.name": operation}
+        is_record = ids.is_record(session_id)
+        name = f"{operation} {'record' if is_record else 'session'}"
+        span = self._tracer.start_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
+        token = None
+        if span.is_recording():
+            if not is_record:
+                span.set_attribute("pyfly.session.id.hash", ids.mask(session_id))
+            # Current, so that the spans of a driver belong to it.
+            token = context.attach(trace.set_span_in_context(span))
+        measured = attributes
+        began = time.perf_counter()
+        try:
+            return await call
+        except BaseException as error:
+            measured = {**attributes, "error.type": type(error).__qualname__}
+            span.set_attribute("error.type", measured["error.type"])
+            span.set_status(trace.StatusCode.ERROR)
+            raise
+        finally:
+            self._duration.record(time.perf_counter() - began, measured)
+            if token is not None:
+                context.detach(token)
+            span.end()
 
 
 class ObservedSessionRepository(SessionRepository):
@@ -138,7 +180,12 @@ class ObservedSessionRepository(SessionRepository):
     """
 
     def __init__(self, store: SessionStore, *, telemetry: Telemetry, **options: Any) -> None:
-        super().__init__(store, watch=partial(telemetry.watch, store), **options)
+        super().__init__(
+            store,
+            decorate=partial(telemetry.observed, store),
+            counts=_Events(telemetry.events),
+            **options,
+        )
         self._telemetry = telemetry
         self._dropped = 0
 
@@ -150,7 +197,7 @@ class ObservedSessionRepository(SessionRepository):
 
     async def commit(self, session: HttpSession, *, create: bool = True) -> Outcome:
         """Store what the request did to the session, and count what came of it."""
-        was_stored = session.stored
+        was_stored = session.stored is not None
         try:
             outcome = await super().commit(session, create=create)
         except BaseException as error:
@@ -177,16 +224,19 @@ class MalformedIdFilter(OncePerRequestFilter):
 
     Args:
         telemetry: The instruments.
-        properties: Tell the paths without sessions.
+        exclude_patterns: The paths without sessions.
         resolver: Tells the ids of a request; its ``ways`` tell where one could be.
     """
 
     __pyfly_order__ = HIGHEST_PRECEDENCE + 149
 
     def __init__(
-        self, telemetry: Telemetry, properties: SessionProperties, resolver: SessionIdResolver
+        self,
+        telemetry: Telemetry,
+        exclude_patterns: Iterable[str],
+        resolver: SessionIdResolver,
     ) -> None:
-        self.exclude_patterns = properties.exclude_patterns
+        self.exclude_patterns = exclude_patterns
         self._count = telemetry.malformed.add
         self._resolver = resolver
         ways = getattr(resolver, "ways", ())

@@ -63,10 +63,11 @@ class Moved:
 class LoadAndSlide(Protocol):
     """Capability: read and extend in one step."""
 
-    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         """Return the encoded session and let it live ``ttl`` seconds from now.
 
-        None if it is absent; an absent session is never brought back.
+        None if it is absent; an absent session is never brought back. A store that has `Rename`
+        answers `Moved` for `FORWARD_SECONDS` after a change of id.
         """
         ...
 

@@ -22,6 +22,7 @@ from pyfly_session import (
     SessionReadOnlyError,
 )
 from pyfly_session.core.metadata import RESERVED_NAMES
+from pyfly_session.core.session import Change, Stored
 from pyfly_session.errors import SessionDecodingError
 
 NOW = 1_800_000_000.0
@@ -43,14 +44,31 @@ CODEC = SessionCodec(types=[Basket])
 def stored(**attributes: Any) -> HttpSession:
     """Return a session as a request loads it."""
     payload = CODEC.dumps({"_created_at": NOW - 60, "_last_accessed": NOW - 5, **attributes})
-    return HttpSession.restore("0" * 32, payload, CODEC, NOW)
+    return HttpSession.restore(Stored("0" * 32, payload), CODEC, NOW)
+
+
+def changes(session: HttpSession) -> dict[str, bytes | None]:
+    """Return what a commit would write now, but for the times that go with every write."""
+    delta = session.change(NOW).delta
+    return {
+        name: None if part is None else bytes(part)
+        for name, part in delta.items()
+        if name not in ("_created_at", "_last_accessed")
+    }
 
 
 def settle(session: HttpSession) -> dict[str, bytes | None]:
     """Commit a session without a store, and return what would have been written."""
-    delta = session.changes()
-    session.committed(session.id, b"{}", delta)
-    return delta
+    written, change = changes(session), session.change(NOW)
+    commit(session, change)
+    return written
+
+
+def commit(session: HttpSession, change: Change) -> None:
+    """Take note that a store without other writers holds the change."""
+    before = {} if session.stored is None else session.stored.taken_apart(CODEC)
+    fragments = change.applied_to(before, CODEC)
+    session.committed(Stored(session.id, CODEC.assemble(fragments), fragments), change)
 
 
 # What it tells
@@ -102,7 +120,7 @@ def test_a_session_made_of_nothing_was_created_now() -> None:
 def test_a_new_session_made_of_a_dictionary_wants_all_of_it_stored() -> None:
     session = HttpSession("abc", {"user": "alice"}, is_new=True)
 
-    assert session.changes()["user"] == b'"alice"'
+    assert changes(session)["user"] == b'"alice"'
 
 
 def test_the_dictionary_that_a_session_was_made_of_does_not_follow_it() -> None:
@@ -167,7 +185,7 @@ def test_any_text_can_name_an_attribute(name: str) -> None:
     session = HttpSession.create(CODEC, NOW)
     session.set_attribute(name, "value")
 
-    payload = CODEC.join({key: part for key, part in session.changes().items() if part})
+    payload = CODEC.join({key: part for key, part in changes(session).items() if part})
 
     assert CODEC.loads(payload) == {name: "value"}
 
@@ -279,7 +297,7 @@ def test_a_change_in_place_of_what_was_read_is_noticed() -> None:
     session.get_attribute("cart")["items"].append(1)
 
     assert session.modified
-    assert session.changes() == {"cart": b'{"items":[1]}'}
+    assert changes(session) == {"cart": b'{"items":[1]}'}
 
 
 def test_a_change_in_place_that_is_taken_back_is_none() -> None:
@@ -289,7 +307,7 @@ def test_a_change_in_place_that_is_taken_back_is_none() -> None:
     cart.pop()
 
     assert not session.modified
-    assert session.changes() == {}
+    assert changes(session) == {}
 
 
 def test_a_value_that_was_set_can_be_changed_in_place_after_the_commit() -> None:
@@ -387,7 +405,7 @@ def test_a_change_in_place_is_noticed_in_a_session_made_of_a_dictionary() -> Non
     session.get_attribute("cart").append(2)
 
     assert session.modified
-    assert session.changes() == {"cart": b"[1,2]"}
+    assert changes(session) == {"cart": b"[1,2]"}
 
 
 def test_a_value_without_a_stored_form_in_a_given_dictionary_is_reported_when_used() -> None:
@@ -395,20 +413,20 @@ def test_a_value_without_a_stored_form_in_a_given_dictionary_is_reported_when_us
     session.get_attribute("broken")
 
     with pytest.raises(SessionEncodingError, match="broken"):
-        session.changes()
+        changes(session)
 
 
 def test_foreign_formatting_is_not_a_change() -> None:
     values = {"cart": {"b": [1.0, 100000.0, "\u00e9"], "a": {}}, "user": "alice"}
     payload = json.dumps({"_created_at": NOW, **values}, indent=2).encode()
-    session = HttpSession.restore("abc", payload, CODEC, NOW)
+    session = HttpSession.restore(Stored("abc", payload), CODEC, NOW)
 
     assert {name: session.get_attribute(name) for name in values} == values
     assert not session.modified
-    assert session.changes() == {}
+    assert changes(session) == {}
 
     session.get_attribute("cart")["a"]["x"] = 1
-    assert list(session.changes()) == ["cart"]
+    assert list(changes(session)) == ["cart"]
 
 
 @pytest.mark.parametrize(
@@ -439,7 +457,7 @@ def test_a_value_that_was_only_read_is_not_written(value: Any) -> None:
     assert repr(session.get_attribute("value")) == repr(value)
     assert session.get_attribute("value") is session.get_attribute("value")
     assert not session.modified
-    assert session.changes() == {}
+    assert changes(session) == {}
 
 
 def test_a_value_that_breaks_its_own_class_when_changed_in_place_is_still_noticed() -> None:
@@ -459,16 +477,16 @@ def test_an_attribute_that_cannot_be_rebuilt_is_absent_and_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     payload = b'{"_created_at":1,"when":{"__pyfly_type__":"datetime","value":"soon"},"user":"a"}'
-    session = HttpSession.restore("abc", payload, CODEC, NOW)
+    session = HttpSession.restore(Stored("abc", payload), CODEC, NOW)
 
     assert session.get_attribute("when") is None
     assert session.get_attribute("user") == "a"
     assert "'when'" in caplog.text
     assert "abc" not in caplog.text
-    assert session.changes() == {}
+    assert changes(session) == {}
 
     session.remove_attribute("when")
-    assert session.changes() == {"when": None}
+    assert changes(session) == {"when": None}
 
 
 # Commits
@@ -491,7 +509,7 @@ def test_a_value_that_cannot_be_stored_is_named_and_can_be_corrected() -> None:
     session.set_attribute("order", {"lines": [object()]})
 
     with pytest.raises(SessionEncodingError) as caught:
-        session.changes()
+        changes(session)
     assert caught.value.attribute == "order"
     assert caught.value.path == "['lines'][0]"
     assert caught.value.type_name == "object"
@@ -506,7 +524,7 @@ def test_what_is_set_while_a_commit_is_under_way_is_left_for_the_next() -> None:
     session.set_attribute("b", 1)
     session.set_attribute("c", 1)
     session.remove_attribute("gone")
-    delta = session.changes()
+    change = session.change(NOW)
 
     session.set_attribute("a", 2)
     session.remove_attribute("b")
@@ -514,7 +532,7 @@ def test_what_is_set_while_a_commit_is_under_way_is_left_for_the_next() -> None:
     session.remove_attribute("old")
     session.set_attribute("gone", "back")
     session.set_max_inactive_interval(60)
-    session.committed(session.id, b"{}", delta)
+    commit(session, change)
 
     assert session.pending
     assert {name: session.get_attribute(name) for name in "abcd"} == {
@@ -548,7 +566,7 @@ def test_rotate_id_changes_the_id_and_keeps_the_data() -> None:
     assert session.modified
     assert session.rotated
     assert session.pending
-    assert session.changes() == {}
+    assert changes(session) == {}
 
 
 def test_rotating_twice_gives_two_ids_and_the_store_still_has_the_first() -> None:
@@ -611,7 +629,7 @@ def test_invalidating_twice_is_invalidating_once() -> None:
     session.invalidate()
 
     assert session.pending
-    assert session.changes() == {}
+    assert changes(session) == {}
 
 
 def test_invalidating_a_session_that_was_never_stored_leaves_nothing_to_do() -> None:
@@ -702,11 +720,11 @@ def test_a_stored_session_with_impossible_metadata_is_not_a_session(name: str, v
     payload = json.dumps({"_created_at": NOW, name: value}).encode()
 
     with pytest.raises(SessionDecodingError):
-        HttpSession.restore("abc", payload, CODEC, NOW)
+        HttpSession.restore(Stored("abc", payload), CODEC, NOW)
 
 
 def test_a_stored_session_without_a_creation_time_gets_one_with_the_next_commit() -> None:
-    session = HttpSession.restore("abc", b'{"user":"alice"}', CODEC, NOW)
+    session = HttpSession.restore(Stored("abc", b'{"user":"alice"}'), CODEC, NOW)
 
     assert session.created_at == NOW
     assert session.pending
@@ -715,7 +733,7 @@ def test_a_stored_session_without_a_creation_time_gets_one_with_the_next_commit(
 
 def test_a_type_tag_on_the_session_itself_is_ignored() -> None:
     payload = b'{"__pyfly_type__":"set","value":[1],"_created_at":1}'
-    session = HttpSession.restore("abc", payload, CODEC, NOW)
+    session = HttpSession.restore(Stored("abc", payload), CODEC, NOW)
 
     assert session.attribute_names() == ["value"]
     assert session.get_data()["value"] == [1]
@@ -768,7 +786,7 @@ def test_what_holds_itself_is_named_when_it_is_to_be_stored() -> None:
     session = stored(box=[1])
     session.get_attribute("box").append(session.get_attribute("box"))
     with pytest.raises(SessionEncodingError, match="box"):
-        session.changes()
+        changes(session)
 
 
 def test_what_holds_itself_in_many_places_is_named_as_quickly() -> None:
@@ -778,7 +796,7 @@ def test_what_holds_itself_in_many_places_is_named_as_quickly() -> None:
     with pytest.raises(SessionEncodingError, match="menu"):
         assert session.modified
     with pytest.raises(SessionEncodingError, match="menu"):
-        session.changes()
+        changes(session)
 
 
 @pytest.mark.parametrize("after", [bytearray(b"xy"), memoryview(b"xy"), b"xz", (b"xy",)])
@@ -790,6 +808,6 @@ def test_bytes_are_no_other_buffer(after: Any) -> None:
         expected: Any = {"box": codec.encode("box", [after])}
     except SessionEncodingError:
         with pytest.raises(SessionEncodingError):
-            session.changes()
+            changes(session)
         return
     assert settle(session) == expected

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from pyfly_session import SessionRepository, SessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.core.hashed_ids import HashedIdStore, StoredId
+from pyfly_session.core.hashed_ids import HashedIdStore, HashedId
 from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import Moved
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
@@ -248,7 +248,7 @@ async def test_what_the_store_tells_of_other_ids_is_not_hashed_again(
 
     assert moved == Moved(hash_of("b"))
     assert isinstance(moved, Moved)
-    assert isinstance(moved.new_id, StoredId)
+    assert isinstance(moved.new_id, HashedId)
     assert capable.key_of(moved.new_id) == capable.key_of("b")
     assert await capable.delete_moved("a") == hash_of("b")
     assert await capable.delete_moved(moved.new_id) is None

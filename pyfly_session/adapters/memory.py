@@ -99,7 +99,7 @@ class InMemorySessionStore:
         with self._lock:
             return self._find(session_id) is not None
 
-    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         """Return the encoded session and let it live ``ttl`` seconds from now."""
         with self._lock:
             now = self._clock()
@@ -110,7 +110,7 @@ class InMemorySessionStore:
                 if entry is None:
                     continue
                 if _unpack_from(entry, len(entry) - _END_SIZE)[0] <= now:
-                    return None
+                    return self._forward(session_id)
                 payload = entry[:-_END_SIZE]
                 if key == _shelf_of(session_id, ttl):
                     # Later than before, for most; else the sweep comes a little late.
@@ -119,7 +119,7 @@ class InMemorySessionStore:
                 else:
                     self._put(session_id, payload, ttl)
                 return payload
-            return None
+            return self._forward(session_id) if self._moved else None
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
@@ -273,7 +273,7 @@ def _end_of(entry: bytes) -> float:
 
 def _shelf_of(session_id: str, ttl: int) -> int:
     """Return the shelf; negative for a record about sessions, which no visitor may crowd out."""
-    return -_rounded(ttl) if ":" in session_id else _rounded(ttl)
+    return -_rounded(ttl) if ids.is_record(session_id) else _rounded(ttl)
 
 
 @functools.lru_cache(maxsize=256)

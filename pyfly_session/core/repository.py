@@ -92,6 +92,7 @@ class SessionRepository:
         clock: Unix time in seconds.
 
     Attributes:
+        ttl: Idle time in seconds, where a session has none of its own.
         counts: What happened since the start: ``unreadable`` stored values, ``conflicts`` with
             other writers, commits that found the session ``gone`` or ``dropped`` their changes,
             requests answered 503 (``unavailable``), and requests that went on without a session
@@ -129,7 +130,7 @@ class SessionRepository:
         self.counts: Counter[str] = Counter() if counts is None else counts
         # Looked up once: they go through every request.
         self._load, self._codec = self.capable_store.load_and_slide, self.capable_store.codec
-        self._ttl = ttl
+        self.ttl = ttl
         self._max_lifetime = max_lifetime
         self._max_size = max_size
         self._clock = clock
@@ -162,7 +163,7 @@ class SessionRepository:
         Raises:
             SessionStoreError: The backend failed.
         """
-        payload = await self._load(session_id, self._ttl)
+        payload = await self._load(session_id, self.ttl)
         if payload is None:
             return None
         if isinstance(payload, Moved):
@@ -222,7 +223,7 @@ class SessionRepository:
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        idle = session.max_inactive_interval or self._ttl
+        idle = session.max_inactive_interval or self.ttl
         if self._max_lifetime is None:
             return idle
         return max(1, min(idle, math.ceil(self._latest_end(session) - self._clock())))
@@ -522,7 +523,7 @@ class SessionRepository:
         writer.outcome = Outcome.GONE
 
     def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
-        idle, latest_end = self._ttl, math.inf
+        idle, latest_end = self.ttl, math.inf
         with contextlib.suppress(SessionDecodingError):
             if MAX_INACTIVE_INTERVAL in fragments:
                 own = read_metadata(fragments, self._codec, MAX_INACTIVE_INTERVAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import time
 from asyncio import Future
 from collections.abc import Iterable, Mapping
@@ -32,7 +33,11 @@ from pyfly_session.errors import (
 )
 
 # How the codec begins what it stores: such a value is taken apart when somebody looks into it.
-_HEAD = b'{"_created_at":'
+_begins_as_ours = re.compile(
+    rb'{"_created_at":\d{1,11}(?:\.\d+)?,"_last_accessed":\d{1,11}(?:\.\d+)?[,}]'
+).match
+# Metadata that few sessions have; it is checked when the session is loaded.
+_RARE = (MAX_INACTIVE_INTERVAL, PRINCIPAL, PRINCIPAL_ALIASES, AUTHENTICATED_AT)
 _QUOTED = {name: f'"{name}"'.encode() for name in RESERVED_NAMES}
 _NOTHING: dict[str, Any] = {}
 _NO_NAMES: frozenset[str] = frozenset()
@@ -187,11 +192,14 @@ class HttpSession:
         Raises:
             SessionDecodingError: What is stored is not a session.
         """
-        if not stored.payload.startswith(_HEAD):
-            stored.fragments = codec.split(stored.payload)
-            read_metadata(stored.fragments, codec)
         session = cls.__new__(cls)
         session._start(stored.id, stored, codec, now, is_new=False)
+        if _begins_as_ours(stored.payload) is None or any(map(stored.mentions, _RARE)):
+            stored.fragments = codec.split(stored.payload)
+            if CREATED_AT not in read_metadata(stored.fragments, codec):
+                # Written at once, or the absolute lifetime would begin anew with each request.
+                session._note({CREATED_AT: now})
+                session.touched = True
         return session
 
     def _start(
@@ -465,14 +473,18 @@ class HttpSession:
         Source: OWASP Session Management Cheat Sheet, "Renew the Session ID After Any
         Privilege Level Change".
         """
-        self._require_writable()
-        if self._rotation_refusal is not None:
-            raise SessionReadOnlyError(self._rotation_refusal)
+        self.require_rotation()
         if self.moved:
             # The id is another request's by now; this one has no right to the next one.
             return
         self._previous_id = self.current_id
         self._id = self._wanted_id = new_id or ids.new_id()
+
+    def require_rotation(self) -> None:
+        """Refuse, with an error, if a change of id would be."""
+        self._require_writable()
+        if self._rotation_refusal is not None:
+            raise SessionReadOnlyError(self._rotation_refusal)
 
     def invalidate(self) -> None:
         """End the session: its entry is deleted, its cookie removed, its attributes gone.
@@ -636,8 +648,10 @@ class HttpSession:
     @property
     def _metadata_changed(self) -> bool:
         changed = self._metadata
-        # When it was created goes with the first write, which it is no reason for.
-        return bool(changed) and (len(changed) > 1 or CREATED_AT not in changed)
+        if len(changed) == 1 and CREATED_AT in changed:
+            # It goes with the first write of a new session, which it is no reason for.
+            return self.stored is not None
+        return bool(changed)
 
     def _note(self, metadata: Mapping[str, Any]) -> None:
         self._metadata = {**self._metadata, **metadata}

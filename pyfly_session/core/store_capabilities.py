@@ -121,7 +121,7 @@ class CapableStore:
     async def _write(self, session_id: str, value: bytes, ttl: int) -> None:
         await self._store.save(session_id, self.codec.loads(value), ttl)
 
-    async def _get_and_save(self, session_id: str, ttl: int) -> bytes | None:
+    async def _get_and_save(self, session_id: str, ttl: int) -> bytes | Moved | None:
         payload = await self._read(session_id)
         if payload:
             await self._write(session_id, payload, ttl)

@@ -57,7 +57,7 @@ class Stored(Generic[T]):
             SessionDecodingError: What is stored is no such object, and ``strict`` is set.
         """
         stored = session.get_attribute(self.name)
-        owner = session._attributes.owner(self.name)
+        owner = session.owner(self.name)
         if isinstance(owner, Stored):
             if owner.model != self.model:
                 raise TypeError(
@@ -70,13 +70,37 @@ class Stored(Generic[T]):
         if found is None and self._default is not None:
             found = self._default()
         if found is not None:
-            session._attributes.bind(self.name, found, self)
+            session.bind(self.name, found, self)
         return found
 
     def set(self, session: HttpSession, value: T) -> None:
         """Store an object in place of what is there."""
         session.set_attribute(self.name, None)
-        session._attributes.bind(self.name, value, self)
+        session.bind(self.name, value, self)
+
+    def update(self, session: HttpSession, function: Callable[[T | None], T]) -> T:
+        """Change the object by a function of it; requests that meet lose nothing.
+
+        Args:
+            session: The session.
+            function: Gets the object, the default, or None, and returns the new one. It may run
+                again when the session is stored; see `HttpSession.update_attribute`.
+
+        Returns:
+            The new object, as this request sees it.
+        """
+
+        def plain(stored: Any) -> Any:
+            found = None if stored is None else self._validated(stored)
+            if found is None and self._default is not None:
+                found = self._default()
+            return self.plain(function(found))
+
+        session.update_attribute(self.name, plain)
+        found = self.get(session)
+        if found is None:
+            raise self._unencodable("the function returned None")
+        return found
 
     def remove(self, session: HttpSession) -> None:
         """Remove the object; nothing happens if there is none."""

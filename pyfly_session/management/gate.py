@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from pyfly_session.config.masking import one_line
-from pyfly_session.web.websocket import is_foreign_origin
+from pyfly_session.web.cookies import is_cross_origin
 
 _logger = logging.getLogger(__name__)
 _SAFE_METHODS = ("GET", "HEAD")
@@ -89,7 +89,4 @@ def is_forged(request: Request) -> bool:
     """
     if request.method in _SAFE_METHODS:
         return False
-    site = request.headers.get("sec-fetch-site")
-    if site is not None:
-        return site not in ("same-origin", "none")
-    return is_foreign_origin(request, ())
+    return is_cross_origin(request.headers.raw)

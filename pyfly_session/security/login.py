@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from pyfly_session import ids
 from pyfly_session.concurrency import SessionConcurrencyController
 from pyfly_session.core.metadata import AUTHENTICATED_AT, PRINCIPAL
 from pyfly_session.core.principals.registration import former_ids
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import (
     ConfigurationError,
+    CrossSiteRequestError,
     SessionStoreUnavailableError,
     TooManySessionsError,
 )
 from pyfly_session.security.context import SecurityContext
+from pyfly_session.web.cookies import is_cross_origin
 from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_filter import SessionFilter
+from pyfly_session.web.session_id_resolver import headers_of
 
 SECURITY_CONTEXT = "SECURITY_CONTEXT"
 """The session attribute that holds the `SecurityContext`; the original's name."""
@@ -54,6 +58,7 @@ async def login(
         TypeError: What is given is no `SecurityContext`, but a name for example.
         ValueError: The context is anonymous, or its user's id begins with `ALIAS_PREFIX`.
         ConfigurationError: The request has no session.
+        CrossSiteRequestError: The request comes from another site, without a cookie.
         SessionReadOnlyError: The response has begun, or sessions are never created.
         SessionStoreUnavailableError: The store failed, and the login would be forgotten.
         TooManySessionsError: The user has as many sessions as allowed, and none may be evicted.
@@ -70,13 +75,17 @@ async def login(
         # With such a name one user could find, and end, the sessions of another.
         raise ValueError(f"the id of a user must not begin with {ALIAS_PREFIX!r}, got {user_id!r}")
     session = session_of(request)
-    if session.transient:
-        raise SessionStoreUnavailableError(
-            "the session could not be loaded, so a login would not be saved", operation="login"
-        )
-    # First what may be refused; nobody is logged in or out then.
-    session.rotate_id()
-    await _take_place(request, session, user_id)
+    if not await _may_log_in(request, session, user_id):
+        # The button was pressed twice, and the first request has done it.
+        request.state.security_context = security_context
+        return
+    # First what may be refused; nothing has changed then.
+    session.require_rotation()
+    new_id = ids.new_id()
+    if not await _take_place(request, session, user_id, new_id):
+        request.state.security_context = security_context
+        return
+    session.rotate_id(new_id)
     if not _is_free_for(session, user_id):
         session.clear()
     session.set_attribute(SECURITY_CONTEXT, security_context)
@@ -87,6 +96,31 @@ async def login(
     else:
         session.set_attribute(_AUTH_TIME, auth_time)
     request.state.security_context = security_context
+
+
+async def _may_log_in(request: Any, session: HttpSession, user_id: str) -> bool:
+    """Return whether a login goes on; False if another request has just done the same.
+
+    Raises:
+        CrossSiteRequestError: The request comes from a page of another site.
+        SessionStoreUnavailableError: The session could not be loaded.
+    """
+    why = session.why_transient
+    if why is None:
+        return True
+    if why == "withheld":
+        raise CrossSiteRequestError(
+            "you cannot be logged in from a page of another site; log in on this site's own page"
+        )
+    if why == "replaced":
+        used = filter_of(request)
+        if used is not None and await used.repository.has_just_logged_in(session, user_id):
+            return False
+        session.start_afresh()
+        return True
+    raise SessionStoreUnavailableError(
+        "the session could not be loaded, so a login would not be saved", operation="login"
+    )
 
 
 def last_authentication(session: HttpSession) -> float | None:
@@ -121,12 +155,19 @@ async def logout(request: Any) -> None:
 
     Raises:
         ConfigurationError: The request has no session.
+        CrossSiteRequestError: The request comes from a page of another origin.
+        SessionReadOnlyError: The request is over.
     """
+    if is_cross_origin(headers_of(request)):
+        raise CrossSiteRequestError(
+            "you cannot be logged out by a page of another site; log out on this site's own page"
+        )
     session = session_of(request)
-    principal, controller = session._metadata.get(PRINCIPAL), _foreign_controller(request)
+    principal, controller = session.principal, _foreign_controller(request)
     session.invalidate()
     if principal is not None and controller is not None:
-        await controller.on_logout(principal, session._stored_id or session._id)
+        stored = session.stored
+        await controller.on_logout(principal, session.current_id if stored is None else stored.id)
     request.state.security_context = SecurityContext.anonymous()
 
 
@@ -201,27 +242,39 @@ def _foreign_controller(request: Any) -> SessionConcurrencyController | None:
     return None if used.concurrency.registry is used.repository.principals else used.concurrency
 
 
-async def _take_place(request: Any, session: HttpSession, user_id: str) -> None:
-    """Have the login counted among the user's sessions, if there is a limit to them."""
+async def _take_place(request: Any, session: HttpSession, user_id: str, new_id: str) -> bool:
+    """Have the login counted among the user's sessions, if there is a limit to them.
+
+    Returns:
+        False if there is no room because another request has just logged in with the same
+        former id; this one has nothing left to do.
+
+    Raises:
+        TooManySessionsError: There is no room.
+    """
     used = filter_of(request)
     if used is None or used.concurrency is None:
-        return
-    if user_id not in session._noted:
+        return True
+    if user_id not in session.registrations:
         await used.repository.release(session)
-    former, before = former_ids(session), session._noted
+    former, before = former_ids(session), session.registrations
     if _foreign_controller(request) is None:
         # Known before it is done: if the request is cancelled, the place has to be given back.
-        session._noted = {**before, user_id: session._id}
+        session.registrations = {**before, user_id: new_id}
     try:
         accepted = await used.concurrency.on_login(
-            user_id, session._id, session._last_accessed, replaces=former
+            user_id, new_id, session.loaded_at, replaces=former
         )
     except Exception:
-        session._noted = before
+        session.registrations = before
         raise
-    if not accepted:
-        session._noted = before
-        raise TooManySessionsError(user_id)
+    if accepted:
+        return True
+    session.registrations = before
+    if await used.repository.has_just_logged_in(session, user_id):
+        session.make_transient("replaced", None if session.stored is None else session.stored.id)
+        return False
+    raise TooManySessionsError(user_id)
 
 
 def _is_free_for(session: HttpSession, user_id: str) -> bool:

@@ -119,7 +119,7 @@ class ApplicationSessions:
         if session_id is None:
             return None
         repository: SessionRepository = self._filter.repository
-        return await repository.store.get(repository._capable.key_of(session_id))
+        return await repository.store.get(repository.capable_store.key_of(session_id))
 
     def _change(self, whose: Any, change: Callable[[Any], Awaitable[None]]) -> str:
         session_filter = self._filter

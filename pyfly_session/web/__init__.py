@@ -16,6 +16,7 @@ from pyfly_session.web.session_id_resolver import (
     SessionIdResolver,
     SessionIdResolvers,
 )
+from pyfly_session.web.websocket import WebSocketRules
 
 __all__ = [
     "SessionFilter",
@@ -24,6 +25,7 @@ __all__ = [
     "SessionIdResolver",
     "SessionIdResolvers",
     "SessionMapping",
+    "WebSocketRules",
     "WebFilterChainMiddleware",
     "OncePerRequestFilter",
     "WebFilter",

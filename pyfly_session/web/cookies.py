@@ -181,6 +181,11 @@ class SessionCookie:
         return "".join(parts)
 
 
+def is_token(name: object) -> bool:
+    """Return whether a name may be that of a cookie or header."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def consider(value: str, found: list[str]) -> None:
     """Add a value that a client sent to the candidates, if it can be an id at all."""
     if len(found) < MAX_CANDIDATES and value not in found and ids.is_acceptable(value):
@@ -198,6 +203,18 @@ def is_foreign(origin: bytes | None, host: bytes | None) -> bool:
     scheme, _, authority = origin.lower().partition(b"://")
     own = (host or b"").lower()
     return scheme not in (b"http", b"https") or not own or _bare(authority) != _bare(own)
+
+
+def is_cross_origin(headers: Iterable[Header]) -> bool:
+    """Return whether a browser says that a request comes from a page of another origin.
+
+    Source: W3C Fetch Metadata; ``Origin`` for browsers that send none of it, and plain HTTP.
+    """
+    found = dict(headers)
+    site = found.get(b"sec-fetch-site")
+    if site is not None:
+        return site not in (b"same-origin", b"none")
+    return is_foreign(found.get(b"origin"), found.get(b"host"))
 
 
 def _bare(host: bytes) -> bytes:

@@ -6,8 +6,6 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from pyfly_session.config import SessionProperties
-
 SCHEME = "Session"
 """Name of the security scheme; operations that need a session refer to it."""
 
@@ -24,9 +22,7 @@ Way = tuple[str, str]
 
 
 def describe_session(
-    app: Any,
-    properties: Callable[[], SessionProperties],
-    resolver: Callable[[], Any] = lambda: None,
+    app: Any, resolver: Callable[[], Any], configured: Callable[[], tuple[Way, ...]]
 ) -> None:
     """Have an application's ``openapi()`` tell the cookie or header of the session.
 
@@ -36,9 +32,8 @@ def describe_session(
 
     Args:
         app: A FastAPI application.
-        properties: Returns what holds now; the provider of a container does.
-        resolver: Returns the resolver of now. Its ``ways``, if it has any, count instead of what
-            the properties say.
+        resolver: Returns the resolver that holds now; the provider of a container does.
+        configured: Returns the ways that count for a resolver without ``ways``.
     """
     undescribed = getattr(app, "openapi", None)
     if not callable(undescribed):
@@ -49,20 +44,13 @@ def describe_session(
         document: dict[str, Any] = copy.deepcopy(undescribed())
         schemes = document.get("components", {}).get("securitySchemes", {})
         if SCHEME in schemes:
-            _tell(document, schemes, _ways(properties(), resolver()))
+            _add_ways(document, schemes, getattr(resolver(), "ways", ()) or configured())
         return document
 
     app.openapi = openapi
 
 
-def _ways(properties: SessionProperties, resolver: object) -> tuple[Way, ...]:
-    names = {"cookie": properties.cookie_name, "header": properties.header.name}
-    configured = tuple((way, names[way]) for way in properties.resolver)
-    ways: tuple[Way, ...] = getattr(resolver, "ways", ()) or configured
-    return ways
-
-
-def _tell(document: dict[str, Any], schemes: dict[str, Any], ways: tuple[Way, ...]) -> None:
+def _add_ways(document: dict[str, Any], schemes: dict[str, Any], ways: tuple[Way, ...]) -> None:
     schemes[SCHEME] = security_scheme(*ways[0])
     for number, (way, name) in enumerate(ways[1:], 2):
         alternative = f"{SCHEME}{way.capitalize()}"

@@ -146,16 +146,20 @@ class SessionFilter(OncePerRequestFilter):
         if outer is not None and self._shares_cookie_with(outer):
             await app(scope, receive, send)
             return
+        headers, is_http = scope["headers"], scope["type"] == "http"
+        if (
+            not is_http
+            and self._websocket.is_foreign(headers)
+            and self._resolver_of(headers).candidates(headers)
+        ):
+            await refusal_of_origin(scope)(scope, receive, send)
+            return
         try:
-            commit = await self._open(scope["headers"], scope, send)
+            commit = await self._open(headers, scope, send)
         except SessionStoreError as error:
             await self._respond(scope, receive, send, error)
             return
-        is_http = scope["type"] == "http"
         if not is_http:
-            if commit.came_with_id and self._websocket.is_foreign(scope["headers"]):
-                await refusal_of_origin(scope)(scope, receive, send)
-                return
             socket = LiveSocket(commit, self.repository, self._websocket, receive, send)
             receive, send_on = socket.receive, socket.send
         else:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from pyfly_session.config import SessionProperties, bind_properties
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.web.cookies import SessionCookie, consider
+from pyfly_session.web.cookies import Header, consider, is_token
 
-Header = tuple[bytes, bytes]
-
+_TAKEN = frozenset({
+    "accept", "authorization", "cache-control", "connection", "content-length", "content-type",
+    "cookie", "date", "host", "location", "origin", "set-cookie", "te", "trailer",
+    "transfer-encoding", "upgrade", "vary",
+})  # fmt: skip
 
 class SessionIdResolver(Protocol):
     """One way in which ids travel. Shared by all requests; keeps nothing of them.
@@ -67,8 +69,14 @@ class SessionHeader:
     """
 
     def __init__(self, name: str = "X-Auth-Token") -> None:
-        tree = {"pyfly": {"session": {"header": {"name": name}}}}
-        self.name = bind_properties(tree).header.name
+        if not is_token(name) or name.lower() in _TAKEN:
+            raise ConfigurationError(
+                "SessionHeader: name must be letters, digits and any of !#$%&'*+-.^_`|~, and no"
+                f" header with a meaning in HTTP, got {name!r}",
+                key="name",
+                value=name,
+            )
+        self.name = name
         self.ways = (("header", self.name),)
         self.vary = self.name.encode()
         # Servers and HTTP/2 want the names of headers in lower case.
@@ -146,26 +154,6 @@ def require_resolver(candidate: Any) -> SessionIdResolver:
             raise ConfigurationError(f"a session id resolver {problem}", key=_KEY)
     resolver: SessionIdResolver = candidate
     return resolver
-
-
-def resolver_of(properties: SessionProperties) -> SessionIdResolver:
-    """Return the way, or the ways, that the properties choose."""
-    cookie = properties.cookie
-    ways: list[SessionIdResolver] = [
-        SessionHeader(properties.header.name)
-        if way == "header"
-        else SessionCookie(
-            name=properties.cookie_name,
-            secure=cookie.secure,
-            path=cookie.path,
-            domain=cookie.domain,
-            same_site=cookie.same_site,
-            partitioned=cookie.partitioned,
-            persistent=cookie.persistent,
-        )
-        for way in properties.resolver
-    ]
-    return ways[0] if len(ways) == 1 else SessionIdResolvers(*ways)
 
 
 def headers_of(request: Any) -> Iterable[Header]:

@@ -318,4 +318,4 @@ class SessionMachine(RuleBasedStateMachine):
             assert session.max_inactive_interval == visit.idle
 
     def key_of(self, session_id: str) -> str:
-        return self.repository._capable.key_of(session_id)
+        return self.repository.capable_store.key_of(session_id)

@@ -77,7 +77,7 @@ class Shop:
 
 
 def handle(shop: Shop, session_id: str) -> str:
-    return ids.mask(shop.repository._capable.key_of(session_id)).removeprefix("#")
+    return ids.mask(shop.repository.capable_store.key_of(session_id)).removeprefix("#")
 
 
 def destroyed(shop: Shop, session_id: str, reason: str, who: str | None = None) -> SessionEvent:

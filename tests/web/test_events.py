@@ -104,7 +104,7 @@ async def test_a_logout_that_overtakes_a_new_id_tells_the_id_that_ended(shop: Sh
     first = (await shop.ask("/write")).session_id
     second = (await shop.ask("/rotate", first)).session_id
     await shop.news()
-    await shop.repository.endings.delete(first)
+    await shop.repository.invalidation.delete(first)
     assert await shop.news() == [destroyed(shop, second, "invalidated")]
 
 

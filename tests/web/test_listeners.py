@@ -14,9 +14,9 @@ from starlette.routing import Route
 from pyfly_session import SessionRepository, SessionStoreError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, close_sessions, enable_sessions
-from pyfly_session.core.event_publisher import Publisher
+from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.store_capabilities import CapableStore
-from pyfly_session.core.tasks import UnfinishedWork
+from pyfly_session.core.tasks import BackgroundTasks
 from pyfly_session.events import SessionCreated, SessionDestroyed, SessionEvent
 from tests.conftest import Clock
 from tests.web.conftest import Site
@@ -62,9 +62,9 @@ async def test_a_publisher_that_is_cancelled_keeps_nothing_of_the_session(clock:
             heard.set()
             await asyncio.Event().wait()
 
-    work = UnfinishedWork()
+    work = BackgroundTasks()
     store = CapableStore(InMemorySessionStore(clock=clock))
-    publisher = Publisher([listen], store, work, clock=clock)
+    publisher = EventPublisher([listen], store, work, clock=clock)
     others = asyncio.all_tasks()
     publisher.created("a" * 32, None)
     await heard.wait()
@@ -132,9 +132,9 @@ async def test_a_listener_that_hangs_is_given_up(
     async def hangs(event: SessionEvent) -> None:
         await asyncio.Event().wait()
 
-    work = UnfinishedWork()
+    work = BackgroundTasks()
     store = CapableStore(InMemorySessionStore(clock=clock))
-    publisher = Publisher([hangs], store, work, clock=clock, patience=0)
+    publisher = EventPublisher([hangs], store, work, clock=clock, patience=0)
     publisher.created("a" * 32, None)
     await work.drain()
     assert "TimeoutError" in caplog.text

@@ -34,6 +34,8 @@ from pyfly_session.ports import FORWARD_SECONDS, Moved
 __all__ = ["KEY_PREFIX", "RedisSessionStore", "allow_session_type"]
 
 KEY_PREFIX = "pyfly:session:"
+# Longer than a change of id takes between its steps.
+_RENAME_SECONDS = 10
 
 _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -149,14 +151,19 @@ class RedisSessionStore:
         """Tell whether the session is stored and alive; its idle time goes on."""
         return bool(await self._send("exists", "EXISTS", self._key(session_id)))
 
-    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
-        """Return the encoded session and let it live ``ttl`` seconds from now, in one command."""
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        """Return the encoded session and let it live ``ttl`` seconds from now, in one command.
+
+        For a session that is absent a second one looks where it has gone.
+        """
         # Here, and where else most requests come by, without `_send`: a coroutine less that waits.
         key = self._key(session_id)
         try:
             payload: bytes | None = await self._commands.execute("load", "GETEX", key, "EX", ttl)
         except FAILURES as error:
             raise await self._failure("load", error) from error
+        if payload is None and not ids.is_record(session_id):
+            return await self._way("load", session_id)
         return payload
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
@@ -187,7 +194,8 @@ class RedisSessionStore:
         """Move the session to ``new_id``; see `pyfly_session.ports.Rename`.
 
         The two keys may live on different nodes, so this is two steps: the new record first,
-        the old one last. If the second step fails the user keeps a session.
+        the old one last. If the second step fails the user keeps a session. Until the old one is
+        gone the new one lives for seconds only, so that nothing is left that no one knows of.
         """
         try:
             async with self._commands.bounded():
@@ -199,13 +207,16 @@ class RedisSessionStore:
         self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
     ) -> bytes | Moved | None:
         new_key = self._key(new_id)
-        if not await self._send("rename", "SET", new_key, value, "EX", ttl, "NX"):
+        briefly = min(ttl, _RENAME_SECONDS)
+        if not await self._send("rename", "SET", new_key, value, "EX", briefly, "NX"):
             # An attempt that was interrupted stored it; perhaps it came to its end.
             if await self._way("rename", session_id) == Moved(new_id):
                 return Moved(new_id)
-            await self._send("rename", "SET", new_key, value, "EX", ttl)
+            await self._send("rename", "SET", new_key, value, "EX", briefly)
         found = await self._leave(session_id, new_id, expected, value)
-        if found not in (value, Moved(new_id)):
+        if found in (value, Moved(new_id)):
+            await self._send("rename", "EXPIRE", new_key, ttl)
+        else:
             await self._send("rename", "DEL", new_key)
         return found
 

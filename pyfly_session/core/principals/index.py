@@ -475,7 +475,7 @@ class PrincipalSessions:
 
 def login_time(session: HttpSession) -> float:
     """Return the Unix time of a session's login, in seconds."""
-    logged_in_at: float = session.metadata(AUTHENTICATED_AT) or session.metadata(CREATED_AT) or 0.0
+    logged_in_at: float = session.metadata(AUTHENTICATED_AT) or session.metadata(CREATED_AT)
     return logged_in_at or session.loaded_at
 
 
