@@ -80,7 +80,8 @@ class Invalidation:
             # Looked at before: deleting does not tell whether it was there, nor whose it was.
             data = await self._store.get(target) if look else None
             ended, moved_to = target, await self._store.delete_moved(target)
-            self.remember(ended)
+            if reason != "expired":
+                self.remember(ended)
             if data is not None:
                 found = data
                 self._events.destroyed(ended, data.get(PRINCIPAL), reason)

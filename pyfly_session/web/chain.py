@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from pyfly_session.web.filters import CHAIN, RAN, CallNext, HeadHook, WebFilter
+from pyfly_session.web.filters import CHAIN, RAN, CallNext, HeadHook, HeadHooks, WebFilter
 
 _logger = logging.getLogger(__name__)
 HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
@@ -97,7 +97,7 @@ class RequestFilter:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Have the filter handle the request, unless it has or does not apply."""
         ran = scope.get(RAN, ())
-        run = FilterRun(self._app, scope, receive, send)
+        run = FilterRun(self._filter, self._app, scope, receive, send)
         kind = Request if scope["type"] == "http" else WebSocket
         request = kind(scope, receive, run.send)
         if self._filter in ran or self._filter.should_not_filter(request):
@@ -111,7 +111,7 @@ class RequestFilter:
                 await run.send_own(response, self._filter)
         finally:
             # The scope holds this object, and this object holds it.
-            run.close()
+            run.close(outer)
             scope[RAN] = ran
             if outer is None:
                 del scope[CHAIN]
@@ -123,12 +123,17 @@ class FilterRun:
     """One request in one filter; as what ``call_next`` returns, the head of a sent response.
 
     Attributes:
+        web_filter: The filter.
         status_code: The HTTP status, 101 for an accepted WebSocket, None if nothing was sent.
     """
 
-    __slots__ = ("_app", "_closed", "_head", "_hooks", "_receive", "_scope", "_send", "status_code")
+    __slots__ = ("_app", "_closed", "_head", "_hooks", "_receive", "_scope", "_send",
+                 "status_code", "web_filter")  # fmt: skip
 
-    def __init__(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(
+        self, web_filter: WebFilter, app: ASGIApp, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        self.web_filter = web_filter
         self._app = app
         self._scope = scope
         self._receive = receive
@@ -181,14 +186,20 @@ class FilterRun:
         if message["type"] in HEADS:
             message["headers"] = list(message.get("headers") or ())
             # A hook may register no other; those registered last run first.
-            hooks, self._hooks = self._hooks, ()
-            for hook in reversed(hooks):
+            for hook in reversed(self._hooks):
                 await hook(message)
+            await self._send(message)
             self._head = message
             self.status_code = message.get("status", 101)
-        elif message["type"] == "websocket.close":
+            return
+        if message["type"] == "websocket.close":
             self._closed = True
         await self._send(message)
+
+    @property
+    def head_sent(self) -> bool:
+        """True if a head has been sent."""
+        return self.status_code is not None
 
     async def send_own(self, response: Any, web_filter: WebFilter) -> None:
         """Send what a filter answered by itself."""
@@ -206,8 +217,15 @@ class FilterRun:
         if not self._closed:
             await response(self._scope, self._receive, self.send)
 
-    def close(self) -> None:
-        """Let go of what the request may hold."""
+    def close(self, outer: HeadHooks | None) -> None:
+        """Let go of what the request may hold.
+
+        Args:
+            outer: Calls the hooks if no head has been sent: of a response from further outside.
+        """
+        if outer is not None and not outer.head_sent:
+            for hook in self._hooks:
+                outer.before_head(hook)
         self._hooks = ()
 
 

@@ -19,7 +19,7 @@ from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.web.cookies import Header, SessionCookie
-from pyfly_session.web.filters import HeadHook
+from pyfly_session.web.filters import HeadHook, HeadHooks
 from pyfly_session.web.session_id_resolver import SessionIdResolver
 
 _logger = logging.getLogger(__name__)
@@ -128,9 +128,7 @@ class Commit:
 
         A store's failure stops the head, unless the response is an error already.
         """
-        hooks, self._hooks = self._hooks, ()
-        for hook in reversed(hooks):
-            await hook(head)
+        await self._run_hooks(head)
         headers = head["headers"]
         if not self._is_settled(headers):
             failed_anyway = head.get("status", 101) >= 500
@@ -145,6 +143,17 @@ class Commit:
             elif not failed_anyway:
                 raise SessionStoreError(self.failure)
         self._write_head(headers)
+
+    async def _run_hooks(self, head: Message) -> None:
+        for hook in reversed(self._hooks):
+            await hook(head)
+
+    async def send_as_it_is(self, message: Message) -> None:
+        """Pass a message on, a head through the hooks, without the session."""
+        if message["type"].endswith(".start"):
+            message["headers"] = list(message.get("headers") or ())
+            await self._run_hooks(message)
+        await self._send(message)
 
     def _is_settled(self, headers: list[Header]) -> bool:
         """Return whether the outcome is known without the store and without any encoding."""
@@ -225,9 +234,16 @@ class Commit:
         await self._rules.repository.release(self.session)
         self._outcome = Outcome.DROPPED
 
-    def close(self) -> None:
-        """Refuse what comes after the end of the request."""
-        self._hooks = ()
+    def close(self, outer: HeadHooks | None) -> None:
+        """Refuse what comes after the end of the request.
+
+        Args:
+            outer: Sends the head of another response, if that which we saw did not get out.
+        """
+        if outer is not None and not outer.head_sent:
+            outer.before_head(self.finish_head if self.head_sent else self._run_hooks)
+        else:
+            self._hooks = ()
         self.session.seal(writes=_OVER, rotation=_OVER)
 
     def slide_later(self) -> None:

@@ -79,6 +79,11 @@ class OncePerRequestFilter:
 class HeadHooks(Protocol):
     """Calls hooks on the head of one request's response."""
 
+    @property
+    def head_sent(self) -> bool:
+        """True if the head has left."""
+        ...
+
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response, just before it leaves.
 

@@ -22,7 +22,9 @@ Way = tuple[str, str]
 
 
 def describe_session(
-    app: Any, resolver: Callable[[], Any], configured: Callable[[], tuple[Way, ...]]
+    app: Any,
+    resolver: Callable[[], Any],
+    configured: Callable[[], tuple[Way, ...]] = lambda: (("cookie", "PYFLY_SESSION"),),
 ) -> None:
     """Have an application's ``openapi()`` tell the cookie or header of the session.
 

@@ -108,6 +108,12 @@ class SessionFilter(OncePerRequestFilter):
             create=creation == "always",
             tolerant=on_store_error == "anonymous",
         )
+        if not isinstance(websocket, WebSocketRules | None):
+            raise ConfigurationError(
+                f"SessionFilter: websocket must be WebSocketRules(...), got {websocket!r}",
+                key="websocket",
+                value=websocket,
+            )
         self.exclude_patterns = _patterns(exclude_patterns)
         self._websocket = websocket or WebSocketRules()
         self._keep_alive: KeepAlive | None = None
@@ -127,7 +133,7 @@ class SessionFilter(OncePerRequestFilter):
         return RequestFilter(self, app)
 
     async def handle(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Attach the session, run the application, and commit.
+        """Do what the filter does as ASGI middleware: pass the request on, or attach a session.
 
         Args:
             app: What is inside of the filter.
@@ -141,39 +147,42 @@ class SessionFilter(OncePerRequestFilter):
         ):
             await app(scope, receive, send)
             return
+        scope[RAN] = (*ran, self)
+        try:
+            await self._attach(app, scope, receive, send)
+        finally:
+            scope[RAN] = ran
+
+    async def _attach(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        """Attach the session, run the application, and commit."""
         state = scope.setdefault("state", {})
         outer = state.get("session_filter")
-        if outer is not None and self._shares_cookie_with(outer):
+        if outer is not None and self._shares_id_with(outer):
             await app(scope, receive, send)
             return
-        headers, is_http = scope["headers"], scope["type"] == "http"
-        if (
-            not is_http
-            and self._websocket.is_foreign(headers)
-            and self._resolver_of(headers).candidates(headers)
-        ):
+        headers, socket = scope["headers"], None
+        if scope["type"] == "websocket" and self._is_from_elsewhere(headers):
             await refusal_of_origin(scope)(scope, receive, send)
             return
         try:
             commit = await self._open(headers, scope, send)
         except SessionStoreError as error:
-            await self._respond(scope, receive, send, error)
+            await self._response_to(scope, error)(scope, receive, send)
             return
-        if not is_http:
+        send_on: Send = commit.send
+        if scope["type"] == "websocket":
             socket = LiveSocket(commit, self.repository, self._websocket, receive, send)
             receive, send_on = socket.receive, socket.send
-        else:
-            send_on = commit.send
-        before = state.get("session"), outer, scope.get("session"), scope.get(CHAIN)
+        attached, hooks = (state.get("session"), outer, scope.get("session")), scope.get(CHAIN)
         state["session"], state["session_filter"] = commit.session, self
-        scope["session"] = SessionMapping(commit.session)
-        scope[CHAIN], scope[RAN] = commit, (*ran, self)
+        scope["session"], scope[CHAIN] = SessionMapping(commit.session), commit
         keep_alive = self._enter(commit)
         try:
             try:
                 await app(scope, receive, send_on)
             except Exception as error:
-                await self._answer(error, commit, scope, receive, send_on)
+                if not await self._answer(error, commit, scope, receive, send_on):
+                    raise
             else:
                 await commit.finish()
         except asyncio.CancelledError:
@@ -182,44 +191,44 @@ class SessionFilter(OncePerRequestFilter):
         except SessionStoreError as error:
             if commit.head_sent:
                 raise
-            await self._respond(scope, receive, send, error)
+            response = self._response_to(scope, error)
+            if socket is None or not socket.is_over:
+                await response(scope, receive, commit.send_as_it_is)
         finally:
             keep_alive.leave(commit)
-            commit.close()
-            if not is_http:
+            if socket is not None:
                 await socket.leave()
+            commit.close(hooks)
             # The scope must not hold what holds the server's side of the request.
-            scope[RAN] = ran
-            if before[3] is None:
+            if hooks is None:
                 del scope[CHAIN]
             else:
-                scope[CHAIN] = before[3]
+                scope[CHAIN] = hooks
             if outer is not None:
-                state["session"], state["session_filter"], scope["session"] = before[:3]
+                state["session"], state["session_filter"], scope["session"] = attached
 
     async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Do the same in another chain: attach the session, run the rest of it, and commit."""
-        scope = getattr(request, "scope", None)
+        scope: Any = getattr(request, "scope", None)
         run = scope.get(CHAIN) if isinstance(scope, dict) else None
-        if isinstance(run, FilterRun):
-            # Our own chain, with something around this method.
-            return await run.proceed_through(self.handle, request, call_next)
+        if isinstance(run, FilterRun) and run.web_filter is self:
+            # Our own chain, with a subclass or a patch around this method.
+            return await run.proceed_through(self._attach, request, call_next)
         if self.should_not_filter(request):
             return await call_next(request)
-        scope = scope if isinstance(scope, dict) else {}
+        scope = scope if isinstance(scope, dict) else {"method": getattr(request, "method", "GET")}
         try:
-            commit = await self._open(headers_of(request), scope or {"method": _method(request)})
+            commit = await self._open(headers_of(request), scope)
         except SessionStoreError as error:
-            return self._counted(scope, error)
+            return self._response_to(scope, error)
         request.state.session, request.state.session_filter = commit.session, self
-        if scope:
-            scope["session"] = SessionMapping(commit.session)
+        scope["session"] = SessionMapping(commit.session)
         keep_alive = self._enter(commit)
         try:
             try:
                 response = await call_next(request)
             except Exception as error:
-                response = self._counted(scope, error)
+                response = self._response_to(scope, error)
                 if response is None:
                     await commit.commit_unheard()
                     raise
@@ -230,7 +239,7 @@ class SessionFilter(OncePerRequestFilter):
             commit.abandon()
             raise
         except (SessionStoreError, SessionUpdateError) as error:
-            return self._counted(scope, error)
+            return self._response_to(scope, error)
         finally:
             keep_alive.leave(commit)
         commit.write_onto(response)
@@ -251,7 +260,7 @@ class SessionFilter(OncePerRequestFilter):
         resolver: SessionIdResolver = self._way_of(headers)
         return resolver
 
-    def _shares_cookie_with(self, outer: Any) -> bool:
+    def _shares_id_with(self, outer: Any) -> bool:
         """Return whether a filter around this one has attached the session already."""
         theirs = getattr(getattr(outer, "resolver", None), "ways", ())
         if outer is not self and not set(theirs) & set(getattr(self.resolver, "ways", ())):
@@ -305,8 +314,8 @@ class SessionFilter(OncePerRequestFilter):
             return
         if self.creation == "never":
             session.seal(
-                writes="there is no session, and creation is 'never': nothing can be stored for"
-                " this visitor; allow it with 'if-required' or 'always'"
+                writes="there is no session, and pyfly.session.creation is 'never': nothing can be"
+                " stored for this visitor; allow it with 'if-required' or 'always'"
             )
         for candidate in candidates:
             if self.repository.invalidation.is_late(candidate):
@@ -324,34 +333,49 @@ class SessionFilter(OncePerRequestFilter):
 
     async def _answer(
         self, error: Exception, commit: Commit, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Respond to an error of ours; save the session, and raise what is another's."""
-        if commit.head_sent:
-            await commit.commit_unheard()
-            raise error
-        if commit.failure is not None:
-            raise SessionStoreError(commit.failure) from error
-        response = self._counted(scope, error)
+    ) -> bool:
+        """Respond to an error that the application ended with, and save the session.
+
+        Returns:
+            False if the error is none of ours, and has to be raised.
+
+        Raises:
+            SessionStoreError: The response could not be sent, for the session was not saved.
+        """
+        if commit.failure is not None and not commit.head_sent:
+            raise SessionStoreError(commit.failure)
+        response = None if commit.head_sent else self._response_to(scope, error)
         if response is not None:
             if isinstance(error, SessionUpdateError):
                 await commit.discard()
             await response(scope, receive, send)
-            return
+            return True
+        if not commit.head_sent:
+            await self._send_500(error, commit, scope, receive, send)
+        await commit.commit_unheard()
+        return False
+
+    async def _send_500(
+        self, error: Exception, commit: Commit, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the application's own answer to an unhandled error, where it can be saved."""
         response = await response_of_handler(scope, error)
         if response is None and commit.session.rotated and scope["type"] == "http":
             # The browser has to get the new id, and a handler outside sends what we do not see.
             response = PlainTextResponse("Internal Server Error", status_code=500)
         if response is not None:
-            await response(scope, receive, send)
-        await commit.commit_unheard()
-        raise error
+            try:
+                await response(scope, receive, send)
+            except Exception:
+                _logger.exception("the session could not be saved after %r", error)
 
-    async def _respond(
-        self, scope: Scope, receive: Receive, send: Send, error: SessionStoreError
-    ) -> None:
-        await self._counted(scope, error)(scope, receive, send)
+    def _is_from_elsewhere(self, headers: Iterable[Header]) -> bool:
+        """Return whether a WebSocket with an id comes from a page that may not open one."""
+        if not self._websocket.is_foreign(headers):
+            return False
+        return bool(self._resolver_of(headers).candidates(headers))
 
-    def _counted(self, scope: Any, error: Exception) -> Any:
+    def _response_to(self, scope: Any, error: Exception) -> Any:
         if isinstance(error, SessionStoreError):
             self.repository.counts["unavailable"] += 1
         return response_to(scope, error)
@@ -389,6 +413,3 @@ def _require(name: str, value: object, allowed: tuple[str, ...]) -> None:
             f"SessionFilter: {name} must be one of {choice}, got {value!r}", key=name, value=value
         )
 
-
-def _method(request: Any) -> str:
-    return str(getattr(request, "method", "GET"))

@@ -132,6 +132,11 @@ class LiveSocket:
         self._unwatch: Callable[[], None] | None = None
         self._closing: asyncio.Task[Any] | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """True if nothing more can be sent."""
+        return self._over
+
     async def receive(self) -> Message:
         """Return the client's next message, or a disconnect once the session has ended."""
         if self._closing is None:

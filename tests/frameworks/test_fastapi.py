@@ -171,7 +171,7 @@ def test_a_mounted_application_can_be_described_by_itself() -> None:
     inner.include_router(shop.accounts)
     app.mount("/inner", inner)
     enable_sessions(app, config=config)
-    describe_session(inner, app.state.session_container.properties)
+    describe_session(inner, app.state.session_container.session_id_resolver)
     schemes = TestClient(app).get("/inner/openapi.json").json()["components"]["securitySchemes"]
     assert schemes["Session"]["name"] == "sid"
 

@@ -76,15 +76,15 @@ async def test_ends_by_an_operator_and_by_a_provider_tell_their_reason(shop: Sho
     assert await shop.news() == [destroyed(shop, two, "provider", "ada")]
 
 
-async def test_a_login_too_many_evicts_before_it_is_told_itself(native_site: Site) -> None:
+async def test_a_login_too_many_evicts_once_it_is_stored_itself(native_site: Site) -> None:
     shop = Shop(native_site, limit=1)
     first = (await shop.ask("/enter")).session_id
     await shop.news()
     second = (await shop.ask("/enter")).session_id
     at = shop.site.clock()
     assert await shop.news() == [
-        destroyed(shop, first, "evicted", "ada"),
         SessionCreated(handle=handle(shop, second), principal="ada", at=at),
+        destroyed(shop, first, "evicted", "ada"),
     ]
 
 

@@ -66,7 +66,7 @@ async def test_a_publisher_that_is_cancelled_keeps_nothing_of_the_session(clock:
     store = CapableStore(InMemorySessionStore(clock=clock))
     publisher = EventPublisher([listen], store, work, clock=clock)
     others = asyncio.all_tasks()
-    publisher.created("a" * 32, None)
+    publisher.destroyed("a" * 32, None, "ended")
     await heard.wait()
     publisher.id_changed("a" * 32, "b" * 32, None)
     for task in asyncio.all_tasks() - others:
@@ -135,7 +135,7 @@ async def test_a_listener_that_hangs_is_given_up(
     work = BackgroundTasks()
     store = CapableStore(InMemorySessionStore(clock=clock))
     publisher = EventPublisher([hangs], store, work, clock=clock, patience=0)
-    publisher.created("a" * 32, None)
+    publisher.destroyed("a" * 32, None, "ended")
     await work.drain()
     assert "TimeoutError" in caplog.text
 

@@ -404,7 +404,7 @@ class TestConstruction:
 
     @pytest.mark.parametrize("ttl", [0, -1, 2**31, "soon"])
     def test_impossible_ttl_is_refused(self, ttl: Any) -> None:
-        with pytest.raises(ConfigurationError, match=r"pyfly\.session\.ttl"):
+        with pytest.raises(ConfigurationError, match="ttl must be"):
             SessionFilter(InMemorySessionStore(), ttl=ttl)
 
     @pytest.mark.parametrize("store", [None, object(), InMemorySessionStore])
@@ -412,14 +412,12 @@ class TestConstruction:
         with pytest.raises(StoreContractError):
             SessionFilter(store)
 
-    async def test_texts_from_a_configuration_count_as_what_they_say(self) -> None:
-        cookie = SessionCookie(secure="false", same_site=" Strict")  # type: ignore[arg-type]
-        assert (cookie.secure, cookie.same_site) == (False, "strict")
-        made = SessionFilter(InMemorySessionStore(), ttl="60", cookie=cookie)  # type: ignore[arg-type]
-        app = WebFilterChainMiddleware(PlainTextResponse("ok"), [made])
-        issued = (await ask(app)).cookie()
-        assert issued is not None
-        assert issued.max_age == 60
+    def test_texts_are_not_taken_for_what_they_say(self) -> None:
+        """Those of a configuration have become values by then."""
+        with pytest.raises(ConfigurationError, match="secure must be a bool, got 'false'"):
+            SessionCookie(secure="false")  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="ttl must be a whole number"):
+            SessionFilter(InMemorySessionStore(), ttl="60")  # type: ignore[arg-type]
 
     def test_one_text_is_not_taken_for_a_list_of_exclude_patterns(self) -> None:
         made = SessionFilter(InMemorySessionStore(), exclude_patterns="/static/*")

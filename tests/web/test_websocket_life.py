@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pyfly_session.config import WebSocketProperties
+from pyfly_session.web import WebSocketRules
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.security import SecurityContext, login
 from tests.web.conftest import Site
@@ -26,7 +26,7 @@ CLOSED = {"type": "websocket.close", "code": 1008, "reason": "the session has en
 
 def fast(site: Site, *, ttl: int = 1800, **rules: Any) -> Site:
     """Let the site look after its sockets all the time."""
-    return site.configure(ttl=ttl, websocket=WebSocketProperties(check_interval=0.001, **rules))
+    return site.configure(ttl=ttl, websocket=WebSocketRules(check_interval=0.001, **rules))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -205,7 +205,7 @@ class TestSliding:
 
     async def test_no_message_outlives_the_absolute_lifetime(self, timed_site: Site) -> None:
         await timed_site.seed(KNOWN, **ALICE)
-        rules = WebSocketProperties(check_interval=0.001)
+        rules = WebSocketRules(check_interval=0.001)
         talk = await Talk(timed_site.configure(max_lifetime=3600, websocket=rules)).open()
         for _ in range(3):
             timed_site.clock.advance(1000)
@@ -273,7 +273,7 @@ class TestSaving:
 class TestClosing:
     async def test_end_in_the_same_process_is_noticed_at_once(self, site: Site) -> None:
         await site.seed(KNOWN, **ALICE)
-        rules = WebSocketProperties(check_interval=3600)
+        rules = WebSocketRules(check_interval=3600)
         talk = await Talk(site.configure(websocket=rules)).open()
         await ask(talk.app, "/logout", cookie=KNOWN)
         await talk.socket.end()
@@ -284,7 +284,7 @@ class TestClosing:
     ) -> None:
         await memory_site.seed(KNOWN, **ALICE)
         other = await memory_site.seed("b" * 32, **ALICE)
-        memory_site.configure(websocket=WebSocketProperties(check_interval=3600))
+        memory_site.configure(websocket=WebSocketRules(check_interval=3600))
         talks = [await Talk(memory_site, cookie=each).open() for each in (KNOWN, KNOWN, other)]
         await memory_site.filter.repository.principals.end(KNOWN)
         for talk in talks[:2]:
@@ -377,7 +377,7 @@ class TestClosing:
         assert talk.disconnects == []
 
     async def test_socket_without_a_stored_session_costs_nothing(self, memory_site: Site) -> None:
-        rules = WebSocketProperties(check_interval=0.001)
+        rules = WebSocketRules(check_interval=0.001)
         memory_site.configure(creation="if-required", websocket=rules)
         talk = await Talk(memory_site, cookie=None).open()
         await talk.say("hello")

@@ -12,7 +12,8 @@ from starlette.websockets import WebSocket
 
 from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import enable_sessions
-from pyfly_session.config import WebSocketProperties, bind_properties
+from pyfly_session.config import bind_properties
+from pyfly_session.web import WebSocketRules
 from pyfly_session.web import SessionHeader
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Connection, ask
@@ -27,7 +28,7 @@ class Service:
 
     def __init__(self, site: Site, **rules: Any) -> None:
         self.opened = 0
-        self.app = site.configure(websocket=WebSocketProperties(**rules)).socket(self.serve)
+        self.app = site.configure(websocket=WebSocketRules(**rules)).socket(self.serve)
 
     async def serve(self, websocket: WebSocket) -> None:
         self.opened += 1

@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from pyfly_session.config import WebSocketProperties
+from pyfly_session.web import WebSocketRules
 from pyfly_session.core.metadata import PRINCIPAL
 from tests.web.conftest import Site
 from tests.web.driver import SetCookie, ask
@@ -93,7 +93,7 @@ async def serve(native_site: Site) -> AsyncIterator[Callable[..., Awaitable[Serv
 
     async def start(check_interval: float = 3600) -> Service:
         await native_site.seed(KNOWN, count=1, **{PRINCIPAL: "alice"})
-        rules = WebSocketProperties(check_interval=check_interval)
+        rules = WebSocketRules(check_interval=check_interval)
         services.append(await Service(native_site.configure(websocket=rules)).start())
         return services[-1]
 
