@@ -103,10 +103,10 @@ class EventPublisher:
             return outcome
         handle, principal, at = self._handle(stored.id), session.principal, self._clock()
         if former is None or outcome is Outcome.FORKED:
-            self._publish(SessionCreated(handle=handle, principal=principal, at=at))
+            self.publish(SessionCreated(handle=handle, principal=principal, at=at))
         elif former.id != stored.id:
             before = self._handle(former.id)
-            self._publish(
+            self.publish(
                 SessionIdChanged(handle=handle, former=before, principal=principal, at=at)
             )
         return outcome
@@ -119,7 +119,7 @@ class EventPublisher:
         self._destroyed[handle] = None
         if len(self._destroyed) > _REMEMBERED:
             self._destroyed.popitem(last=False)
-        self._publish(
+        self.publish(
             SessionDestroyed(handle=handle, principal=principal, at=self._clock(), reason=reason)
         )
 
@@ -158,7 +158,8 @@ class EventPublisher:
         # Without the context of the request: the next event may be of another one.
         contextvars.Context().run(self._tasks.finish_later, work)
 
-    def _publish(self, event: SessionEvent) -> None:
+    def publish(self, event: SessionEvent) -> None:
+        """Have the listeners called with an event, after those before it of the same session."""
         loop = asyncio.get_running_loop()
         before = event.former if isinstance(event, SessionIdChanged) else event.handle
         lane = self._lanes.get((loop, before))

@@ -66,9 +66,10 @@ async def test_a_publisher_that_is_cancelled_keeps_nothing_of_the_session(clock:
     store = CapableStore(InMemorySessionStore(clock=clock))
     publisher = EventPublisher([listen], store, work, clock=clock)
     others = asyncio.all_tasks()
-    publisher.destroyed("a" * 32, None, "ended")
+    publisher.publish(SessionCreated(handle=ids.mask("a" * 32)[1:], principal=None, at=0))
     await heard.wait()
-    publisher.id_changed("a" * 32, "b" * 32, None)
+    moved = {"handle": ids.mask("b" * 32)[1:], "former": ids.mask("a" * 32)[1:]}
+    publisher.publish(SessionIdChanged(principal=None, at=0, **moved))
     for task in asyncio.all_tasks() - others:
         task.cancel()
     await work.drain()
