@@ -496,7 +496,7 @@ async def test_a_session_that_others_change_on_every_attempt_is_given_up(
         pauses.append(longest)
         return 0.0
 
-    monkeypatch.setattr("pyfly_session.core.turns.random.uniform", no_pause)
+    monkeypatch.setattr("pyfly_session.core.tasks.random.uniform", no_pause)
     session_id = await start(repository)
     session = await request(repository, session_id)
     session.set_attribute("x", 1)

@@ -145,7 +145,8 @@ class Attributes:
 
     def assign(self, name: str, value: Any) -> None:
         """Set a value."""
-        self._release(name)
+        if self._owners or self._updates:
+            self._release(name)
         self._live[name] = value
         self._assigned[name] = None
 

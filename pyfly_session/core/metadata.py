@@ -38,6 +38,22 @@ def require_free(name: object) -> None:
         raise ReservedAttributeError(name)
 
 
+def check_times(fragments: Mapping[str, Raw]) -> bool:
+    """Check the two times that every session has; return whether it has that of its creation.
+
+    Raises:
+        SessionDecodingError: They are no times.
+    """
+    try:
+        created = _decode_time(fragments[CREATED_AT]) if CREATED_AT in fragments else 0.0
+        accessed = _decode_time(fragments[LAST_ACCESSED]) if LAST_ACCESSED in fragments else 0.0
+    except ValueError as error:
+        raise SessionDecodingError(f"a stored time is unusable: {error}") from error
+    if not (-1e12 < created < 1e12 and -1e12 < accessed < 1e12):
+        raise SessionDecodingError("a stored time is unusable: it is not within 31,000 years")
+    return CREATED_AT in fragments
+
+
 def read_metadata(
     fragments: Mapping[str, Raw], codec: SessionCodec, *names: str
 ) -> dict[str, Any]:
@@ -93,6 +109,8 @@ def _are_names(value: object) -> bool:
 encode_time = msgspec.json.encode
 """Encodes a Unix time in seconds."""
 
+# A decoder of one type only is the fastest there is.
+_decode_time = msgspec.json.Decoder(float).decode
 _IS_VALID: dict[str, Callable[[Any], bool]] = {
     CREATED_AT: _is_timestamp,
     LAST_ACCESSED: _is_timestamp,
@@ -101,3 +119,5 @@ _IS_VALID: dict[str, Callable[[Any], bool]] = {
     PRINCIPAL: lambda value: isinstance(value, str),
     PRINCIPAL_ALIASES: _are_names,
 }
+RARE_NAMES = frozenset(_IS_VALID) - {CREATED_AT, LAST_ACCESSED}
+"""Metadata that few sessions have."""

@@ -27,7 +27,6 @@ from pyfly_session.core.metadata import (
     CREATED_AT,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
-    encode_time,
     is_interval,
     read_metadata,
 )
@@ -181,12 +180,12 @@ class SessionRepository:
         if self._max_lifetime is not None and self._has_outlived(session):
             await self.invalidation.delete(session_id, "expired")
             return None
-        if stored.mentions(MAX_INACTIVE_INTERVAL) and session.max_inactive_interval is not None:
+        if session.own_idle_time is not None:
             # The common idle time was applied before this session's own was known.
             await self.finish(
                 self.capable_store.load_and_slide(session_id, self.seconds_to_live(session))
             )
-        if stored.mentions(PRINCIPAL):
+        if stored.fragments is not None and PRINCIPAL in stored.fragments:
             for listener in self._listeners:
                 listener.loaded(session)
         return session
@@ -223,7 +222,7 @@ class SessionRepository:
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        idle = session.max_inactive_interval or self.ttl
+        idle = session.own_idle_time or self.ttl
         if self._max_lifetime is None:
             return idle
         return max(1, min(idle, math.ceil(self._latest_end(session) - self._clock())))
@@ -238,7 +237,7 @@ class SessionRepository:
 
     def settled(self, session: HttpSession, *, create: bool = True) -> Outcome | None:
         """Return what `commit` comes to, if that needs neither the store nor any encoding."""
-        if session.touched or session.transient:
+        if session.touched or session.why_transient is not None:
             return None
         stored = session.stored
         if stored is None:
@@ -293,8 +292,9 @@ class SessionRepository:
             return Outcome.MOVED
         if self.invalidation.has_ended(stored_id):
             return Outcome.GONE
-        is_slow = self._clock() - session.loaded_at > _RECHECK_SECONDS
-        return None if is_slow else Outcome.UNTOUCHED
+        if self._clock() - session.loaded_at > _RECHECK_SECONDS:
+            return None
+        return Outcome.UNTOUCHED
 
     async def _announced(
         self, session: HttpSession, change: Change, former: Stored | None
@@ -417,7 +417,9 @@ class SessionRepository:
                 await back_off(attempt)
                 # What the last attempt met is old by now, and would meet the next writer.
                 current = await self._followed(current.id, writers) or current
-            writers, fragments, value = await self._merged(writers, current)
+            writers, forks, fragments, value = self._merged(writers, current)
+            for writer in forks:
+                await self._fork(writer)
             if not writers:
                 return current
             session, change = writers[0].session, writers[0].change
@@ -448,37 +450,36 @@ class SessionRepository:
             current = latest
         raise SessionConflictError(ids.mask(writers[0].session.current_id), _ATTEMPTS)
 
-    async def _merged(
+    def _merged(
         self, writers: list[_Writer], current: Stored
-    ) -> tuple[list[_Writer], dict[str, Raw], bytes]:
+    ) -> tuple[list[_Writer], list[_Writer], Mapping[str, Raw], bytes]:
         """Lay the changes over what is stored, in their order.
 
         Returns:
-            Those that may go there; the others are settled. The fragments, and the stored form.
+            The writers whose changes may go there, and those that have to fork; the others are
+            settled. The merged fragments, and their stored form.
         """
         codec = self._codec
-        before = fragments = dict(current.taken_apart(codec))
-        value, merged = b"", []
+        before = fragments = current.taken_apart(codec)
+        merged: list[_Writer] = []
+        forks: list[_Writer] = []
+        value = b""
         for writer in writers:
-            try:
-                where = verdict(writer.session, writer.change, current, codec)
-                if where is Verdict.MERGE:
+            where = verdict(writer.session, writer.change, current, codec)
+            if where is Verdict.FORK:
+                forks.append(writer)
+            elif where is Verdict.DROP:
+                self._drop(writer)
+            else:
+                try:
                     laid = writer.change.applied_to(fragments, codec)
-                    if CREATED_AT not in laid:
-                        laid[CREATED_AT] = Raw(encode_time(writer.session.loaded_at))
-                    if self._max_size is not None or writer is writers[-1]:
-                        value = assembled(laid, before, codec, self._max_size)
+                    value = assembled(laid, before, codec, self._max_size)
+                except Exception as error:
+                    writer.fail(error)
+                else:
                     fragments = laid
                     merged.append(writer)
-                elif where is Verdict.FORK:
-                    await self._fork(writer)
-                else:
-                    self._drop(writer)
-            except Exception as error:
-                writer.fail(error)
-        if merged and merged[-1] is not writers[-1] and self._max_size is None:
-            value = assembled(fragments, before, codec, None)
-        return merged, fragments, value
+        return merged, forks, fragments, value
 
     async def _followed(self, session_id: str, writers: list[_Writer]) -> Stored | None:
         """Return what is stored, under whatever id the session has been given since."""
@@ -498,13 +499,17 @@ class SessionRepository:
     async def _fork(self, writer: _Writer) -> None:
         """Store what a login came to as a session of its own."""
         session, change = writer.session, writer.change
-        fragments = forked(session, change, self._codec, self._clock())
-        payload = assembled(fragments, {}, self._codec, self._max_size)
-        stored = Stored(change.new_id or ids.new_id(), payload, fragments)
-        ttl = self._seconds_to_live_of(fragments)
-        await self.capable_store.create_if_absent(stored.id, payload, ttl)
-        session.forked(stored, change)
-        writer.outcome = Outcome.FORKED
+        try:
+            fragments = forked(session, change, self._codec, self._clock())
+            payload = assembled(fragments, {}, self._codec, self._max_size)
+            stored = Stored(change.new_id or ids.new_id(), payload, fragments)
+            ttl = self._seconds_to_live_of(fragments)
+            await self.capable_store.create_if_absent(stored.id, payload, ttl)
+        except Exception as error:
+            writer.fail(error)
+        else:
+            session.forked(stored, change)
+            writer.outcome = Outcome.FORKED
 
     def _drop(self, writer: _Writer) -> None:
         self.counts["dropped_changes"] += 1
@@ -523,6 +528,8 @@ class SessionRepository:
         writer.outcome = Outcome.GONE
 
     def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
+        if self._max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
+            return self.ttl
         idle, latest_end = self.ttl, math.inf
         with contextlib.suppress(SessionDecodingError):
             if MAX_INACTIVE_INTERVAL in fragments:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import time
 from asyncio import Future
 from collections.abc import Iterable, Mapping
@@ -19,7 +18,9 @@ from pyfly_session.core.metadata import (
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
     PRINCIPAL_ALIASES,
+    RARE_NAMES,
     RESERVED_NAMES,
+    check_times,
     encode_time,
     principal_names,
     read_metadata,
@@ -32,13 +33,6 @@ from pyfly_session.errors import (
     SessionReadOnlyError,
 )
 
-# How the codec begins what it stores: such a value is taken apart when somebody looks into it.
-_begins_as_ours = re.compile(
-    rb'{"_created_at":\d{1,11}(?:\.\d+)?,"_last_accessed":\d{1,11}(?:\.\d+)?[,}]'
-).match
-# Metadata that few sessions have; it is checked when the session is loaded.
-_RARE = (MAX_INACTIVE_INTERVAL, PRINCIPAL, PRINCIPAL_ALIASES, AUTHENTICATED_AT)
-_QUOTED = {name: f'"{name}"'.encode() for name in RESERVED_NAMES}
 _NOTHING: dict[str, Any] = {}
 _NO_NAMES: frozenset[str] = frozenset()
 
@@ -61,14 +55,8 @@ class Stored:
         self.payload = payload
         self.fragments = fragments
 
-    def mentions(self, name: str) -> bool:
-        """Return whether there may be metadata of this name, as cheaply as can be."""
-        if self.fragments is None:
-            return _QUOTED[name] in self.payload
-        return name in self.fragments
-
     def taken_apart(self, codec: SessionCodec) -> Mapping[str, Raw]:
-        """Return the fragments; none of a value that is no session (any more)."""
+        """Return the fragments; none of a value that another program has put there meanwhile."""
         fragments = self.fragments
         if fragments is None:
             try:
@@ -150,7 +138,14 @@ class HttpSession:
     Attributes:
         accessed: True if anything looked at the session, so that the response depends on it.
         touched: False if nothing can have happened to the session since its last commit.
+        loaded_at: Unix time in seconds when the request loaded or created it.
         stored: What the store is known to hold, None for a session never stored.
+        moved: Another request gave the session another id, which this one is not told.
+        own_idle_time: As `max_inactive_interval`.
+        why_transient: Why nothing is saved, None if it is. ``unavailable``: the store failed.
+            ``replaced``: the request came with an id that was replaced or ended a moment ago.
+            ``withheld``: the request comes from another site, so the browser may have kept its
+            cookie back.
         displaced: By which names the session was found before somebody logged in or out.
         presented_id: The id that the request came with, if it was replaced or ended a moment ago.
         commit_under_way: Done when a commit that goes on without its request is.
@@ -159,20 +154,20 @@ class HttpSession:
     """
 
     __slots__ = (
-        "_attributes", "_codec", "_id", "_invalidated", "_is_new", "_metadata", "_now",
-        "_previous_id", "_rotation_refusal", "_transient", "_wanted_id", "_write_refusal",
-        "accessed", "commit_under_way", "displaced", "presented_id", "registrations", "stored",
-        "touched",
+        "_attributes", "_codec", "_id", "_invalidated", "_is_new", "_metadata", "_previous_id",
+        "_rotation_refusal", "_wanted_id", "_write_refusal", "accessed", "commit_under_way",
+        "displaced", "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
+        "stored", "touched", "why_transient",
     )  # fmt: skip
 
     def __init__(
         self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
     ) -> None:
-        self._start(session_id, None, DEFAULT_CODEC, time.time(), is_new=is_new)
+        self._start(session_id, None, DEFAULT_CODEC, time.time(), is_new)
         data = data or {}
         self._metadata = {name: value for name, value in data.items() if name in RESERVED_NAMES}
         if CREATED_AT not in self._metadata:
-            self._metadata[CREATED_AT] = self._now
+            self._metadata[CREATED_AT] = self.loaded_at
         attributes = {name: value for name, value in data.items() if name not in RESERVED_NAMES}
         self._own.adopt(attributes, as_changes=is_new)
         self.touched = is_new
@@ -181,7 +176,7 @@ class HttpSession:
     def create(cls, codec: SessionCodec, now: float) -> HttpSession:
         """Return a new, empty session with a fresh id; not stored yet."""
         session = cls.__new__(cls)
-        session._start(None, None, codec, now, is_new=True)
+        session._start(None, None, codec, now, True)
         session._metadata = {CREATED_AT: now}
         return session
 
@@ -192,14 +187,15 @@ class HttpSession:
         Raises:
             SessionDecodingError: What is stored is not a session.
         """
+        fragments = stored.fragments = codec.split(stored.payload)
         session = cls.__new__(cls)
-        session._start(stored.id, stored, codec, now, is_new=False)
-        if _begins_as_ours(stored.payload) is None or any(map(stored.mentions, _RARE)):
-            stored.fragments = codec.split(stored.payload)
-            if CREATED_AT not in read_metadata(stored.fragments, codec):
-                # Written at once, or the absolute lifetime would begin anew with each request.
-                session._note({CREATED_AT: now})
-                session.touched = True
+        session._start(stored.id, stored, codec, now, False)
+        if not check_times(fragments):
+            # Written at once, or the absolute lifetime would begin anew with each request.
+            session._note({CREATED_AT: now})
+            session.touched = True
+        if not RARE_NAMES.isdisjoint(fragments):
+            session.own_idle_time = read_metadata(fragments, codec).get(MAX_INACTIVE_INTERVAL)
         return session
 
     def _start(
@@ -208,17 +204,18 @@ class HttpSession:
         stored: Stored | None,
         codec: SessionCodec,
         now: float,
-        *,
         is_new: bool,
     ) -> None:
         self._id = session_id
         self._previous_id: str | None = None
         self._wanted_id: str | None = None
         self._codec = codec
-        self._now = now
+        self.loaded_at = now
         self._is_new = is_new
         self._invalidated = False
-        self._transient: str | None = None
+        self.why_transient: str | None = None
+        self.own_idle_time: int | None = None
+        self.moved = False
         self._write_refusal: str | None = None
         self._rotation_refusal: str | None = None
         # None until somebody reads or changes an attribute.
@@ -267,18 +264,13 @@ class HttpSession:
         """Unix timestamp of the session's creation, in seconds."""
         self.accessed = True
         created: float | None = self.metadata(CREATED_AT)
-        return self._now if created is None else float(created)
+        return self.loaded_at if created is None else float(created)
 
     @property
     def last_accessed(self) -> float:
         """Unix timestamp of the most recent access, in seconds: that of this request."""
         self.accessed = True
-        return self._now
-
-    @property
-    def loaded_at(self) -> float:
-        """The same, without taking note that somebody looked."""
-        return self._now
+        return self.loaded_at
 
     @property
     def invalidated(self) -> bool:
@@ -293,27 +285,12 @@ class HttpSession:
     @property
     def transient(self) -> bool:
         """True if nothing of this session is going to be saved; `why_transient` tells why."""
-        return self._transient is not None
-
-    @property
-    def why_transient(self) -> str | None:
-        """Why nothing is saved, None if it is.
-
-        ``unavailable``: the store failed. ``replaced``: the request came with an id that was
-        replaced or ended a moment ago. ``withheld``: the request comes from another site, so
-        the browser may have kept its cookie back.
-        """
-        return self._transient
+        return self.why_transient is not None
 
     @property
     def rotated(self) -> bool:
         """True if the store still has the session under an id that it is about to leave."""
         return self._wanted_id is not None and self.stored is not None
-
-    @property
-    def moved(self) -> bool:
-        """True if another request gave the session another id, which this one is not told."""
-        return self.stored is not None and self._id not in (self.stored.id, self._wanted_id)
 
     def is_at(self, session_id: str) -> bool:
         """Return whether that is the id that this request knows the stored session under."""
@@ -333,14 +310,14 @@ class HttpSession:
     @property
     def max_inactive_interval(self) -> int | None:
         """Seconds without access after which this session ends; None: as configured for all."""
-        interval: int | None = self.metadata(MAX_INACTIVE_INTERVAL)
-        return interval
+        return self.own_idle_time
 
     def set_max_inactive_interval(self, seconds: int | None) -> None:
         """Give this session an idle time of its own, at least 1 second; None takes it back."""
         self._require_writable()
         require_interval(seconds)
         self._note({MAX_INACTIVE_INTERVAL: seconds})
+        self.own_idle_time = seconds
 
     def get_attribute(self, name: str) -> Any:
         """Return the attribute's value, or None if there is none."""
@@ -348,8 +325,8 @@ class HttpSession:
         if self._invalidated:
             raise SessionInvalidatedError
         if name in RESERVED_NAMES:
-            return self._now if name == LAST_ACCESSED else self.metadata(name)
-        value = self._own.read(name)
+            return self.loaded_at if name == LAST_ACCESSED else self.metadata(name)
+        value = (self._attributes or self._own).read(name)
         if type(value) not in IMMUTABLE:
             # It may be changed in place.
             self.touched = True
@@ -367,7 +344,7 @@ class HttpSession:
         """
         self._require_writable()
         require_free(name)
-        self._own.assign(name, value)
+        (self._attributes or self._own).assign(name, value)
 
     def update_attribute(self, name: str, function: UpdateFunction) -> Any:
         """Change an attribute by a function of its value; requests that meet lose nothing.
@@ -457,7 +434,7 @@ class HttpSession:
             {
                 PRINCIPAL: principal,
                 PRINCIPAL_ALIASES: (list(aliases) or None) if principal else None,
-                AUTHENTICATED_AT: self._now if principal else None,
+                AUTHENTICATED_AT: self.loaded_at if principal else None,
             }
         )
 
@@ -494,8 +471,8 @@ class HttpSession:
         """
         if self._invalidated:
             return
-        self._require_open()
-        self.touched = self._invalidated = True
+        self._require_writable()
+        self._invalidated = True
         if self._attributes is not None:
             self._attributes.forget()
 
@@ -511,9 +488,9 @@ class HttpSession:
             for name in RESERVED_NAMES
             if name != LAST_ACCESSED and (value := self.metadata(name)) is not None
         }
-        metadata.setdefault(CREATED_AT, self._now)
+        metadata.setdefault(CREATED_AT, self.loaded_at)
         attributes = {name: self._own.read(name) for name in list(self._own)}
-        return {**metadata, LAST_ACCESSED: self._now, **attributes}
+        return {**metadata, LAST_ACCESSED: self.loaded_at, **attributes}
 
     # What follows is for the commit of the session, not for applications.
 
@@ -521,12 +498,13 @@ class HttpSession:
         """Return what the session keeps about itself, None where that is absent or unusable."""
         if name in self._metadata:
             return self._metadata[name]
-        stored = self.stored
-        if stored is None or not stored.mentions(name):
+        fragments = None if self.stored is None else self.stored.taken_apart(self._codec)
+        if not fragments or name not in fragments:
             return None
         try:
-            return read_metadata(stored.taken_apart(self._codec), self._codec, name).get(name)
+            return read_metadata(fragments, self._codec, name).get(name)
         except SessionDecodingError:
+            # Another program has written it since.
             return None
 
     def bind(self, name: str, value: Any, owner: Any) -> None:
@@ -545,12 +523,12 @@ class HttpSession:
             why: See `why_transient`.
             presented_id: The id that was replaced or ended.
         """
-        self._transient = why
+        self.why_transient = why
         self.presented_id = presented_id
 
     def start_afresh(self) -> None:
         """Be saved after all, as the new session that it is."""
-        self._transient = self.presented_id = None
+        self.why_transient = self.presented_id = None
         self.touched = True
 
     def forked(self, stored: Stored, change: Change) -> None:
@@ -561,7 +539,7 @@ class HttpSession:
     def ended(self) -> None:
         """Take note that the store has it no more."""
         self.stored = self._wanted_id = None
-        self.touched = False
+        self.touched = self.moved = False
 
     def seal(self, *, writes: str | None = None, rotation: str | None = None) -> None:
         """Refuse further writes, or a further change of id, with these messages."""
@@ -581,7 +559,6 @@ class HttpSession:
         updates: Mapping[str, Update] = _NOTHING
         attributes = self._attributes
         if self.stored is None:
-            delta[CREATED_AT] = encode_time(self._metadata.get(CREATED_AT, self._now))
             plain = {} if attributes is None else attributes.plain_changes()
             if plain is not None and len(self._metadata) == 1:
                 # In one call, which costs much less than a call for each attribute.
@@ -591,19 +568,23 @@ class HttpSession:
                 if whole is not None:
                     payload, fragments = whole
                     return Change({**fragments}, payload=payload, is_empty=not plain)
+            delta[CREATED_AT] = encode_time(self._metadata.get(CREATED_AT, self.loaded_at))
         delta[LAST_ACCESSED] = encode_time(now)
         changed: Delta = {}
         if attributes is not None:
             changed, updates = attributes.changes()
             delta.update(changed)
-        for name, value in self._metadata.items():
+        metadata = self._metadata
+        if not metadata and self._wanted_id is None:
+            return Change(delta, updates, is_plain=True, is_empty=not (changed or updates))
+        for name, value in metadata.items():
             delta[name] = None if value is None else self._codec.encode(name, value)
         is_plain = not (self._metadata_changed or self.rotated)
         return Change(
             delta,
             updates,
             new_id=self._wanted_id if self.rotated else None,
-            principal=self._metadata.get(PRINCIPAL),
+            principal=metadata.get(PRINCIPAL),
             is_plain=is_plain,
             is_empty=is_plain and not (changed or updates),
         )
@@ -626,12 +607,15 @@ class HttpSession:
                 if name not in change.delta
                 or change.delta[name] != (None if value is None else self._codec.encode(name, value))
             }
+        fragments = stored.taken_apart(self._codec)
+        if self.own_idle_time is not None or MAX_INACTIVE_INTERVAL in fragments:
+            self.own_idle_time = self.metadata(MAX_INACTIVE_INTERVAL)
         attributes = self._attributes
         if attributes is not None:
             alone = alone and (before is None or attributes.sees(before.fragments))
-            fragments = stored.taken_apart(self._codec)
             attributes.committed(change.delta, change.updates, fragments, alone)
         self._wanted_id = None
+        self.moved = stored.id != self._id
         self.touched = bool(self._metadata) or (
             attributes is not None and attributes.may_have_changed
         )
@@ -662,13 +646,11 @@ class HttpSession:
             raise SessionInvalidatedError
 
     def _require_writable(self) -> None:
-        self._require_valid()
-        self._require_open()
-        self.touched = True
-
-    def _require_open(self) -> None:
+        if self._invalidated:
+            raise SessionInvalidatedError
         if self._write_refusal is not None:
             raise SessionReadOnlyError(self._write_refusal)
+        self.accessed = self.touched = True
 
     def __repr__(self) -> str:
         state = "invalidated" if self._invalidated else "new" if self._is_new else "stored"

@@ -66,7 +66,7 @@ class Commit:
         rules: Those of its filter.
         session: The session, as it was attached to the request.
         resolver: Writes the id onto the response.
-        came_with_id: The client sent what could be an id.
+        candidates: What the client sent that could be an id.
         send: The server's.
         unloaded: Why the request goes on without its session, or None.
 
@@ -77,7 +77,7 @@ class Commit:
     """
 
     __slots__ = (
-        "_came_with_id", "_hooks", "_outcome", "_resolver", "_rules", "_send", "failure",
+        "_candidates", "_hooks", "_outcome", "_resolver", "_rules", "_send", "failure",
         "head_sent", "session", "unloaded",
     )  # fmt: skip
 
@@ -86,13 +86,13 @@ class Commit:
         rules: CommitRules,
         session: HttpSession,
         resolver: SessionIdResolver,
-        came_with_id: bool,
+        candidates: list[str],
         send: Send | None,
         unloaded: str | None,
     ) -> None:
         self._rules = rules
         self._resolver = resolver
-        self._came_with_id = came_with_id
+        self._candidates = candidates
         self._send: Any = send
         self._hooks: tuple[HeadHook, ...] = ()
         self._outcome: Outcome | None = None
@@ -113,22 +113,19 @@ class Commit:
         # The application may use the same list for every response.
         message["headers"] = list(message.get("headers") or ())
         if self._hooks or not self._is_settled(message["headers"]):
-            return self._finish_and_send(message)
+            return self.finish_head(message, self._send)
         # Without a coroutine for what most requests come to.
         self._write_head(message["headers"])
         sent = self._send(message)
         return sent
 
-    async def _finish_and_send(self, head: Message) -> None:
-        await self.finish_head(head)
-        await self._send(head)
-
-    async def finish_head(self, head: Message) -> None:
-        """Run the hooks, commit, then write the cookie and the cache headers onto the head.
+    async def finish_head(self, head: Message, send: Send | None = None) -> None:
+        """Run the hooks, commit, write the cookie and the cache headers onto the head, send it.
 
         A store's failure stops the head, unless the response is an error already.
         """
-        await self._run_hooks(head)
+        if self._hooks:
+            await self._run_hooks(head)
         headers = head["headers"]
         if not self._is_settled(headers):
             failed_anyway = head.get("status", 101) >= 500
@@ -143,6 +140,8 @@ class Commit:
             elif not failed_anyway:
                 raise SessionStoreError(self.failure)
         self._write_head(headers)
+        if send is not None:
+            await send(head)
 
     async def _run_hooks(self, head: Message) -> None:
         for hook in reversed(self._hooks):
@@ -159,11 +158,11 @@ class Commit:
         """Return whether the outcome is known without the store and without any encoding."""
         if self.failure is not None:
             return False
-        if self._outcome is None and self.unloaded is None:
-            create = self._rules.create and not (
-                self.session.stored is None and _may_be_shared(headers)
-            )
-            self._outcome = self._rules.repository.settled(self.session, create=create)
+        if self._outcome is None:
+            session, create = self.session, self._rules.create
+            if create and session.stored is None and not session.touched:
+                create = not _may_be_shared(headers)
+            self._outcome = self._rules.repository.settled(session, create=create)
         return self._outcome is not None
 
     async def commit(self, *, create: bool) -> None:
@@ -190,6 +189,11 @@ class Commit:
             session.make_transient("unavailable")
             repository.counts["transient"] += 1
             self._outcome = Outcome.UNSAVED
+
+    @property
+    def is_finished(self) -> bool:
+        """True if nothing is left to do when the response has ended."""
+        return self.head_sent and not self.session.touched and self.failure is None
 
     async def finish(self) -> None:
         """Commit what changed since the head has left, when the response has ended.
@@ -284,7 +288,7 @@ class Commit:
                 else None,
                 **cookie.attributes,
             )
-        elif self._outcome is Outcome.ENDED and self._came_with_id:
+        elif self._outcome is Outcome.ENDED and self._candidates:
             response.delete_cookie(key=cookie.name, **cookie.attributes)
 
     def _write_head(self, headers: list[Header]) -> None:
@@ -308,7 +312,7 @@ class Commit:
             session = self.session
             max_age = self._rules.repository.seconds_to_live(session)
             return self._resolver.issue(session.current_id, max_age, known=self._is_known)
-        if outcome is Outcome.ENDED and self._came_with_id:
+        if outcome is Outcome.ENDED and self._candidates:
             return self._resolver.expire()
         return None
 
@@ -371,7 +375,7 @@ class KeepAlive:
     def enter(self, commit: Commit) -> None:
         """Look after a request from now on."""
         self._commits[commit] = None
-        idle = commit.session.max_inactive_interval
+        idle = commit.session.own_idle_time
         if idle is not None and idle / 3 < self._every:
             self._every = idle / 3
             if self._timer is not None:

@@ -112,30 +112,20 @@ class SessionCookie:
         A cookie that such a response sets would replace the one that the browser has, so that
         any site could log a visitor out.
         """
-        if self.same_site == "none":
+        found = dict(headers)
+        site = found.get(b"sec-fetch-site")
+        if self.same_site == "none" or (site is not None and site != b"cross-site"):
             return False
-        site = mode = destination = origin = host = None
-        for name, value in headers:
-            if name == b"sec-fetch-site":
-                site = value
-            elif name == b"sec-fetch-mode":
-                mode = value
-            elif name == b"sec-fetch-dest":
-                destination = value
-            elif name == b"origin":
-                origin = value
-            elif name == b"host":
-                host = value
-        if site is not None:
-            if site != b"cross-site":
+        is_strict, is_safe = self.same_site == "strict", method in _SAFE_METHODS
+        if site is None:
+            # Over plain HTTP browsers send the origin alone.
+            if is_safe and not is_strict:
                 return False
-            # Links to this site carry a lax cookie, whoever's page they are on.
-            is_link = mode in (b"navigate", None) and destination in (b"document", None)
-            return self.same_site == "strict" or not (is_link and method in _SAFE_METHODS)
-        # Over plain HTTP browsers tell the origin alone, with requests that may change something.
-        return is_foreign(origin, host) and (
-            self.same_site == "strict" or method not in _SAFE_METHODS
-        )
+            return is_foreign(found.get(b"origin"), found.get(b"host"))
+        # Links to this site carry a lax cookie, whoever's page they are on.
+        is_link = is_safe and found.get(b"sec-fetch-mode") in (b"navigate", None)
+        is_link = is_link and found.get(b"sec-fetch-dest") in (b"document", None)
+        return is_strict or not is_link
 
     def issue(self, session_id: str, max_age: int, *, known: bool) -> Header:
         """Return the ``Set-Cookie`` that gives the browser this id, known or not: it slides."""

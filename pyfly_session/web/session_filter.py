@@ -24,7 +24,6 @@ from pyfly_session.web.error_responses import response_of_handler, response_to
 from pyfly_session.web.filters import (
     CHAIN,
     HIGHEST_PRECEDENCE,
-    RAN,
     CallNext,
     OncePerRequestFilter,
 )
@@ -141,41 +140,41 @@ class SessionFilter(OncePerRequestFilter):
             receive: The server's.
             send: The server's.
         """
-        ran = scope.get(RAN, ())
-        if self in ran or (
-            (self.exclude_patterns or self.url_patterns) and self.leaves_alone(scope["path"])
-        ):
-            await app(scope, receive, send)
-            return
-        scope[RAN] = (*ran, self)
-        try:
-            await self._attach(app, scope, receive, send)
-        finally:
-            scope[RAN] = ran
-
-    async def _attach(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        """Attach the session, run the application, and commit."""
+        hooks = scope.get(CHAIN)
         state = scope.setdefault("state", {})
-        outer = state.get("session_filter")
-        if outer is not None and self._shares_id_with(outer):
+        # Whatever a chain has left there before counts no more.
+        outer = None if hooks is None else state.get("session_filter")
+        if (
+            (outer is not None and self._shares_id_with(outer))
+            or (self.exclude_patterns and self.leaves_alone(scope["path"]))
+            or (self.url_patterns and self.leaves_alone(scope["path"]))
+        ):
             await app(scope, receive, send)
             return
         headers, socket = scope["headers"], None
         if scope["type"] == "websocket" and self._is_from_elsewhere(headers):
             await refusal_of_origin(scope)(scope, receive, send)
             return
+        resolver = self.resolver if self._way_of is None else self._way_of(headers)
+        candidates, unloaded = resolver.candidates(headers), None
         try:
-            commit = await self._open(headers, scope, send)
+            session = await self._load(candidates) if candidates else None
         except SessionStoreError as error:
-            await self._response_to(scope, error)(scope, receive, send)
-            return
+            if not self._rules.tolerant:
+                await self._response_to(scope, error)(scope, receive, send)
+                return
+            session, unloaded = None, str(error)
+        if session is None:
+            session = self._new(headers, scope, resolver, candidates, unloaded)
+        commit = Commit(self._rules, session, resolver, candidates, send, unloaded)
         send_on: Send = commit.send
         if scope["type"] == "websocket":
             socket = LiveSocket(commit, self.repository, self._websocket, receive, send)
             receive, send_on = socket.receive, socket.send
-        attached, hooks = (state.get("session"), outer, scope.get("session")), scope.get(CHAIN)
-        state["session"], state["session_filter"] = commit.session, self
-        scope["session"], scope[CHAIN] = SessionMapping(commit.session), commit
+        if outer is not None:
+            attached = state["session"], outer, scope["session"]
+        state["session"], state["session_filter"] = session, self
+        scope["session"], scope[CHAIN] = SessionMapping(session), commit
         keep_alive = self._enter(commit)
         try:
             try:
@@ -184,7 +183,8 @@ class SessionFilter(OncePerRequestFilter):
                 if not await self._answer(error, commit, scope, receive, send_on):
                     raise
             else:
-                await commit.finish()
+                if not commit.is_finished:
+                    await commit.finish()
         except asyncio.CancelledError:
             commit.abandon()
             raise
@@ -213,16 +213,24 @@ class SessionFilter(OncePerRequestFilter):
         run = scope.get(CHAIN) if isinstance(scope, dict) else None
         if isinstance(run, FilterRun) and run.web_filter is self:
             # Our own chain, with a subclass or a patch around this method.
-            return await run.proceed_through(self._attach, request, call_next)
+            return await run.proceed_through(self.handle, request, call_next)
         if self.should_not_filter(request):
             return await call_next(request)
         scope = scope if isinstance(scope, dict) else {"method": getattr(request, "method", "GET")}
+        headers = headers_of(request)
+        resolver = self._resolver_of(headers)
+        candidates, unloaded = resolver.candidates(headers), None
         try:
-            commit = await self._open(headers_of(request), scope)
+            session = await self._load(candidates)
         except SessionStoreError as error:
-            return self._response_to(scope, error)
-        request.state.session, request.state.session_filter = commit.session, self
-        scope["session"] = SessionMapping(commit.session)
+            if not self._rules.tolerant:
+                return self._response_to(scope, error)
+            session, unloaded = None, str(error)
+        if session is None:
+            session = self._new(headers, scope, resolver, candidates, unloaded)
+        commit = Commit(self._rules, session, resolver, candidates, None, unloaded)
+        request.state.session, request.state.session_filter = session, self
+        scope["session"] = SessionMapping(session)
         keep_alive = self._enter(commit)
         try:
             try:
@@ -262,10 +270,12 @@ class SessionFilter(OncePerRequestFilter):
 
     def _shares_id_with(self, outer: Any) -> bool:
         """Return whether a filter around this one has attached the session already."""
+        if outer is self:
+            return True
         theirs = getattr(getattr(outer, "resolver", None), "ways", ())
-        if outer is not self and not set(theirs) & set(getattr(self.resolver, "ways", ())):
+        if not set(theirs) & set(getattr(self.resolver, "ways", ())):
             return False
-        if outer is not self and not self._warned_of_outer:
+        if not self._warned_of_outer:
             self._warned_of_outer = True
             _logger.warning(
                 "an application inside of another one has sessions of its own with the same %s,"
@@ -275,43 +285,33 @@ class SessionFilter(OncePerRequestFilter):
             )
         return True
 
-    async def _open(
-        self, headers: Iterable[Header], scope: Any, send: Send | None = None
-    ) -> Commit:
-        """Return the commit of the first session that is there, or of a new one.
+    async def _load(self, candidates: Iterable[str]) -> HttpSession | None:
+        """Return the first session that is there.
 
         Raises:
-            SessionStoreError: The store failed, and requests have to hear of it.
+            SessionStoreError: The store failed.
         """
-        resolver = self._resolver_of(headers)
-        candidates = resolver.candidates(headers)
-        session = unloaded = None
-        try:
-            for candidate in candidates:
-                session = await self.repository.load(candidate)
-                if session is not None:
-                    break
-        except SessionStoreError as error:
-            if not self._rules.tolerant:
-                raise
-            unloaded = str(error)
-        if session is None:
-            session = self.repository.create()
-            self._begin(session, candidates, unloaded)
-            may_be_withheld = getattr(resolver, "may_be_withheld", None)
-            if not candidates and may_be_withheld is not None:
-                method = scope.get("method", "GET")
-                if may_be_withheld(headers, method):
-                    session.make_transient("withheld")
-        return Commit(self._rules, session, resolver, bool(candidates), send, unloaded)
+        for candidate in candidates:
+            session = await self.repository.load(candidate)
+            if session is not None:
+                return session
+        return None
 
-    def _begin(self, session: HttpSession, candidates: list[str], unloaded: str | None) -> None:
-        """Say of a new session what may be done with it."""
+    def _new(
+        self,
+        headers: Iterable[Header],
+        scope: Any,
+        resolver: SessionIdResolver,
+        candidates: list[str],
+        unloaded: str | None,
+    ) -> HttpSession:
+        """Return a new session; it may be one that is not saved."""
+        session = self.repository.create()
         if unloaded is not None:
             _logger.warning("a request goes on without its session: %s", unloaded)
             session.make_transient("unavailable")
             self.repository.counts["transient"] += 1
-            return
+            return session
         if self.creation == "never":
             session.seal(
                 writes="there is no session, and pyfly.session.creation is 'never': nothing can be"
@@ -320,7 +320,15 @@ class SessionFilter(OncePerRequestFilter):
         for candidate in candidates:
             if self.repository.invalidation.is_late(candidate):
                 session.make_transient("replaced", candidate)
-                return
+                return session
+        may_be_withheld = getattr(resolver, "may_be_withheld", None)
+        if (
+            not candidates
+            and may_be_withheld is not None
+            and may_be_withheld(headers, scope.get("method", "GET"))
+        ):
+            session.make_transient("withheld")
+        return session
 
     def _enter(self, commit: Commit) -> KeepAlive:
         """Have the session kept alive while the request runs."""
