@@ -36,14 +36,18 @@ def mask(session_id: str) -> str:
     return "#" + hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
+RECORD = ":"
+"""What the id of a record has, and no other: no client can send it."""
+
+
 def record_id(kind: str, key: str) -> str:
     """Return the id of a record: what the library keeps in the store beside the sessions.
 
-    It has a colon, which no client can send; so a record is never taken for a session.
+    No client can send it, so a record is never taken for a session.
     """
-    return f"{kind}:{key}"
+    return f"{kind}{RECORD}{key}"
 
 
 def is_record(session_id: str) -> bool:
     """Return whether an id is that of a record."""
-    return ":" in session_id
+    return RECORD in session_id

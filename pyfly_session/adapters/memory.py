@@ -273,7 +273,7 @@ def _end_of(entry: bytes) -> float:
 
 def _shelf_of(session_id: str, ttl: int) -> int:
     """Return the shelf; negative for a record about sessions, which no visitor may crowd out."""
-    return -_rounded(ttl) if ids.is_record(session_id) else _rounded(ttl)
+    return -_rounded(ttl) if ids.RECORD in session_id else _rounded(ttl)
 
 
 @functools.lru_cache(maxsize=256)

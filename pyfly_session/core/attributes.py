@@ -227,20 +227,13 @@ class Attributes:
                 # It may change until it is stored.
                 value = self._live[name]
                 self._encoding[name] = value, None if type(value) in IMMUTABLE else snapshot(value)
+        if not self._updates:
+            return delta, _NOTHING
         updates = {name: update for name, update in self._updates.items() if name not in delta}
         for name, update in updates.items():
             update.fragment = self._encoded(name)
         # Copies: functions that come while the commit is under way wait for the next one.
         return delta, {name: _copy(update) for name, update in updates.items()}
-
-    @property
-    def may_have_changed(self) -> bool:
-        """False if nothing can have changed since the last commit; cheaper than `changed`."""
-        return bool(self._assigned or self._watched or self._updates)
-
-    def sees(self, fragments: object) -> bool:
-        """Return whether these are what this request saw last."""
-        return self._seen is fragments
 
     def plain_changes(self) -> dict[str, Any] | None:
         """Return what was set if JSON takes all of it as it is, None if one has to look."""
@@ -254,8 +247,12 @@ class Attributes:
         return live
 
     def committed(
-        self, delta: Delta, updates: Mapping[str, Update], fragments: Mapping[str, Raw], alone: bool
-    ) -> None:
+        self,
+        delta: Delta,
+        updates: Mapping[str, Update],
+        fragments: Mapping[str, Raw],
+        before: Mapping[str, Raw] | None,
+    ) -> bool:
         """Take note that the store now holds what `changes` returned.
 
         What was set or removed while the commit was under way waits for the next one.
@@ -264,7 +261,10 @@ class Attributes:
             delta: What was set, removed or changed in place; metadata in it is passed over.
             updates: What was updated.
             fragments: All that is stored now.
-            alone: Nothing in it was written by others since this request saw the session.
+            before: What it was laid over, if nothing of others came between; else None.
+
+        Returns:
+            False if nothing can have changed since.
         """
         for name, fragment in delta.items():
             if name in RESERVED_NAMES:
@@ -281,9 +281,10 @@ class Attributes:
                 self._watched.pop(name, None)
             else:
                 self._watched[name] = then
-        self._seen = fragments if alone else laid_over(self._seen, delta)
+        self._seen = fragments if before is self._seen else laid_over(self._seen, delta)
         for name, update in updates.items():
             self._updated(name, update, fragments)
+        return bool(self._assigned or self._watched or self._updates)
 
     def _updated(self, name: str, update: Update, fragments: Mapping[str, Raw]) -> None:
         """Take note that an update is stored; later functions for the name stay."""

@@ -367,7 +367,7 @@ class SessionRepository:
                     self.finish_later(self._serve(key, waiting, latest))
                 else:
                     del self._writing[key]
-            return writer.result()
+            return writer.outcome or writer.result()
         # Never interrupted half-way: a function that ran on a stored value must not run again.
         done = writer.done = session.commit_under_way = loop.create_future()
         if waiting is None:
@@ -425,10 +425,11 @@ class SessionRepository:
             session, change = writers[0].session, writers[0].change
             ttl = self._seconds_to_live_of(fragments)
             # The first change of an id wins: the next one is dropped, and its client told no id.
-            new_id = change.new_id if session.is_at(current.id) else None
-            if new_id is not None:
+            new_id = change.new_id
+            if new_id is not None and session.is_at(current.id):
                 found = await store.rename(current.id, new_id, current.payload, value, ttl)
             else:
+                new_id = None
                 found = await store.compare_and_swap(current.id, current.payload, value, ttl)
             if found == value:
                 alone = len(writers) == 1 and current is session.stored
@@ -460,12 +461,14 @@ class SessionRepository:
             settled. The merged fragments, and their stored form.
         """
         codec = self._codec
-        before = fragments = current.taken_apart(codec)
+        before = fragments = current.fragments or current.taken_apart(codec)
         merged: list[_Writer] = []
         forks: list[_Writer] = []
         value = b""
         for writer in writers:
-            where = verdict(writer.session, writer.change, current, codec)
+            where = Verdict.MERGE
+            if current is not writer.session.stored or writer.change.principal is not None:
+                where = verdict(writer.session, writer.change, current, codec)
             if where is Verdict.FORK:
                 forks.append(writer)
             elif where is Verdict.DROP:

@@ -138,6 +138,8 @@ class HttpSession:
     Attributes:
         accessed: True if anything looked at the session, so that the response depends on it.
         touched: False if nothing can have happened to the session since its last commit.
+        id_is_known: The client has the session's id already.
+        invalidated: True if `invalidate` has been called.
         loaded_at: Unix time in seconds when the request loaded or created it.
         stored: What the store is known to hold, None for a session never stored.
         moved: Another request gave the session another id, which this one is not told.
@@ -154,9 +156,10 @@ class HttpSession:
     """
 
     __slots__ = (
-        "_attributes", "_codec", "_id", "_invalidated", "_is_new", "_metadata", "_previous_id",
+        "_attributes", "_codec", "_id", "_is_new", "_metadata", "_previous_id",
         "_rotation_refusal", "_wanted_id", "_write_refusal", "accessed", "commit_under_way",
-        "displaced", "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
+        "displaced", "id_is_known", "invalidated",
+        "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
         "stored", "touched", "why_transient",
     )  # fmt: skip
 
@@ -212,7 +215,8 @@ class HttpSession:
         self._codec = codec
         self.loaded_at = now
         self._is_new = is_new
-        self._invalidated = False
+        self.id_is_known = not is_new
+        self.invalidated = False
         self.why_transient: str | None = None
         self.own_idle_time: int | None = None
         self.moved = False
@@ -255,11 +259,6 @@ class HttpSession:
         return self._is_new
 
     @property
-    def is_fresh(self) -> bool:
-        """The same, without taking note that somebody looked."""
-        return self._is_new
-
-    @property
     def created_at(self) -> float:
         """Unix timestamp of the session's creation, in seconds."""
         self.accessed = True
@@ -273,14 +272,9 @@ class HttpSession:
         return self.loaded_at
 
     @property
-    def invalidated(self) -> bool:
-        """True if `invalidate` has been called."""
-        return self._invalidated
-
-    @property
     def modified(self) -> bool:
         """True if there is something to store: new, rotated, ended, or any attribute changed."""
-        return self._is_new or self._previous_id is not None or self.pending or self._invalidated
+        return self._is_new or self._previous_id is not None or self.pending or self.invalidated
 
     @property
     def transient(self) -> bool:
@@ -301,7 +295,7 @@ class HttpSession:
         """True if something was done to the session since its last commit."""
         if not self.touched:
             return False
-        if self.stored is not None and (self._invalidated or self._wanted_id is not None):
+        if self.stored is not None and (self.invalidated or self._wanted_id is not None):
             return True
         if self._metadata_changed:
             return True
@@ -322,7 +316,7 @@ class HttpSession:
     def get_attribute(self, name: str) -> Any:
         """Return the attribute's value, or None if there is none."""
         self.accessed = True
-        if self._invalidated:
+        if self.invalidated:
             raise SessionInvalidatedError
         if name in RESERVED_NAMES:
             return self.loaded_at if name == LAST_ACCESSED else self.metadata(name)
@@ -456,6 +450,7 @@ class HttpSession:
             return
         self._previous_id = self.current_id
         self._id = self._wanted_id = new_id or ids.new_id()
+        self.id_is_known = False
 
     def require_rotation(self) -> None:
         """Refuse, with an error, if a change of id would be."""
@@ -469,10 +464,10 @@ class HttpSession:
         Raises:
             SessionReadOnlyError: The request is over.
         """
-        if self._invalidated:
+        if self.invalidated:
             return
         self._require_writable()
-        self._invalidated = True
+        self.invalidated = True
         if self._attributes is not None:
             self._attributes.forget()
 
@@ -533,7 +528,7 @@ class HttpSession:
 
     def forked(self, stored: Stored, change: Change) -> None:
         """Take note that it is stored as a session of its own, under an id that is its own."""
-        self._id, self._is_new = stored.id, True
+        self._id, self._is_new, self.id_is_known = stored.id, True, False
         self.committed(stored, change)
 
     def ended(self) -> None:
@@ -607,25 +602,27 @@ class HttpSession:
                 if name not in change.delta
                 or change.delta[name] != (None if value is None else self._codec.encode(name, value))
             }
-        fragments = stored.taken_apart(self._codec)
+        fragments = stored.fragments or stored.taken_apart(self._codec)
         if self.own_idle_time is not None or MAX_INACTIVE_INTERVAL in fragments:
             self.own_idle_time = self.metadata(MAX_INACTIVE_INTERVAL)
-        attributes = self._attributes
-        if attributes is not None:
-            alone = alone and (before is None or attributes.sees(before.fragments))
-            attributes.committed(change.delta, change.updates, fragments, alone)
         self._wanted_id = None
         self.moved = stored.id != self._id
-        self.touched = bool(self._metadata) or (
-            attributes is not None and attributes.may_have_changed
-        )
+        self.touched = bool(self._metadata)
+        if self._attributes is not None:
+            base = None
+            if alone:
+                base = _NOTHING if before is None else before.fragments
+            if self._attributes.committed(change.delta, change.updates, fragments, base):
+                self.touched = True
 
     @property
     def _own(self) -> Attributes:
         attributes = self._attributes
         if attributes is None:
             stored = self.stored
-            fragments = _NOTHING if stored is None else stored.taken_apart(self._codec)
+            fragments = _NOTHING
+            if stored is not None:
+                fragments = stored.fragments or stored.taken_apart(self._codec)
             attributes = self._attributes = Attributes(self._codec, fragments)
         return attributes
 
@@ -642,16 +639,16 @@ class HttpSession:
 
     def _require_valid(self) -> None:
         self.accessed = True
-        if self._invalidated:
+        if self.invalidated:
             raise SessionInvalidatedError
 
     def _require_writable(self) -> None:
-        if self._invalidated:
+        if self.invalidated:
             raise SessionInvalidatedError
         if self._write_refusal is not None:
             raise SessionReadOnlyError(self._write_refusal)
         self.accessed = self.touched = True
 
     def __repr__(self) -> str:
-        state = "invalidated" if self._invalidated else "new" if self._is_new else "stored"
+        state = "invalidated" if self.invalidated else "new" if self._is_new else "stored"
         return f"<HttpSession {ids.mask(self.current_id)} {state}>"

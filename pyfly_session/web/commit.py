@@ -127,7 +127,7 @@ class Commit:
         if self._hooks:
             await self._run_hooks(head)
         headers = head["headers"]
-        if not self._is_settled(headers):
+        if self._outcome is None or self.failure is not None or self.session.touched:
             failed_anyway = head.get("status", 101) >= 500
             if self.failure is None:
                 try:
@@ -168,7 +168,7 @@ class Commit:
     async def commit(self, *, create: bool) -> None:
         """Commit the session; once it has ended, there is nothing more to do."""
         session, repository = self.session, self._rules.repository
-        if session.transient:
+        if session.why_transient is not None:
             if session.invalidated and self.unloaded is not None:
                 # Whoever has the id is still logged in, so the logout has failed.
                 raise SessionStoreError(self.unloaded)
@@ -189,11 +189,6 @@ class Commit:
             session.make_transient("unavailable")
             repository.counts["transient"] += 1
             self._outcome = Outcome.UNSAVED
-
-    @property
-    def is_finished(self) -> bool:
-        """True if nothing is left to do when the response has ended."""
-        return self.head_sent and not self.session.touched and self.failure is None
 
     async def finish(self) -> None:
         """Commit what changed since the head has left, when the response has ended.
@@ -300,18 +295,15 @@ class Commit:
         if self.failure is None:
             self._write_headers(headers)
 
-    @property
-    def _is_known(self) -> bool:
-        """True if the client has the session's id already."""
-        return self.session.previous_id is None and not self.session.is_fresh
-
     def _header(self) -> Header | None:
         """Return what gives the client its id, or takes it back."""
         outcome = self._outcome
         if outcome in _LIVE:
             session = self.session
             max_age = self._rules.repository.seconds_to_live(session)
-            return self._resolver.issue(session.current_id, max_age, known=self._is_known)
+            return self._resolver.issue(
+                session.current_id, max_age, known=session.id_is_known
+            )
         if outcome is Outcome.ENDED and self._candidates:
             return self._resolver.expire()
         return None
@@ -329,7 +321,7 @@ class Commit:
             elif name == b"cache-control":
                 cached.append(given)
         if cached and header is not None and any(_is_shared(value) for _, value in cached):
-            if self._outcome in _LIVE and self._is_known:
+            if self._outcome in _LIVE and self.session.id_is_known:
                 # A cache gives this response to others, and the id would go with it.
                 header = None
             else:
@@ -362,38 +354,35 @@ class KeepAlive:
     Args:
         loop: The event loop of its requests.
         idle: Idle time of most sessions in seconds.
+
+    Attributes:
+        running: The commits of the requests that are under way.
     """
 
-    __slots__ = ("_commits", "_every", "_timer", "loop")
+    __slots__ = ("_every", "loop", "running", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, idle: int) -> None:
         self.loop = loop
+        self.running: dict[Commit, None] = {}
+        self.timer: asyncio.TimerHandle | None = None
         self._every = idle / 3
-        self._timer: asyncio.TimerHandle | None = None
-        self._commits: dict[Commit, None] = {}
 
-    def enter(self, commit: Commit) -> None:
-        """Look after a request from now on."""
-        self._commits[commit] = None
-        idle = commit.session.own_idle_time
+    def start(self, idle: int | None) -> None:
+        """Look for the first time after a third of the idle time, if that is sooner."""
         if idle is not None and idle / 3 < self._every:
             self._every = idle / 3
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
-        if self._timer is None:
-            self._timer = self.loop.call_later(self._every, self._look)
-
-    def leave(self, commit: Commit) -> None:
-        """Look after it no more."""
-        del self._commits[commit]
+            if self.timer is not None:
+                self.timer.cancel()
+                self.timer = None
+        if self.timer is None:
+            self.timer = self.loop.call_later(self._every, self._look)
 
     def _look(self) -> None:
-        self._timer = None
-        for commit in self._commits:
+        self.timer = None
+        for commit in self.running:
             commit.slide_later()
-        if self._commits:
-            self._timer = self.loop.call_later(self._every, self._look)
+        if self.running:
+            self.start(None)
 
 
 def _may_be_shared(headers: list[Header]) -> bool:

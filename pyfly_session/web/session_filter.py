@@ -175,7 +175,7 @@ class SessionFilter(OncePerRequestFilter):
             attached = state["session"], outer, scope["session"]
         state["session"], state["session_filter"] = session, self
         scope["session"], scope[CHAIN] = SessionMapping(session), commit
-        keep_alive = self._enter(commit)
+        keep_alive = self._keep(commit)
         try:
             try:
                 await app(scope, receive, send_on)
@@ -183,7 +183,7 @@ class SessionFilter(OncePerRequestFilter):
                 if not await self._answer(error, commit, scope, receive, send_on):
                     raise
             else:
-                if not commit.is_finished:
+                if session.touched or not commit.head_sent or commit.failure is not None:
                     await commit.finish()
         except asyncio.CancelledError:
             commit.abandon()
@@ -195,7 +195,7 @@ class SessionFilter(OncePerRequestFilter):
             if socket is None or not socket.is_over:
                 await response(scope, receive, commit.send_as_it_is)
         finally:
-            keep_alive.leave(commit)
+            del keep_alive.running[commit]
             if socket is not None:
                 await socket.leave()
             commit.close(hooks)
@@ -231,7 +231,7 @@ class SessionFilter(OncePerRequestFilter):
         commit = Commit(self._rules, session, resolver, candidates, None, unloaded)
         request.state.session, request.state.session_filter = session, self
         scope["session"] = SessionMapping(session)
-        keep_alive = self._enter(commit)
+        keep_alive = self._keep(commit)
         try:
             try:
                 response = await call_next(request)
@@ -249,7 +249,7 @@ class SessionFilter(OncePerRequestFilter):
         except (SessionStoreError, SessionUpdateError) as error:
             return self._response_to(scope, error)
         finally:
-            keep_alive.leave(commit)
+            del keep_alive.running[commit]
         commit.write_onto(response)
         return response
 
@@ -330,13 +330,16 @@ class SessionFilter(OncePerRequestFilter):
             session.make_transient("withheld")
         return session
 
-    def _enter(self, commit: Commit) -> KeepAlive:
-        """Have the session kept alive while the request runs."""
+    def _keep(self, commit: Commit) -> KeepAlive:
+        """Have the session kept alive while its request runs."""
         loop = asyncio.get_running_loop()
         keep_alive = self._keep_alive
         if keep_alive is None or keep_alive.loop is not loop:
             keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
-        keep_alive.enter(commit)
+        keep_alive.running[commit] = None
+        own_idle_time = commit.session.own_idle_time
+        if keep_alive.timer is None or own_idle_time is not None:
+            keep_alive.start(own_idle_time)
         return keep_alive
 
     async def _answer(
