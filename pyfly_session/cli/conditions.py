@@ -19,7 +19,7 @@ def conditions(directory: str, profiles: str | None, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from pyfly_session.conditions import conditions as explain
+    from pyfly_session.auto_configuration.conditions import conditions as explain
 
     rows = explain(load_container(directory, profiles))
     if as_json:

@@ -8,14 +8,14 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from pyfly_session.auto_configuration.application import check_login
+from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.cli.findings import Finding, Level, of_error
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.oauth2_properties import PREFIX as OAUTH2
 from pyfly_session.config.oauth2_properties import OAuth2Properties
 from pyfly_session.config.session_properties import PREFIX
-from pyfly_session.enabling import check_login
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.store_configuration import choose_store
 
 _NOT_PRODUCTION = {"dev", "development", "local", "test"}
 

@@ -72,9 +72,9 @@ def _examine(
     config: Config, directory: str, workers: int | None, *, offline: bool
 ) -> list[Finding]:
     from pyfly_session.auto_configuration import create_container
+    from pyfly_session.auto_configuration.store import choose_store
     from pyfly_session.cli.configuration_checks import Subject, check_configuration, is_production
     from pyfly_session.cli.findings import Finding, files_read, misplaced
-    from pyfly_session.store_configuration import choose_store
 
     container = create_container(config)
     properties = container.properties()

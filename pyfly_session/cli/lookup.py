@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from pyfly_session import ids, lookup
+from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.cli.places import store_place
 from pyfly_session.lookup import Found, is_handle, shortened
-from pyfly_session.store_configuration import choose_store
 
 # As many as the lookup asks for.
 _SHORTEST_HANDLE = 4

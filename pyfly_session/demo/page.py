@@ -9,8 +9,8 @@ from starlette.responses import Response
 from starlette.templating import Jinja2Templates
 
 from pyfly_session import HttpSession
+from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.config import SessionProperties
-from pyfly_session.store_configuration import choose_store
 
 SHORT_IDLE_SECONDS = 15
 _SHOWN_CHARACTERS = 4

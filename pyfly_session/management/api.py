@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pyfly_session.conditions import conditions
+from pyfly_session.auto_configuration.conditions import conditions
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.lookup import Found
 from pyfly_session.management import reports

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from pyfly_session.conditions import conditions
+from pyfly_session.auto_configuration.conditions import conditions
 from pyfly_session.config.masking import one_line
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.lookup import Found

@@ -15,7 +15,7 @@ import redis
 from fakeredis import FakeAsyncRedis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from pyfly_session import redis_clients
+from pyfly_session.auto_configuration import redis_clients
 from tests.cli.conftest import Run, write
 from tests.cli.test_doctor import findings
 from tests.conftest import take_scripts_away

@@ -11,16 +11,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any
 
 from dependency_injector import containers, providers
-from starlette.types import ASGIApp
 
-from pyfly_session.config import bind_properties, load_config
-from pyfly_session.current_filters import CurrentFilters
-from pyfly_session.enabling import check_login, say_disabled
-from pyfly_session.errors import SessionError
-from pyfly_session.filter_configuration import (
+from pyfly_session.auto_configuration.oauth2 import OAuth2AutoConfiguration
+from pyfly_session.auto_configuration.overrides import (
+    NoticingCallable,
+    NoticingConfiguration,
+    NoticingDependency,
+    NoticingList,
+    NoticingObject,
+    NoticingSingleton,
+    following,
+)
+from pyfly_session.auto_configuration.redis_clients import RedisClients
+from pyfly_session.auto_configuration.store import SessionStoreAutoConfiguration
+from pyfly_session.auto_configuration.web import (
     SessionFilterAutoConfiguration,
     concurrency_controller,
     malformed_id_filter,
@@ -28,36 +35,8 @@ from pyfly_session.filter_configuration import (
     session_repository,
     telemetry_if_enabled,
 )
-from pyfly_session.following import following
-from pyfly_session.noticing import (
-    NoticingCallable,
-    NoticingConfiguration,
-    NoticingDependency,
-    NoticingList,
-    NoticingObject,
-    NoticingSingleton,
-)
-from pyfly_session.redis_clients import RedisClients
-from pyfly_session.security_configuration import OAuth2AutoConfiguration
-from pyfly_session.store_configuration import SessionStoreAutoConfiguration
-from pyfly_session.web.chain import WebFilterChainMiddleware
-from pyfly_session.web.openapi import describe_session
+from pyfly_session.config import bind_properties, load_config
 from pyfly_session.web.session_id_resolver import resolver_of
-
-if TYPE_CHECKING:
-    from pyfly_session.conditions import container_report
-
-__all__ = [
-    "SessionContainer",
-    "SessionStoreAutoConfiguration",
-    "SessionFilterAutoConfiguration",
-    "create_container",
-    "enable_sessions",
-    "close_sessions",
-    "container_report",
-]
-
-App = TypeVar("App")
 
 
 class SessionContainer(containers.DeclarativeContainer):
@@ -177,101 +156,12 @@ def create_container(
         ConfigurationError: A file or a value in it is wrong.
     """
     container = SessionContainer()
-    _load(container, config, profiles)
+    load_into(container, config, profiles)
     return container
 
 
-def _load(container: Any, config: str | Path | Mapping[str, Any], profiles: str | None) -> None:
+def load_into(container: Any, config: str | Path | Mapping[str, Any], profiles: str | None) -> None:
+    """Load a configuration, a directory or a tree, into a container."""
     tree = config if isinstance(config, Mapping) else load_config(config, profiles)
     container.config_origins.override(providers.Object(dict(getattr(tree, "origins", {}))))
     container.config.from_dict(dict(tree))
-
-
-def enable_sessions(
-    app: App,
-    container: Any = None,
-    *,
-    config: str | Path | Mapping[str, Any] = "config",
-) -> App:
-    """Put sessions under an application, and close with it what the container opened.
-
-    The container stays the source of truth: what is overridden in it later, in a test for
-    example, holds from the next request on. It is found at ``app.state.session_container``.
-    If sessions are not enabled, the application stays as it is, and the log says so.
-
-    Args:
-        app: A Starlette or FastAPI application, not yet started, or any ASGI application.
-        container: A `SessionContainer`; one is made if there is none. Its configuration is
-            loaded from ``config`` unless it has some already.
-        config: A directory of YAML files, or the configuration tree itself.
-
-    Returns:
-        The application; wrapped, if it is neither Starlette nor FastAPI.
-
-    Raises:
-        ConfigurationError: A property is wrong, or ``fail-fast`` forbids a fallback.
-        SessionError: The application has sessions already.
-    """
-    if isinstance(container, Mapping | str | Path):
-        raise TypeError(
-            "the second argument of enable_sessions is a container; give a configuration by"
-            " name: enable_sessions(app, config=...)"
-        )
-    state = getattr(app, "state", None)
-    if getattr(state, "session_container", None) is not None:
-        raise SessionError(
-            "sessions are enabled for this application already; override what should be"
-            " different in its container, app.state.session_container"
-        )
-    if container is None:
-        container = create_container(config)
-    elif not container.config():
-        _load(container, config, None)
-    else:
-        config = {}  # not read: the container brings its own
-    check_login(container)
-    if container.session_filter() is None:
-        say_disabled(container.properties(), config)
-        return app
-
-    current_filters = CurrentFilters(container)
-
-    async def close() -> None:
-        await close_sessions(container)
-        current_filters.forget()
-
-    options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
-    if state is not None:
-        state.session_container = container
-    describe_session(app, container.properties, container.session_id_resolver)
-    add_middleware = getattr(app, "add_middleware", None)
-    if add_middleware is not None:
-        add_middleware(WebFilterChainMiddleware, **options)
-        return app
-    return cast("App", WebFilterChainMiddleware(cast("ASGIApp", app), **options))
-
-
-async def close_sessions(container: Any) -> None:
-    """Wait for the commits of cancelled requests and close the clients that we made.
-
-    `enable_sessions` has it called when the application's lifespan ends. The container may
-    be used again afterwards.
-    """
-    session_filter = container.session_filter()
-    repository = getattr(session_filter, "repository", None)
-    if repository is not None:
-        await repository.drain()
-    await container.redis_clients().close()
-    # Applications that go on ask for filters with a client that is open.
-    container.epoch.reset()
-
-
-if not TYPE_CHECKING:
-
-    def __getattr__(name: str) -> Any:
-        """Load the report when it is asked for: it reads this module."""
-        if name == "container_report":
-            from pyfly_session.conditions import container_report
-
-            return container_report
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

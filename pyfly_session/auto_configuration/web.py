@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dependency_injector import containers, providers
 
+from pyfly_session.auto_configuration.overrides import Following, following
 from pyfly_session.concurrency import (
     ConcurrencyControlPolicy,
     LimitOf,
@@ -19,7 +20,6 @@ from pyfly_session.core.principals.index import PrincipalSessions
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.events import SessionListener
-from pyfly_session.following import Following, following
 from pyfly_session.ports import SessionStore
 from pyfly_session.web.session_filter import SessionFilter
 from pyfly_session.web.session_id_resolver import SessionIdResolver, resolver_of

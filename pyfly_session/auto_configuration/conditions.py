@@ -9,7 +9,8 @@ from typing import Any
 
 from dependency_injector import providers
 
-from pyfly_session.auto_configuration import SessionContainer
+from pyfly_session.auto_configuration.container import SessionContainer
+from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.binding import origin_of
 from pyfly_session.config.masking import mask_url
@@ -17,7 +18,6 @@ from pyfly_session.config.oauth2_properties import PREFIX as OAUTH2
 from pyfly_session.config.oauth2_properties import OAuth2Properties
 from pyfly_session.config.session_properties import PREFIX
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.store_configuration import choose_store
 
 __all__ = ["Condition", "conditions", "container_report"]
 

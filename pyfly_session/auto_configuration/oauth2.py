@@ -7,6 +7,12 @@ from typing import Any
 
 from dependency_injector import containers, providers
 
+from pyfly_session.auto_configuration.overrides import (
+    Following,
+    NoticingCallable,
+    NoticingObject,
+    following,
+)
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.oauth2_properties import (
     PREFIX,
@@ -15,8 +21,6 @@ from pyfly_session.config.oauth2_properties import (
     bind_oauth2_properties,
 )
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.following import Following, following
-from pyfly_session.noticing import NoticingCallable, NoticingObject
 from pyfly_session.security.oauth2 import (
     ClientRegistration,
     InMemoryClientRegistrationRepository,

@@ -10,6 +10,7 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.auto_configuration.overrides import following
 from pyfly_session.config import (
     EncryptionProperties,
     MemoryProperties,
@@ -18,7 +19,6 @@ from pyfly_session.config import (
 )
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.errors import ConfigurationError
-from pyfly_session.following import following
 from pyfly_session.ports import SessionStore
 
 _logger = logging.getLogger(__name__)
