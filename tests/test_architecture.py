@@ -75,7 +75,6 @@ ALLOWED: dict[str, set[str]] = {
     },
     "scopes": {"codec", "errors", "metadata", "session", "web", "dependency_injector"},
     "config": {"errors", "msgspec", "yaml"},
-    "lookup": {"config", "store_capabilities", "ids", "metadata", "hashed_ids"},
     "adapters": {*CORE, "redis"},
     "keeping": {*CORE, "repository"},
     "web": {*CORE, "concurrency", "keeping", "repository", "config", "starlette"},
