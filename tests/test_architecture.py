@@ -109,7 +109,6 @@ TOP = {
     "__init__",
     "auto_configuration",
     "cli",
-    "demo",
     "management",
 }
 
@@ -157,7 +156,7 @@ def test_each_room_imports_only_what_it_may(path: Path) -> None:
     assert not forbidden, f"{room} must not import {sorted(forbidden)}"
 
 
-@pytest.mark.parametrize("room", ["cli", "demo", "management"])
+@pytest.mark.parametrize("room", ["cli", "management"])
 def test_what_people_look_at_is_imported_by_nobody(room: str) -> None:
     users = {room_of(path) for path in MODULES if room in imported_rooms(path)}
     assert users <= {room, "cli"}

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pyfly_session import SessionStoreError, ids
-from pyfly_session.cli.extras import require_extra
-from pyfly_session.cli.options import say
+from pyfly_session.cli.common import require_extra, say
 
 if TYPE_CHECKING:
     from pyfly_session.auto_configuration import SessionContainer
@@ -51,8 +50,8 @@ def demo(host: str, port: int, profile: str, as_json: bool) -> None:
     import uvicorn
 
     from pyfly_session.auto_configuration.store import choose_store
-    from pyfly_session.demo.app import create_app
-    from pyfly_session.demo.settings import allow_plain_http, demo_config
+    from pyfly_session.cli.demo_app.app import create_app
+    from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
 
     config = demo_config(profile)
     cookie_opened = allow_plain_http(config)

@@ -12,7 +12,7 @@ import click
 
 from pyfly_session import ids
 from pyfly_session.auto_configuration.store import choose_store
-from pyfly_session.cli.places import store_place
+from pyfly_session.cli.common import store_place
 from pyfly_session.management import session_lookup
 from pyfly_session.management.session_lookup import Found, is_handle, shortened
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pyfly_session.cli.options import configured, say, say_missing
-from pyfly_session.cli.output import print_json
+from pyfly_session.cli.common import configured, print_json, say, say_missing
 from pyfly_session.config.masking import one_line
 from pyfly_session.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from pyfly_session.auto_configuration import SessionContainer
-    from pyfly_session.cli.findings import Finding
+    from pyfly_session.cli.doctor.findings import Finding
     from pyfly_session.config import Config
 
 _COLOURS = {"error": "red", "warning": "yellow", "hint": "cyan", "ok": "green"}
@@ -50,7 +49,7 @@ def doctor(
     or test is active. Ends with 0 if nothing is wrong, with 1 if there is an error. At the
     server one session is stored and removed; nothing else is touched.
     """
-    from pyfly_session.cli.findings import load_all, of_error
+    from pyfly_session.cli.doctor.findings import load_all, of_error
 
     say_missing(directory)
     config, errors = load_all(directory, profiles, os.environ)
@@ -73,8 +72,8 @@ def _examine(
 ) -> list[Finding]:
     from pyfly_session.auto_configuration import create_container
     from pyfly_session.auto_configuration.store import choose_store
-    from pyfly_session.cli.configuration_checks import Subject, check_configuration, is_production
-    from pyfly_session.cli.findings import Finding, files_read, misplaced
+    from pyfly_session.cli.doctor.configuration import Subject, check_configuration, is_production
+    from pyfly_session.cli.doctor.findings import Finding, files_read, misplaced
 
     container = create_container(config)
     properties = container.properties()
@@ -107,9 +106,9 @@ def _examine(
 
 
 async def _connect(container: SessionContainer) -> list[Finding]:
-    from pyfly_session.cli.findings import Finding, of_error
-    from pyfly_session.cli.places import store_place
-    from pyfly_session.cli.server_checks import check_servers
+    from pyfly_session.cli.common import store_place
+    from pyfly_session.cli.doctor.findings import Finding, of_error
+    from pyfly_session.cli.doctor.redis_server import check_servers
 
     properties = container.properties()
     where, prefix = store_place(properties), properties.redis.key_prefix

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pyfly_session.config import Config, bind_properties, load_config
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 _SECURE = "pyfly.session.cookie.secure"
 
 

@@ -19,8 +19,8 @@ from starlette.staticfiles import StaticFiles
 
 from pyfly_session import HttpSession, allow_session_type
 from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session.cli.demo_app.page import SHORT_IDLE_SECONDS, render_page, short
 from pyfly_session.config import Config
-from pyfly_session.demo.page import SHORT_IDLE_SECONDS, render_page, short
 
 USERS = ("Alice", "Bob")
 ITEMS = ("Lantern", "Jar", "Moss")

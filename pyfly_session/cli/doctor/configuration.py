@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pyfly_session.auto_configuration.application import check_login
 from pyfly_session.auto_configuration.store import choose_store
-from pyfly_session.cli.findings import Finding, Level, of_error
+from pyfly_session.cli.doctor.findings import Finding, Level, of_error
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.oauth2_properties import PREFIX as OAUTH2
 from pyfly_session.config.oauth2_properties import OAuth2Properties

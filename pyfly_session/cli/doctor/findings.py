@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pyfly_session.cli.output import split_remedy
+from pyfly_session.cli.common import split_remedy
 from pyfly_session.config import Config, bind_properties
 from pyfly_session.config.environment import overlay_environment
 from pyfly_session.config.loader import read_sources

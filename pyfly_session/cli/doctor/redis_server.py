@@ -19,7 +19,7 @@ from redis.exceptions import (
 
 from pyfly_session import ids
 from pyfly_session.adapters.redis.pipelining import UNREACHED
-from pyfly_session.cli.findings import Finding, Level
+from pyfly_session.cli.doctor.findings import Finding, Level
 from pyfly_session.errors import SessionStoreError
 
 _OLDEST = (6, 2)
