@@ -10,7 +10,7 @@ from pyfly_session.core.repository import Outcome, SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.testing.clock import Clock
-from pyfly_session.testing.promises import BrokenPromiseError, expect
+from pyfly_session.testing.contract.reporting import BrokenPromiseError, expect
 
 TTL = 60
 

@@ -16,9 +16,8 @@ from pyfly_session.ports import (
     Moved,
     Rename,
 )
-from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.promises import expect, promised_by
-from pyfly_session.testing.sessions import (
+from pyfly_session.testing.contract.reporting import expect, promised_by
+from pyfly_session.testing.contract.sessions import (
     encoded,
     expect_gone,
     plant,
@@ -26,7 +25,8 @@ from pyfly_session.testing.sessions import (
     request,
     start,
 )
-from pyfly_session.testing.timeline import Timeline
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
+from pyfly_session.testing.contract.time_travel import Timeline
 
 
 class Expiry(StoreHooks):

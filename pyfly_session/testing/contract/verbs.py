@@ -12,10 +12,10 @@ from typing import Any
 
 from pyfly_session.core.store_capabilities import require_store
 from pyfly_session.ids import new_id
-from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.interposed import CAPABILITY_METHODS
-from pyfly_session.testing.promises import BrokenPromiseError, expect, promised_by
-from pyfly_session.testing.sessions import expect_gone
+from pyfly_session.testing.contract.intercepting_store import CAPABILITY_METHODS
+from pyfly_session.testing.contract.reporting import BrokenPromiseError, expect, promised_by
+from pyfly_session.testing.contract.sessions import expect_gone
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
 
 _PLAIN: dict[str, Any] = {
     "_created_at": 1.5,

@@ -8,10 +8,10 @@ import pytest
 
 from pyfly_session.errors import SessionStoreError, SessionStoreUnavailableError
 from pyfly_session.ids import new_id
-from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.interposed import CAPABILITY_METHODS, VERBS
-from pyfly_session.testing.promises import BrokenPromiseError, promised_by
-from pyfly_session.testing.sessions import encoded, plant
+from pyfly_session.testing.contract.intercepting_store import CAPABILITY_METHODS, VERBS
+from pyfly_session.testing.contract.reporting import BrokenPromiseError, promised_by
+from pyfly_session.testing.contract.sessions import encoded, plant
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
 
 _REMAINING_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "save": ({"a": 1}, 60),

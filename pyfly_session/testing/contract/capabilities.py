@@ -7,9 +7,15 @@ from typing import Any
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.ids import new_id
 from pyfly_session.ports import CompareAndSwap, CreateIfAbsent, LoadAndSlide
-from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.promises import expect, promised_by
-from pyfly_session.testing.sessions import encoded, expect_gone, payload_of, plant, repository_of
+from pyfly_session.testing.contract.reporting import expect, promised_by
+from pyfly_session.testing.contract.sessions import (
+    encoded,
+    expect_gone,
+    payload_of,
+    plant,
+    repository_of,
+)
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
 
 # What a codec may write: encrypted, not UTF-8, spelled in an unusual way.
 _UNUSUAL = (b"\x00\x80\xff", b'{"a": 1, "a":1}', b'{ "a" : 1.0e0 }', b"[]", b'"text"', b"{", b" ")

@@ -11,16 +11,16 @@ from pyfly_session.core.repository import Outcome, SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.ports import CompareAndSwap, Rename
 from pyfly_session.testing.clock import Clock
-from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.interposed import Interposed
-from pyfly_session.testing.promises import BrokenPromiseError, expect, promised_by
-from pyfly_session.testing.sessions import (
+from pyfly_session.testing.contract.intercepting_store import Interposed
+from pyfly_session.testing.contract.reporting import BrokenPromiseError, expect, promised_by
+from pyfly_session.testing.contract.sessions import (
     attributes_of,
     expect_gone,
     repository_of,
     request,
     start,
 )
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
 
 _MOST_CALLS = 20
 before_and_after = pytest.mark.parametrize("when", ["before", "after"])

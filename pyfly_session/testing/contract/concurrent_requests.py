@@ -13,16 +13,16 @@ from typing import Any
 from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import CompareAndSwap
 from pyfly_session.testing.clock import Clock
-from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.interposed import Interposed
-from pyfly_session.testing.promises import expect, promised_by
-from pyfly_session.testing.sessions import (
+from pyfly_session.testing.contract.intercepting_store import Interposed
+from pyfly_session.testing.contract.reporting import expect, promised_by
+from pyfly_session.testing.contract.sessions import (
     attributes_of,
     expect_gone,
     repository_of,
     request,
     start,
 )
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
 
 
 class ConcurrentRequests(StoreHooks):

@@ -9,7 +9,7 @@ import pytest
 
 from pyfly_session.ids import new_id
 from pyfly_session.testing.clock import Clock
-from pyfly_session.testing.timeline import Timeline, moved, waited
+from pyfly_session.testing.contract.time_travel import Timeline, moved, waited
 
 
 def _no_store(self: object) -> None:

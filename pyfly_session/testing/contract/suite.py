@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pyfly_session.testing.atomicity import Atomicity
-from pyfly_session.testing.capabilities import Capabilities
-from pyfly_session.testing.expiry import Expiry
-from pyfly_session.testing.failures import Failures
-from pyfly_session.testing.interruptions import Interruptions
-from pyfly_session.testing.renaming import Renaming
-from pyfly_session.testing.requests import ConcurrentRequests
-from pyfly_session.testing.rotations import Rotations
-from pyfly_session.testing.verbs import FourVerbs
+from pyfly_session.testing.contract.atomicity import Atomicity
+from pyfly_session.testing.contract.capabilities import Capabilities
+from pyfly_session.testing.contract.concurrent_requests import ConcurrentRequests
+from pyfly_session.testing.contract.expiry import Expiry
+from pyfly_session.testing.contract.failures import Failures
+from pyfly_session.testing.contract.interruptions import Interruptions
+from pyfly_session.testing.contract.renaming import Renaming
+from pyfly_session.testing.contract.rotations import Rotations
+from pyfly_session.testing.contract.verbs import FourVerbs
 
 
 # pytest runs the tests of the last base first: the simple promises before those made of them.

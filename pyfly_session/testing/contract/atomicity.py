@@ -9,9 +9,9 @@ from typing import Any
 
 from pyfly_session.ids import new_id
 from pyfly_session.ports import CompareAndSwap, CreateIfAbsent, LoadAndSlide, Moved, Rename
-from pyfly_session.testing.hooks import StoreHooks
-from pyfly_session.testing.promises import expect, promised_by
-from pyfly_session.testing.sessions import encoded, expect_gone, payload_of, plant
+from pyfly_session.testing.contract.reporting import expect, promised_by
+from pyfly_session.testing.contract.sessions import encoded, expect_gone, payload_of, plant
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
 
 Call = Callable[[], Awaitable[Any]]
 
