@@ -33,10 +33,11 @@ from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.session_filter import SessionFilter
 
 if TYPE_CHECKING:
-    from pyfly_session.core.encryption import EncryptedSessionCodec
+    from pyfly_session.core.encryption import EncryptedSessionCodec as EncryptedSessionCodec
 
 __version__ = "0.1.0"
 
+# Without EncryptedSessionCodec: an import of all names would ask for it, and for cryptography.
 __all__ = [
     "HttpSession",
     "SessionFilter",
@@ -46,7 +47,6 @@ __all__ = [
     "PrincipalSession",
     "PrincipalSessions",
     "SessionCodec",
-    "EncryptedSessionCodec",
     "HashedIdStore",
     "require_store",
     "WebFilterChainMiddleware",

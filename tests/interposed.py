@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pyfly_session.testing.interposed import Interposed as InterposedStore
+from pyfly_session.testing.contract.intercepting_store import Interposed as InterposedStore
 
 __all__ = ["InterposedStore", "interpose"]
 

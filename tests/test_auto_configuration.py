@@ -75,14 +75,18 @@ class TestChoiceByProperty:
 
     def test_the_memory_store_builds_no_redis_client(self, monkeypatch: Any) -> None:
         made: list[object] = []
-        monkeypatch.setattr("pyfly_session.redis_clients.create_redis_client", made.append)
+        monkeypatch.setattr(
+            "pyfly_session.auto_configuration.redis_clients.create_redis_client", made.append
+        )
         container = container_of(redis={"url": "redis://nowhere.invalid:1/0"})
         assert container.session_filter() is not None
         assert made == []
 
     def test_a_store_of_the_users_builds_neither_redis_nor_memory(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("pyfly_session.redis_clients.create_redis_client", _explode)
-        monkeypatch.setattr("pyfly_session.store_configuration.InMemorySessionStore", _explode)
+        monkeypatch.setattr(
+            "pyfly_session.auto_configuration.redis_clients.create_redis_client", _explode
+        )
+        monkeypatch.setattr("pyfly_session.auto_configuration.store.InMemorySessionStore", _explode)
         container = container_of(store="redis")
         container.session_store.override(providers.Object(FourVerbStore()))
         made = container.session_filter()
@@ -90,7 +94,7 @@ class TestChoiceByProperty:
         assert isinstance(made.store, FourVerbStore)
 
     def test_disabled_sessions_build_no_store(self, monkeypatch: Any) -> None:
-        monkeypatch.setattr("pyfly_session.store_configuration.InMemorySessionStore", _explode)
+        monkeypatch.setattr("pyfly_session.auto_configuration.store.InMemorySessionStore", _explode)
         assert create_container({}).session_filter() is None
         assert container_of(enabled=False).session_filter() is None
 

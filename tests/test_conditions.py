@@ -10,9 +10,9 @@ from dependency_injector import containers, providers
 from pyfly_session import ConfigurationError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, create_container
-from pyfly_session.conditions import Condition, conditions, container_report
+from pyfly_session.auto_configuration.conditions import Condition, conditions, container_report
+from pyfly_session.auto_configuration.oauth2 import OAuth2AutoConfiguration
 from pyfly_session.config import Config
-from pyfly_session.security_configuration import OAuth2AutoConfiguration
 from tests.conftest import FourVerbStore
 
 
@@ -180,7 +180,7 @@ def test_a_login_that_is_off_is_explained() -> None:
 def test_a_login_that_could_not_work_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     row = explained(login_container(same_site="strict"))["oauth2.oauth2_session_security_filter"]
     assert (row.choice, row.key) == ("none", "pyfly.session.cookie.same-site")
-    monkeypatch.setattr("pyfly_session.conditions.find_spec", lambda name: None)
+    monkeypatch.setattr("pyfly_session.auto_configuration.conditions.find_spec", lambda name: None)
     rows = explained(login_container())
     assert rows["oauth2.oauth2_login_handler"].choice == "none"
     assert "pip install 'pyfly-session[oauth2]'" in rows["oauth2.oauth2_login_handler"].reason
@@ -228,7 +228,7 @@ def test_every_bean_of_the_container_has_its_row() -> None:
         for each in beans - set(explained(SessionContainer()))
         if each.removeprefix("oauth2.") not in plumbing
     }
-    assert not unexplained, "tell of them in pyfly_session/conditions.py, in _BEANS"
+    assert not unexplained, "tell of them in auto_configuration/conditions.py, in _BEANS"
 
 
 def test_a_client_of_the_application_is_named() -> None:
@@ -248,7 +248,9 @@ def test_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     def explode(*args: object) -> None:
         raise AssertionError("built")
 
-    monkeypatch.setattr("pyfly_session.redis_clients.create_redis_client", explode)
+    monkeypatch.setattr(
+        "pyfly_session.auto_configuration.redis_clients.create_redis_client", explode
+    )
     container = container_of(enabled=True, store="redis")
     container.session_store.override(providers.Callable(explode))
     assert "session_store" in container_report(container)

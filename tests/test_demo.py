@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from pyfly_session.demo.app import create_app
-from pyfly_session.demo.page import clock, short
-from pyfly_session.demo.settings import allow_plain_http, demo_config
+from pyfly_session.cli.demo_app.app import create_app
+from pyfly_session.cli.demo_app.page import clock, short
+from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
 
 COOKIE = "PYFLY_SESSION"
 

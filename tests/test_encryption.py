@@ -18,7 +18,7 @@ from pyfly_session import ConfigurationError, SessionCodec, SessionRepository, S
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.conditions import container_report
+from pyfly_session.auto_configuration.conditions import container_report
 from pyfly_session.config import bind_properties, load_config
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.encryption import EncryptedSessionCodec

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,6 +97,18 @@ def test_a_stable_path_offers_its_names(path: str) -> None:
     """Each name can be imported, those that are loaded when they are asked for included."""
     module = importlib.import_module(path)
     assert [name for name in sorted(STABLE[path]) if not hasattr(module, name)] == []
+
+
+def test_an_import_of_all_names_needs_no_optional_package() -> None:
+    """What needs one is loaded by its name only."""
+    code = (
+        "import sys; from pyfly_session import *; from pyfly_session.security.oauth2 import *;"
+        " print({'authlib', 'cryptography', 'httpx2', 'joserfc'} & set(sys.modules))"
+    )
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def _texts() -> Iterator[tuple[str, str]]:

@@ -8,8 +8,8 @@ import pytest
 
 from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import create_container
+from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
-from pyfly_session.redis_clients import create_redis_client
 
 CLUSTER = {"cluster": {"nodes": ["a.example:6379"]}}
 SENTINEL = {"sentinel": {"master": "m", "nodes": ["a.example:26379"]}}

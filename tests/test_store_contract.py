@@ -1,6 +1,6 @@
 """What the bundled stores do beyond the published contract, and sessions over any store.
 
-The contract itself is in `pyfly_session/testing`; `test_conformance.py` runs it.
+The contract itself is in `pyfly_session/testing/contract`; `test_conformance.py` runs it.
 """
 
 from __future__ import annotations

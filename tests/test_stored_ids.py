@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from pyfly_session import SessionRepository, SessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.core.hashed_ids import HashedIdStore, HashedId
+from pyfly_session.core.hashed_ids import HashedId, HashedIdStore
 from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import Moved
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware

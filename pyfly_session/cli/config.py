@@ -1,4 +1,4 @@
-"""``pyfly-session config``: the effective values, and where each came from."""
+"""``pyfly-session config`` and ``conditions``: the effective values, the beans, and why each."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pyfly_session.cli.options import configured, say, say_missing
-from pyfly_session.cli.output import plain, print_json, print_table
+from pyfly_session.cli.common import (
+    configured,
+    load_container,
+    plain,
+    print_json,
+    print_table,
+    say,
+    say_missing,
+)
 
 if TYPE_CHECKING:
     from pyfly_session.config import Config
@@ -26,7 +33,7 @@ def config(directory: str, profiles: str | None, as_json: bool, every: bool) -> 
 
     Shown are the properties that a file or an environment variable sets. Secrets are masked.
     """
-    from pyfly_session.cli.findings import files_read, misplaced
+    from pyfly_session.cli.doctor.findings import files_read, misplaced
     from pyfly_session.config import load_config
 
     say_missing(directory)
@@ -90,3 +97,23 @@ def _values(config: Config) -> Iterator[tuple[str, Any]]:
     from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 
     return effective_values(bind_properties(config), bind_oauth2_properties(config))
+
+
+@click.command()
+@configured
+def conditions(directory: str, profiles: str | None, as_json: bool) -> None:
+    """Show which bean the configuration chooses, and why.
+
+    Beans that an application provides in its code are not known here; there,
+    pyfly_session.auto_configuration.container_report tells the same of its
+    container.
+    """
+    from dataclasses import asdict
+
+    from pyfly_session.auto_configuration.conditions import conditions as explain
+
+    rows = explain(load_container(directory, profiles))
+    if as_json:
+        print_json([asdict(row) for row in rows])
+        return
+    print_table(((row.bean, row.choice, row.reason) for row in rows), "Bean", "Choice", "Because")

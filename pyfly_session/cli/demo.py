@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pyfly_session import SessionStoreError, ids
-from pyfly_session.cli.extras import require_extra
-from pyfly_session.cli.options import say
+from pyfly_session.cli.common import require_extra, say
 
 if TYPE_CHECKING:
     from pyfly_session.auto_configuration import SessionContainer
@@ -50,9 +49,9 @@ def demo(host: str, port: int, profile: str, as_json: bool) -> None:
     require_extra("demo", "uvicorn", "jinja2", "python_multipart")
     import uvicorn
 
-    from pyfly_session.demo.app import create_app
-    from pyfly_session.demo.settings import allow_plain_http, demo_config
-    from pyfly_session.store_configuration import choose_store
+    from pyfly_session.auto_configuration.store import choose_store
+    from pyfly_session.cli.demo_app.app import create_app
+    from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
 
     config = demo_config(profile)
     cookie_opened = allow_plain_http(config)
@@ -80,8 +79,8 @@ def demo(host: str, port: int, profile: str, as_json: bool) -> None:
 async def _try_store(container: SessionContainer) -> None:
     """Look up a session that does not exist, so that a dead server is noticed at start."""
     from pyfly_session.auto_configuration import close_sessions
+    from pyfly_session.auto_configuration.store import choose_store
     from pyfly_session.config.masking import mask_url
-    from pyfly_session.store_configuration import choose_store
 
     if choose_store(container.properties())[0] == "redis":
         say(f"Connecting to Redis at {mask_url(container.properties().redis.url)} …")
@@ -119,8 +118,8 @@ def _greet(
     listener: socket.socket, profile: str, properties: SessionProperties, *, cookie_opened: bool
 ) -> None:
     """Tell where the page is, where the sessions are, and what to try."""
+    from pyfly_session.auto_configuration.store import choose_store
     from pyfly_session.config.masking import mask_url
-    from pyfly_session.store_configuration import choose_store
 
     in_redis = choose_store(properties)[0] == "redis"
     place = f"Redis at {mask_url(properties.redis.url)}" if in_redis else "memory"

@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 from pyfly_session import SessionError, SessionStoreUnavailableError, __version__
-from pyfly_session.cli.conditions import conditions
-from pyfly_session.cli.config import config
+from pyfly_session.cli.common import print_json, split_remedy
+from pyfly_session.cli.config import conditions, config
 from pyfly_session.cli.demo import demo
-from pyfly_session.cli.doctor import doctor
-from pyfly_session.cli.output import print_json, split_remedy
+from pyfly_session.cli.doctor.command import doctor
 from pyfly_session.cli.sessions import sessions
 
 

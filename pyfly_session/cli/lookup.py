@@ -10,16 +10,17 @@ from typing import Any
 
 import click
 
-from pyfly_session import ids, lookup
-from pyfly_session.cli.places import store_place
-from pyfly_session.lookup import Found, is_handle, shortened
-from pyfly_session.store_configuration import choose_store
+from pyfly_session import ids
+from pyfly_session.auto_configuration.store import choose_store
+from pyfly_session.cli.common import store_place
+from pyfly_session.management import session_lookup
+from pyfly_session.management.session_lookup import Found, is_handle, shortened
 
 # As many as the lookup asks for.
 _SHORTEST_HANDLE = 4
 
 
-class Lookup(lookup.Lookup):
+class Lookup(session_lookup.Lookup):
     """A lookup that says what to do when it finds nothing.
 
     Attributes:

@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pyfly_session.cli.options import configured, load_container, say
-from pyfly_session.cli.output import NOTHING, print_json, print_table
+from pyfly_session.cli.common import (
+    NOTHING,
+    configured,
+    load_container,
+    print_json,
+    print_table,
+    say,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

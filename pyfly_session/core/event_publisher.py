@@ -106,9 +106,7 @@ class EventPublisher:
             self.publish(SessionCreated(handle=handle, principal=principal, at=at))
         elif former.id != stored.id:
             before = self._handle(former.id)
-            self.publish(
-                SessionIdChanged(handle=handle, former=before, principal=principal, at=at)
-            )
+            self.publish(SessionIdChanged(handle=handle, former=before, principal=principal, at=at))
         return outcome
 
     def destroyed(self, session_id: str, principal: str | None, reason: str) -> None:

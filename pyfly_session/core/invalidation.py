@@ -1,4 +1,4 @@
-"""`Invalidation`: how a session ends in the store, wherever it was moved, and what is remembered."""
+"""`Invalidation`: how sessions end, wherever they were moved, and what is remembered of that."""
 
 from __future__ import annotations
 

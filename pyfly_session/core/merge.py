@@ -74,9 +74,11 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
 
 def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float) -> dict[str, Raw]:
     """Return the fragments of a session of its own that a change is to become."""
-    loaded = {} if session.stored is None else session.stored.taken_apart(codec)
+    loaded: Fragments = {} if session.stored is None else session.stored.taken_apart(codec)
     # What somebody who was logged in had is theirs.
-    kept = {} if PRINCIPAL in loaded else {n: f for n, f in loaded.items() if n not in RESERVED_NAMES}
+    kept = (
+        {} if PRINCIPAL in loaded else {n: f for n, f in loaded.items() if n not in RESERVED_NAMES}
+    )
     times = {CREATED_AT: Raw(encode_time(now)), LAST_ACCESSED: Raw(encode_time(now))}
     return change.applied_to({**times, **kept}, codec)
 

@@ -54,9 +54,7 @@ def check_times(fragments: Mapping[str, Raw]) -> bool:
     return CREATED_AT in fragments
 
 
-def read_metadata(
-    fragments: Mapping[str, Raw], codec: SessionCodec, *names: str
-) -> dict[str, Any]:
+def read_metadata(fragments: Mapping[str, Raw], codec: SessionCodec, *names: str) -> dict[str, Any]:
     """Decode the metadata among a stored session's fragments.
 
     Args:

@@ -379,9 +379,7 @@ class SessionRepository:
         session.commit_under_way = None
         return writer.result()
 
-    async def _serve(
-        self, key: tuple[int, str], waiting: list[_Writer], latest: Stored
-    ) -> None:
+    async def _serve(self, key: tuple[int, str], waiting: list[_Writer], latest: Stored) -> None:
         """Store what waits, in its order, until nothing does."""
         try:
             while waiting:

@@ -600,7 +600,8 @@ class HttpSession:
                 name: value
                 for name, value in self._metadata.items()
                 if name not in change.delta
-                or change.delta[name] != (None if value is None else self._codec.encode(name, value))
+                or change.delta[name]
+                != (None if value is None else self._codec.encode(name, value))
             }
         fragments = stored.fragments or stored.taken_apart(self._codec)
         if self.own_idle_time is not None or MAX_INACTIVE_INTERVAL in fragments:

@@ -12,12 +12,12 @@ from fastapi.security.base import SecurityBase
 from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 
-from pyfly_session.config import bind_properties
 from pyfly_session.core.session import HttpSession
 from pyfly_session.fastapi.session import Session
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
 from pyfly_session.security.oauth2.authorization_request import AUTHORIZATION, local_target
+from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.openapi import SCHEME, security_scheme
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
@@ -30,7 +30,7 @@ class _Requirement(SecurityBase):
     def __init__(
         self, *, login_url: str | None = None, target_parameter: str | None = None
     ) -> None:
-        cookie_name = bind_properties({}).cookie_name
+        cookie_name = SessionCookie().name
         self.model = APIKey.model_validate(security_scheme("cookie", cookie_name))
         self.scheme_name = SCHEME
         self.login_url = login_url

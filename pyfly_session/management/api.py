@@ -11,12 +11,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pyfly_session.conditions import conditions
+from pyfly_session.auto_configuration.conditions import conditions
 from pyfly_session.errors import SessionStoreError
-from pyfly_session.lookup import Found
 from pyfly_session.management import reports
-from pyfly_session.management.bodies import read_json
 from pyfly_session.management.operations import Operations, Refusal
+from pyfly_session.management.request_body import read_json
+from pyfly_session.management.session_lookup import Found
 
 _TRUE = ("true", "1", "yes")
 

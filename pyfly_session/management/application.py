@@ -10,8 +10,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from pyfly_session.management.access import Gate, Guard, is_forged
 from pyfly_session.management.api import Api
-from pyfly_session.management.gate import Gate, Guard, is_forged
 from pyfly_session.management.pages import Pages
 
 _HEADERS = {

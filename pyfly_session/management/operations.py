@@ -10,7 +10,7 @@ from starlette.requests import Request
 from pyfly_session import ids
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.session import HttpSession
-from pyfly_session.lookup import Found, Lookup, is_handle, shortened
+from pyfly_session.management.session_lookup import Found, Lookup, is_handle, shortened
 
 _logger = logging.getLogger(__name__)
 

@@ -16,13 +16,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from pyfly_session.conditions import conditions
+from pyfly_session.auto_configuration.conditions import conditions
 from pyfly_session.config.masking import one_line
 from pyfly_session.errors import SessionStoreError
-from pyfly_session.lookup import Found
 from pyfly_session.management import reports
-from pyfly_session.management.bodies import read_form
 from pyfly_session.management.operations import Operations, Refusal
+from pyfly_session.management.request_body import read_form
+from pyfly_session.management.session_lookup import Found
 
 _LONGEST_VALUE = 2_000
 # How long the page waits for an answer: as long as the store may take, and for the way.

@@ -5,6 +5,6 @@ configured.
 """
 
 from pyfly_session.testing.clock import Clock
-from pyfly_session.testing.contract import SessionStoreContract
+from pyfly_session.testing.contract.suite import SessionStoreContract
 
 __all__ = ["SessionStoreContract", "Clock"]

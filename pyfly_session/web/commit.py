@@ -301,9 +301,7 @@ class Commit:
         if outcome in _LIVE:
             session = self.session
             max_age = self._rules.repository.seconds_to_live(session)
-            return self._resolver.issue(
-                session.current_id, max_age, known=session.id_is_known
-            )
+            return self._resolver.issue(session.current_id, max_age, known=session.id_is_known)
         if outcome is Outcome.ENDED and self._candidates:
             return self._resolver.expire()
         return None

@@ -87,9 +87,7 @@ class SessionCookie:
             _require(self.secure, "secure", f"must be True for the name {self.name}", self)
         if self.name.lower().startswith("__host-"):
             _require(self.path == "/", "path", f"must be '/' for the name {self.name}", self)
-            _require(
-                self.domain is None, "domain", f"must be None for the name {self.name}", self
-            )
+            _require(self.domain is None, "domain", f"must be None for the name {self.name}", self)
 
     def candidates(self, headers: Iterable[Header]) -> list[str]:
         """Return the acceptable ids among the request's cookies of this name, in their order.

@@ -78,7 +78,7 @@ def _refusal(
     text: str,
     close_code: int,
     close_reason: str,
-    headers: Mapping[str, str] = {},  # noqa: B006 - only read
+    headers: Mapping[str, str] = {},
 ) -> Any:
     if scope.get("type") == "websocket" and "websocket.http.response" not in (
         scope.get("extensions") or {}

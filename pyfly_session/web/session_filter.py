@@ -409,8 +409,7 @@ def _patterns(patterns: Iterable[str]) -> tuple[str, ...]:
     for pattern in found:
         if not isinstance(pattern, str) or not pattern.startswith(("/", "*")):
             raise ConfigurationError(
-                "SessionFilter: each of exclude_patterns must start with / or *,"
-                f" got {pattern!r}",
+                f"SessionFilter: each of exclude_patterns must start with / or *, got {pattern!r}",
                 key="exclude_patterns",
                 value=pattern,
             )
@@ -423,4 +422,3 @@ def _require(name: str, value: object, allowed: tuple[str, ...]) -> None:
         raise ConfigurationError(
             f"SessionFilter: {name} must be one of {choice}, got {value!r}", key=name, value=value
         )
-

@@ -17,6 +17,7 @@ _TAKEN = frozenset({
     "transfer-encoding", "upgrade", "vary",
 })  # fmt: skip
 
+
 class SessionIdResolver(Protocol):
     """One way in which ids travel. Shared by all requests; keeps nothing of them.
 

@@ -14,7 +14,7 @@ from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyfly_session.cli.findings import load_all
+from pyfly_session.cli.doctor.findings import load_all
 from pyfly_session.config import describe_properties, load_config
 from pyfly_session.errors import ConfigurationError
 from tests.cli.conftest import Run, write

@@ -15,7 +15,7 @@ import redis
 from fakeredis import FakeAsyncRedis
 from redis.exceptions import NoPermissionError, ResponseError
 
-from pyfly_session import redis_clients
+from pyfly_session.auto_configuration import redis_clients
 from tests.cli.conftest import Run, write
 from tests.cli.test_doctor import findings
 from tests.conftest import take_scripts_away
@@ -299,7 +299,7 @@ def test_a_server_without_scripts_is_used_without_them(
 def test_a_server_that_never_ends_is_given_up(
     run: Run, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyfly_session.cli.doctor._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("pyfly_session.cli.doctor.command._PATIENCE_SECONDS", 0)
     found = by_check(run)["connection"]
     assert found["level"] == "error"
     assert "did not answer everything within 0 seconds" in found["message"]

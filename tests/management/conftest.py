@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 
 from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.lookup import Lookup
 from pyfly_session.management import Management
+from pyfly_session.management.session_lookup import Lookup
 from pyfly_session.security import context_of, login
 
 COOKIE = "PYFLY_SESSION"

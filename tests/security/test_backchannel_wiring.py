@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from pyfly_session import ConfigurationError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.conditions import conditions
+from pyfly_session.auto_configuration.conditions import conditions
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler
 from pyfly_session.web import OncePerRequestFilter
 from tests.conftest import Clock

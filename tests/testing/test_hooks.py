@@ -7,9 +7,9 @@ import pytest
 
 from pyfly_session import SessionStore
 from pyfly_session.testing import Clock, SessionStoreContract
-from pyfly_session.testing.expiry import Expiry
-from pyfly_session.testing.hooks import _no_store
-from pyfly_session.testing.timeline import Timeline
+from pyfly_session.testing.contract.expiry import Expiry
+from pyfly_session.testing.contract.store_fixtures import _no_store
+from pyfly_session.testing.contract.time_travel import Timeline
 from tests.broken.sound import CapableSoundStore
 
 

@@ -11,13 +11,18 @@ from dependency_injector import providers
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from pyfly_session import SessionRepository, SessionStoreError
+from pyfly_session import SessionRepository, SessionStoreError, ids
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, close_sessions, enable_sessions
 from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.core.tasks import BackgroundTasks
-from pyfly_session.events import SessionCreated, SessionDestroyed, SessionEvent
+from pyfly_session.events import (
+    SessionCreated,
+    SessionDestroyed,
+    SessionEvent,
+    SessionIdChanged,
+)
 from tests.conftest import Clock
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask

@@ -13,9 +13,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pyfly_session.web import WebSocketRules
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.security import SecurityContext, login
+from pyfly_session.web import WebSocketRules
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 

@@ -13,8 +13,7 @@ from starlette.websockets import WebSocket
 from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.config import bind_properties
-from pyfly_session.web import WebSocketRules
-from pyfly_session.web import SessionHeader
+from pyfly_session.web import SessionHeader, WebSocketRules
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Connection, ask
 

@@ -16,8 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from pyfly_session.web import WebSocketRules
 from pyfly_session.core.metadata import PRINCIPAL
+from pyfly_session.web import WebSocketRules
 from tests.web.conftest import Site
 from tests.web.driver import SetCookie, ask
 

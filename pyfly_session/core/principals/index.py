@@ -301,7 +301,8 @@ class PrincipalSessions:
             others = {
                 name: each
                 for name, each in entries.items()
-                if name != mine and (each.state == LIVE or (each.fallback and each.state == PENDING))
+                if name != mine
+                and (each.state == LIVE or (each.fallback and each.state == PENDING))
             }
             victims: list[str] = []
             if 0 <= limit <= len(others):

@@ -137,9 +137,7 @@ class PrincipalRecords:
             SessionStoreError: The backend failed.
         """
         # One request of this process after the other, or most of them would meet.
-        lock = self._locks.setdefault(
-            (id(asyncio.get_running_loop()), principal), asyncio.Lock()
-        )
+        lock = self._locks.setdefault((id(asyncio.get_running_loop()), principal), asyncio.Lock())
         async with lock:
             return await self._change(_key(principal), decide)
 

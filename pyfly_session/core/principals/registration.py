@@ -45,10 +45,7 @@ class Registration:
         if not (is_handed_over or session.registrations):
             # It has another idle time.
             await asyncio.gather(
-                *(
-                    self._index.renew(name, session.current_id, logged_in_at, idle)
-                    for name in names
-                )
+                *(self._index.renew(name, session.current_id, logged_in_at, idle) for name in names)
             )
             return
         former = former_ids(session)

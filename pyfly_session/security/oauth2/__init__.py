@@ -15,14 +15,15 @@ from pyfly_session.security.oauth2.registration import (
 from pyfly_session.security.oauth2.session_filter import OAuth2SessionSecurityFilter
 
 if TYPE_CHECKING:
-    from pyfly_session.security.oauth2.back_channel_logout import OAuth2BackChannelLogoutFilter
-    from pyfly_session.security.oauth2.login import OAuth2LoginFilter, OAuth2LoginHandler
+    from pyfly_session.security.oauth2.back_channel_logout import (
+        OAuth2BackChannelLogoutFilter as OAuth2BackChannelLogoutFilter,
+    )
+    from pyfly_session.security.oauth2.login import OAuth2LoginFilter as OAuth2LoginFilter
+    from pyfly_session.security.oauth2.login import OAuth2LoginHandler as OAuth2LoginHandler
 
+# Without those that are loaded when they are asked for: an import of all names asks for each.
 __all__ = [
     "OAuth2SessionSecurityFilter",
-    "OAuth2LoginHandler",
-    "OAuth2LoginFilter",
-    "OAuth2BackChannelLogoutFilter",
     "claims_to_context",
     "ClientRegistration",
     "ClientRegistrationRepository",

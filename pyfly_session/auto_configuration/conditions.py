@@ -1,0 +1,275 @@
+"""The conditions report: which bean was chosen, and why. Builds nothing to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any
+
+from dependency_injector import providers
+
+from pyfly_session.auto_configuration.container import SessionContainer
+from pyfly_session.auto_configuration.store import choose_store
+from pyfly_session.config import SessionProperties
+from pyfly_session.config.binding import origin_of
+from pyfly_session.config.masking import mask_url
+from pyfly_session.config.oauth2_properties import PREFIX as OAUTH2
+from pyfly_session.config.oauth2_properties import OAuth2Properties
+from pyfly_session.config.session_properties import PREFIX
+from pyfly_session.errors import ConfigurationError
+
+__all__ = ["Condition", "conditions", "container_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What became of one bean.
+
+    Attributes:
+        bean: Name of the provider in the container; dots lead into the containers inside.
+        choice: What it gives: a class, or ``none``.
+        reason: The property, missing package or override that decided, and where it was set.
+        key: The property that decided, or None.
+        origin: The file or variable that set it, ``default`` if nobody did, or None.
+    """
+
+    bean: str
+    choice: str
+    reason: str
+    key: str | None = None
+    origin: str | None = None
+
+
+def conditions(container: Any) -> list[Condition]:
+    """Explain every bean of a `SessionContainer`.
+
+    Raises:
+        ConfigurationError: The configuration itself is wrong.
+    """
+    report = _Report(
+        container,
+        container.properties(),
+        container.oauth2.properties(),
+        container.config_origins(),
+    )
+    return [
+        _provided(container, bean) or explain(report, bean)
+        for bean, explain in _BEANS.items()
+        if hasattr(container, bean.partition(".")[0])
+    ]
+
+
+def container_report(container: Any) -> str:
+    """Return the conditions as lines of text; credentials are masked."""
+    rows = conditions(container)
+    names = max(len(row.bean) for row in rows)
+    choices = max(len(row.choice) for row in rows)
+    return "\n".join(f"{row.bean:<{names}}  {row.choice:<{choices}}  {row.reason}" for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What the conditions are read from."""
+
+    container: Any
+    properties: SessionProperties
+    oauth2: OAuth2Properties
+    origins: Mapping[str, str]
+
+    def because(
+        self, bean: str, choice: str, key: str, says: str = "", *, default: bool = False
+    ) -> Condition:
+        """Return a condition that one property decided.
+
+        Args:
+            bean: The bean.
+            choice: What it gives.
+            key: The full key of the property.
+            says: What the property says, after its key; or else the whole reason.
+            default: The value is that of nobody in particular.
+        """
+        origin = self.origins.get(key, "default" if default else None)
+        reason = says if says.startswith(key) else f"{key} is {says}"
+        return Condition(bean, choice, reason + _in(origin), key, origin)
+
+
+def _filter(report: _Report, bean: str) -> Condition:
+    enabled = report.properties.enabled
+    return report.because(
+        bean,
+        "SessionFilter" if enabled is True else "none",
+        f"{PREFIX}.enabled",
+        {True: "true", False: "false", None: "not set"}[enabled],
+        default=enabled is None,
+    )
+
+
+def _store(report: _Report, bean: str) -> Condition:
+    key = f"{PREFIX}.store"
+    try:
+        kind, reason = choose_store(report.properties, report.origins)
+    except ConfigurationError as error:
+        reason = f"{PREFIX}.fail-fast is true: {error}"
+        return Condition(bean, "none", reason, key, report.origins.get(key))
+    chosen = "RedisSessionStore" if kind == "redis" else "InMemorySessionStore"
+    default = report.properties.store == _DEFAULTS.store
+    return report.because(bean, chosen, key, reason, default=default)
+
+
+def _client(report: _Report, bean: str) -> Condition:
+    properties, redis = report.properties, report.properties.redis
+    if _own(report.container, "session_store"):
+        return Condition(bean, "none", "the session_store of the application is in use")
+    if properties.store_kind != "redis":
+        key = f"{PREFIX}.store"
+        reason = f"{key} is {properties.store_kind}"
+        return Condition(bean, "none", reason, key, report.origins.get(key))
+    if redis.cluster.nodes:
+        key, shown = f"{PREFIX}.redis.cluster.nodes", ", ".join(redis.cluster.nodes)
+        return report.because(bean, "RedisCluster", key, shown)
+    if redis.sentinel.master:
+        key = f"{PREFIX}.redis.sentinel.master"
+        return report.because(bean, "Redis", key, redis.sentinel.master)
+    default = redis.url == _DEFAULTS.redis.url
+    return report.because(
+        bean, "Redis", f"{PREFIX}.redis.url", mask_url(redis.url), default=default
+    )
+
+
+def _resolver(report: _Report, bean: str) -> Condition:
+    ways = report.properties.resolver
+    names = {"cookie": "SessionCookie", "header": "SessionHeader"}
+    choice = names[ways[0]] if len(ways) == 1 else "SessionIdResolvers"
+    default = ways == _DEFAULTS.resolver
+    return report.because(bean, choice, f"{PREFIX}.resolver", ", ".join(ways), default=default)
+
+
+def _limiting(report: _Report, bean: str) -> Condition:
+    concurrency, key = report.properties.concurrency, f"{PREFIX}.concurrency.enabled"
+    if not concurrency.enabled:
+        return report.because(bean, "none", key, "false", default=True)
+    says = f"{key} is true: {concurrency.max_sessions} for each user, then {concurrency.strategy}"
+    if concurrency.max_sessions < 0:
+        says = f"{key} is true, without a limit for all"
+    return report.because(bean, "SessionConcurrencyController", key, says)
+
+
+def _telemetry(report: _Report, bean: str) -> Condition:
+    enabled, key = report.properties.observability.enabled, f"{PREFIX}.observability.enabled"
+    choice = "Telemetry" if enabled else "none"
+    return report.because(bean, choice, key, "true" if enabled else "false", default=not enabled)
+
+
+def _unprovided(choice: str) -> Explain:
+    """Return what explains a bean that no property decides about."""
+    return lambda report, bean: Condition(bean, choice, "the application provides none")
+
+
+def _listeners(report: _Report, bean: str) -> Condition:
+    count = len(report.container.session_listeners.args)
+    if not count:
+        return _unprovided("none")(report, bean)
+    return Condition(bean, f"List of {count}", "added by the application")
+
+
+def _registrations(report: _Report, bean: str) -> Condition:
+    choice = "InMemoryClientRegistrationRepository"
+    client = report.oauth2.client
+    key = f"{OAUTH2}.client.enabled"
+    if not client.enabled:
+        return report.because(bean, choice, key, f"{key} is false, so it is empty", default=True)
+    places = (
+        f"{name}{_in(origin_of(report.origins, f'{OAUTH2}.client.registrations.{name}'))}"
+        for name in report.oauth2.registrations
+    )
+    says = f"{key} is true, with {', '.join(places) or 'no registrations'}"
+    return report.because(bean, choice, key, says)
+
+
+def _of_login(choice: str) -> Explain:
+    """Return what explains a bean that only an enabled login has."""
+
+    def explain(report: _Report, bean: str) -> Condition:
+        key = f"{OAUTH2}.login.enabled"
+        if not report.oauth2.login.enabled:
+            return report.because(bean, "none", key, "false", default=True)
+        if report.properties.cookie.same_site == "strict":
+            key = f"{PREFIX}.cookie.same-site"
+            return report.because(bean, "none", key, f"{key} is strict; the login needs lax")
+        missing = [each for each in _PACKAGES if find_spec(each) is None]
+        if missing and choice in _NEEDING_PACKAGES:
+            packages = ", ".join(missing)
+            remedy = "pip install 'pyfly-session[oauth2]'"
+            return Condition(bean, "none", f"not installed: {packages}; {remedy}", key)
+        return report.because(bean, choice, key, "true")
+
+    return explain
+
+
+def _of_back_channel(report: _Report, bean: str) -> Condition:
+    explained = _of_login("OAuth2BackChannelLogoutFilter")(report, bean)
+    if explained.choice == "none":
+        return explained
+    enabled, key = report.oauth2.login.back_channel_logout, f"{OAUTH2}.login.back-channel-logout"
+    choice = explained.choice if enabled else "none"
+    return report.because(bean, choice, key, "true" if enabled else "false", default=not enabled)
+
+
+Explain = Callable[[_Report, str], Condition]
+
+_DEFAULTS = SessionProperties()
+_BACKS_OFF = "provided by the application; the auto-configuration backs off"
+_PACKAGES = ("authlib", "httpx2", "joserfc")
+_NEEDING_PACKAGES = (
+    "OAuth2LoginHandler",
+    "OAuth2LoginFilter",
+    "OAuth2BackChannelLogoutFilter",
+)
+# A new bean is one line here, and a function if none of these explains it.
+_BEANS: dict[str, Explain] = {
+    "session_filter": _filter,
+    "session_store": _store,
+    "redis_client": _client,
+    "session_id_resolver": _resolver,
+    "session_listeners": _listeners,
+    "session_repository": _unprovided("SessionRepository"),
+    "principal_sessions": _unprovided("PrincipalSessions"),
+    "session_limit": _unprovided("none"),
+    "session_concurrency_controller": _limiting,
+    "telemetry": _telemetry,
+    "oauth2.client_registration_repository": _registrations,
+    "oauth2.security_context_mapper": _unprovided("claims_to_context"),
+    "oauth2.oauth2_login_handler": _of_login("OAuth2LoginHandler"),
+    "oauth2.oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
+    "oauth2.oauth2_login_filter": _of_login("OAuth2LoginFilter"),
+    "oauth2.oauth2_back_channel_logout_filter": _of_back_channel,
+}
+
+
+def _provided(container: Any, bean: str) -> Condition | None:
+    own = _own(container, bean)
+    return Condition(bean, own, _BACKS_OFF) if own else None
+
+
+def _own(container: Any, bean: str) -> str | None:
+    """Describe the provider that the application put in place of ours, or return None."""
+    provider, declared = container, SessionContainer
+    for name in bean.split("."):
+        provider, declared = getattr(provider, name), getattr(declared, name)
+    overriding = provider.last_overriding
+    if overriding is None:
+        return None if type(provider) is type(declared) else _describe(provider)
+    return _describe(overriding)
+
+
+def _describe(provider: Any) -> str:
+    if isinstance(provider, providers.Object):
+        given = provider()
+        return getattr(given, "__name__", None) or type(given).__name__
+    made = getattr(provider, "provides", None)
+    return getattr(made, "__name__", None) or type(provider).__name__
+
+
+def _in(origin: str | None) -> str:
+    return f" ({origin})" if origin else ""

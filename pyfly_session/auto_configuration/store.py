@@ -1,0 +1,123 @@
+"""Which session store there is, chosen by properties; no other is built."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dependency_injector import containers, providers
+
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.auto_configuration.overrides import following
+from pyfly_session.config import (
+    EncryptionProperties,
+    MemoryProperties,
+    RedisProperties,
+    SessionProperties,
+)
+from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.errors import ConfigurationError
+from pyfly_session.ports import SessionStore
+
+_logger = logging.getLogger(__name__)
+
+
+def choose_store(
+    properties: SessionProperties, origins: Mapping[str, str] | None = None
+) -> tuple[str, str]:
+    """Return which store the properties choose, ``memory`` or ``redis``, and why.
+
+    Raises:
+        ConfigurationError: The choice is impossible, and ``fail-fast`` forbids to fall back.
+    """
+    key = "pyfly.session.store"
+    kind = properties.store_kind
+    if kind == "memory":
+        return kind, f"{key} is memory"
+    if kind == "redis" and _is_importable("redis.asyncio"):
+        return kind, f"{key} is redis"
+    if kind == "redis":
+        problem = f"{key} is redis, but the package redis is not installed"
+        remedy = "pip install 'pyfly-session[redis]'"
+    else:
+        problem = f"{key} must be memory or redis, got {properties.store!r}"
+        remedy = "choose one of them, or provide a session_store bean"
+    if properties.fail_fast:
+        value, origin = properties.store, (origins or {}).get(key)
+        raise ConfigurationError(f"{problem}; {remedy}", key=key, value=value, origin=origin)
+    return "memory", f"{problem}; fell back to memory ({remedy})"
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _auto_store(
+    properties: SessionProperties, origins: Any, memory: Any, redis: Any, warned: set[str]
+) -> Any:
+    kind, reason = choose_store(properties, origins)
+    if kind != properties.store_kind and reason not in warned:
+        warned.add(reason)
+        _logger.warning("%s; sessions are lost on restart and not shared between workers", reason)
+    return redis() if kind == "redis" else memory()
+
+
+def _codec(encryption: EncryptionProperties) -> SessionCodec:
+    if not encryption.keys:
+        return DEFAULT_CODEC
+    try:
+        from pyfly_session.core.encryption import EncryptedSessionCodec
+    except ImportError as error:
+        raise ConfigurationError(
+            "pyfly.session.encryption.keys needs the package cryptography;"
+            " pip install 'pyfly-session[encryption]'",
+            key="pyfly.session.encryption.keys",
+        ) from error
+    return EncryptedSessionCodec(encryption.keys, accept_plain=encryption.accept_plain)
+
+
+def _memory_store(
+    properties: MemoryProperties, codec: SessionCodec, clock: Callable[[], float]
+) -> InMemorySessionStore:
+    return InMemorySessionStore(max_sessions=properties.max_sessions, codec=codec, clock=clock)
+
+
+def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) -> SessionStore:
+    from pyfly_session.adapters.redis import RedisSessionStore
+    from pyfly_session.adapters.redis.circuit_breaker import Circuit
+
+    return RedisSessionStore(
+        client,
+        key_prefix=properties.key_prefix,
+        codec=codec,
+        deadline=properties.deadline,
+        circuit=Circuit(failures=properties.circuit_failures, pause=properties.circuit_pause),
+        pipelining=properties.pipelining,
+    )
+
+
+class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
+    """The session store that ``pyfly.session.store`` chooses; builds no other."""
+
+    properties = providers.Dependency(instance_of=SessionProperties)
+    config_origins = providers.Dependency(instance_of=object, default=providers.Object({}))
+    redis_client: providers.Dependency[Any] = providers.Dependency()
+    clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
+
+    session_codec = following(_codec, properties.provided.encryption)
+    memory_store = following(_memory_store, properties.provided.memory, session_codec, clock)
+    redis_store = following(_redis_store, redis_client, properties.provided.redis, session_codec)
+    session_store = providers.Callable(
+        _auto_store,
+        properties,
+        config_origins,
+        memory_store.provider,
+        redis_store.provider,
+        providers.ThreadSafeSingleton(set),
+    )

@@ -1,0 +1,1 @@
+"""``pyfly-session doctor``: what is wrong with a configuration or its servers, before a user is."""

@@ -1,0 +1,1 @@
+"""What every store promises, as tests: one module for each kind of promise."""

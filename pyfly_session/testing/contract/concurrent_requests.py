@@ -1,0 +1,156 @@
+"""Two requests on one session: no update is lost, and what has ended stays ended.
+
+They run through `SessionRepository`, which is what the filter uses, without HTTP around it.
+Nothing is left to luck: either both have loaded before the first one commits, or the one acts
+while the other is about to call the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pyfly_session.core.repository import Outcome
+from pyfly_session.ports import CompareAndSwap
+from pyfly_session.testing.clock import Clock
+from pyfly_session.testing.contract.intercepting_store import Interposed
+from pyfly_session.testing.contract.reporting import expect, promised_by
+from pyfly_session.testing.contract.sessions import (
+    attributes_of,
+    expect_gone,
+    repository_of,
+    request,
+    start,
+)
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
+
+
+class ConcurrentRequests(StoreHooks):
+    """Writers, readers and logouts that overlap."""
+
+    @promised_by("compare_and_swap", "get", "save")
+    async def test_two_requests_that_set_different_attributes_both_win(self, store: Any) -> None:
+        """No lost update: two requests change different attributes, and both changes are kept."""
+        repository = repository_of(store)
+        session_id = await start(repository, both="old")
+        a, b = await request(repository, session_id), await request(repository, session_id)
+        a.set_attribute("a", 1)
+        b.set_attribute("b", 2)
+
+        expect(await repository.commit(a), Outcome.STORED, "the first commit")
+        expect(await repository.commit(b), Outcome.STORED, "the second commit")
+        expected = {"both": "old", "a": 1, "b": 2}
+        expect(await attributes_of(store, session_id), expected, "attributes that are stored")
+
+    @promised_by("compare_and_swap", needs=CompareAndSwap)
+    async def test_a_write_that_arrives_during_the_commit_is_merged(self, store: Any) -> None:
+        """No lost update: what is written between reading and storing is merged, not replaced."""
+        between = Interposed(store)
+        repository, other = repository_of(between), repository_of(store)
+        session_id = await start(repository)
+        a, b = await request(repository, session_id), await request(other, session_id)
+        a.set_attribute("a", 1)
+        b.set_attribute("b", 2)
+        between.before("compare_and_swap", lambda: other.commit(b))
+
+        expect(await repository.commit(a), Outcome.STORED, "the commit")
+        found = await attributes_of(store, session_id)
+        expect(found, {"a": 1, "b": 2}, "attributes that are stored")
+
+    @promised_by("compare_and_swap", needs=CompareAndSwap)
+    async def test_many_writers_at_once_lose_nothing(self, store: Any) -> None:
+        """No lost update: of many requests at once, the change of each one is kept."""
+        repository = repository_of(store)
+        session_id = await start(repository)
+
+        async def write(number: int) -> Outcome:
+            session = await request(repository, session_id)
+            await asyncio.sleep(0)
+            session.set_attribute(f"n{number}", number)
+            return await repository.commit(session)
+
+        outcomes = await asyncio.gather(*(write(number) for number in range(20)))
+        expect(outcomes, [Outcome.STORED] * 20, "the commits")
+        expected = {f"n{number}": number for number in range(20)}
+        expect(await attributes_of(store, session_id), expected, "attributes that are stored")
+
+    @promised_by("compare_and_swap", "get", "save")
+    async def test_a_write_after_the_logout_does_not_resurrect_the_session(
+        self, store: Any
+    ) -> None:
+        """No resurrection: a request slower than the logout does not bring the session back."""
+        repository = repository_of(store)
+        session_id = await start(repository, user="alice")
+        slow, logout = await request(repository, session_id), await request(repository, session_id)
+        logout.invalidate()
+        expect(await repository.commit(logout), Outcome.ENDED, "the logout")
+
+        slow.set_attribute("x", 1)
+        for _ in range(2):
+            expect(await repository.commit(slow), Outcome.GONE, "the slow commit")
+            await expect_gone(store, session_id, "after the slow commit")
+
+    @promised_by("compare_and_swap", needs=CompareAndSwap)
+    async def test_a_logout_that_arrives_during_the_commit_is_not_undone(self, store: Any) -> None:
+        """No resurrection: a logout between reading and storing is not undone."""
+        between = Interposed(store)
+        repository, other = repository_of(between), repository_of(store)
+        session_id = await start(repository, user="alice")
+        slow, logout = await request(repository, session_id), await request(other, session_id)
+        slow.set_attribute("x", 1)
+        logout.invalidate()
+        between.before("compare_and_swap", lambda: other.commit(logout))
+
+        expect(await repository.commit(slow), Outcome.GONE, "the slow commit")
+        await expect_gone(store, session_id, "after the slow commit")
+
+    @promised_by("load_and_slide", "get")
+    async def test_a_request_after_the_logout_finds_nothing(self, store: Any) -> None:
+        """No resurrection: loading a session that has ended does not bring it back."""
+        repository = repository_of(store)
+        session_id = await start(repository, user="alice")
+        reader, logout = (
+            await request(repository, session_id),
+            await request(repository, session_id),
+        )
+        logout.invalidate()
+        await repository.commit(logout)
+
+        expect(reader.get_attribute("user"), "alice", "what an earlier reader holds")
+        expect(await repository.load(session_id), None, "load, after the logout")
+        await expect_gone(store, session_id, "after that load")
+
+    @promised_by("exists", "delete")
+    async def test_a_slow_reader_learns_of_the_logout_and_changes_nothing(self, store: Any) -> None:
+        """A slow request that only read learns that its session ended, and brings nothing back.
+
+        Its response must not carry the cookie any more.
+        """
+        clock = Clock()
+        repository, elsewhere = repository_of(store, clock), repository_of(store, clock)
+        session_id = await start(repository, user="alice")
+        slow, logout = await request(repository, session_id), await request(elsewhere, session_id)
+        slow.get_attribute("user")
+        logout.invalidate()
+        await elsewhere.commit(logout)
+        clock.advance(1)
+
+        expect(await repository.commit(slow), Outcome.GONE, "the reader's commit")
+        await expect_gone(store, session_id, "after the reader's commit")
+
+    @promised_by("exists", "rename", "delete")
+    async def test_a_slow_reader_learns_that_the_id_was_changed(self, store: Any) -> None:
+        """A slow request that only read learns that the session has another id now.
+
+        Its response must not put the former id over the new cookie.
+        """
+        clock = Clock()
+        repository, elsewhere = repository_of(store, clock), repository_of(store, clock)
+        session_id = await start(repository)
+        slow, login = await request(repository, session_id), await request(elsewhere, session_id)
+        login.rotate_id()
+        expect(await elsewhere.commit(login), Outcome.STORED, "the change of id")
+        clock.advance(1)
+
+        expect(await repository.commit(slow), Outcome.GONE, "the reader's commit")
+        expect(await store.exists(login.id), True, "exists, the new id")

@@ -1,0 +1,162 @@
+"""A request is cancelled at any call of the store, before or after the store did it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pyfly_session.core.repository import Outcome, SessionRepository
+from pyfly_session.core.session import HttpSession
+from pyfly_session.ports import CompareAndSwap, Rename
+from pyfly_session.testing.clock import Clock
+from pyfly_session.testing.contract.intercepting_store import Interposed
+from pyfly_session.testing.contract.reporting import BrokenPromiseError, expect, promised_by
+from pyfly_session.testing.contract.sessions import (
+    attributes_of,
+    expect_gone,
+    repository_of,
+    request,
+    start,
+)
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
+
+_MOST_CALLS = 20
+before_and_after = pytest.mark.parametrize("when", ["before", "after"])
+
+
+async def _interrupted(repository: SessionRepository, session: HttpSession) -> bool:
+    """Commit; tell whether it was cancelled on the way."""
+    try:
+        await repository.commit(session)
+    except asyncio.CancelledError:
+        return True
+    return False
+
+
+class Interruptions(StoreHooks):
+    """Whoever was interrupted tries again, and gets what the first attempt would have given."""
+
+    @before_and_after
+    @promised_by("compare_and_swap", "get", "save")
+    async def test_repeating_an_interrupted_write_stores_it(self, store: Any, when: str) -> None:
+        """A write that was interrupted at any call and is repeated is stored, once."""
+        for call in range(_MOST_CALLS):
+            between, clock = Interposed(store), Clock()
+            repository = repository_of(between, clock)
+            session_id = await start(repository, user="alice")
+            session = await request(repository, session_id)
+            session.set_attribute("role", "admin")
+            between.cancel_at(call, when)
+            if not await _interrupted(repository, session):
+                return
+            # The second attempt comes later, so its bytes are others.
+            clock.advance(0.01)
+            expect(await repository.commit(session), Outcome.STORED, "the second attempt")
+            expected = {"user": "alice", "role": "admin"}
+            expect(await attributes_of(store, session_id), expected, "attributes stored")
+        raise BrokenPromiseError("the commit never came to its end")
+
+    @before_and_after
+    @promised_by("create_if_absent", "compare_and_swap", "save")
+    async def test_repeating_an_interrupted_creation_stores_the_session(
+        self, store: Any, when: str
+    ) -> None:
+        """A creation that was interrupted at any call and is repeated stores the session."""
+        for call in range(_MOST_CALLS):
+            between = Interposed(store)
+            repository = repository_of(between)
+            session = repository.create()
+            session.set_attribute("user", "alice")
+            between.cancel_at(call, when)
+            if not await _interrupted(repository, session):
+                return
+            session.set_attribute("more", 1)
+            expect(await repository.commit(session), Outcome.STORED, "the second attempt")
+            expected = {"user": "alice", "more": 1}
+            expect(await attributes_of(store, session.id), expected, "attributes stored")
+        raise BrokenPromiseError("the commit never came to its end")
+
+    @before_and_after
+    @promised_by("rename", "compare_and_swap", needs=(Rename, CompareAndSwap))
+    async def test_repeating_an_interrupted_rotation_moves_the_session(
+        self, store: Any, when: str
+    ) -> None:
+        """A change of id that was interrupted at any call and is repeated moves the session."""
+        for call in range(_MOST_CALLS):
+            between = Interposed(store)
+            repository = repository_of(between)
+            former = await start(repository, user="alice")
+            session = await request(repository, former)
+            session.rotate_id()
+            between.cancel_at(call, when)
+            if not await _interrupted(repository, session):
+                return
+            session.set_attribute("role", "admin")
+            expect(await repository.commit(session), Outcome.STORED, "the second attempt")
+            await expect_gone(store, former, "the former id")
+            expected = {"user": "alice", "role": "admin"}
+            expect(await attributes_of(store, session.id), expected, "attributes stored")
+        raise BrokenPromiseError("the commit never came to its end")
+
+    @promised_by("rename", "compare_and_swap", needs=(Rename, CompareAndSwap))
+    async def test_repeating_an_interrupted_rotation_keeps_what_others_wrote(
+        self, store: Any
+    ) -> None:
+        """A change of id that is repeated keeps what others wrote under the new id meanwhile."""
+        between = Interposed(store)
+        repository = repository_of(between)
+        former = await start(repository, user="alice")
+        session, late = await request(repository, former), await request(repository, former)
+        session.rotate_id()
+        between.cancel_at(0, "after")
+        await _interrupted(repository, session)
+        late.set_attribute("late", 1)
+        expect(await repository.commit(late), Outcome.MOVED, "the late commit")
+
+        session.set_attribute("role", "admin")
+        expect(await repository.commit(session), Outcome.STORED, "the second attempt")
+        expected = {"user": "alice", "late": 1, "role": "admin"}
+        expect(await attributes_of(store, session.id), expected, "attributes stored")
+
+    @before_and_after
+    @promised_by("delete_moved", "rename", needs=Rename)
+    async def test_a_logout_after_an_interrupted_rotation_ends_both_ids(
+        self, store: Any, when: str
+    ) -> None:
+        """A logout holds: it ends both ids after a change of id that was interrupted."""
+        between = Interposed(store)
+        repository = repository_of(between)
+        former = await start(repository, user="alice")
+        session = await request(repository, former)
+        session.rotate_id()
+        between.cancel_at(0, when)
+        await _interrupted(repository, session)
+        session.invalidate()
+
+        expect(await repository.commit(session), Outcome.ENDED, "the logout")
+        await expect_gone(store, former, "the former id")
+        await expect_gone(store, session.id, "the new id")
+
+    @before_and_after
+    @promised_by("delete_moved", needs=Rename)
+    async def test_repeating_an_interrupted_logout_ends_the_session_wherever_it_is(
+        self, store: Any, when: str
+    ) -> None:
+        """A logout holds: interrupted on its way through the ids, and repeated, it ends all."""
+        for call in range(2):
+            between = Interposed(store)
+            repository = repository_of(between)
+            former = await start(repository, user="alice")
+            login, logout = await request(repository, former), await request(repository, former)
+            login.rotate_id()
+            await repository.commit(login)
+            logout.invalidate()
+            between.cancel_at(call, when)
+            await _interrupted(repository, logout)
+            for _ in range(2):
+                expect(await repository.commit(logout), Outcome.ENDED, "a further attempt")
+
+            await expect_gone(store, former, "the former id")
+            await expect_gone(store, login.id, "the new id")

@@ -1,0 +1,198 @@
+"""A change of id between other requests: the former id ends, no write is lost, a logout holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pyfly_session.core.repository import Outcome
+from pyfly_session.ports import CompareAndSwap, Rename
+from pyfly_session.testing.contract.intercepting_store import Interposed
+from pyfly_session.testing.contract.reporting import expect, promised_by
+from pyfly_session.testing.contract.sessions import (
+    attributes_of,
+    expect_gone,
+    repository_of,
+    request,
+    start,
+)
+from pyfly_session.testing.contract.store_fixtures import StoreHooks
+
+_SAFE = (Rename, CompareAndSwap)
+
+
+class Rotations(StoreHooks):
+    """A login gives the session a new id while other requests work under the former one."""
+
+    @promised_by("rename", "save", "delete")
+    async def test_rotation_keeps_the_data_and_ends_the_former_id(self, store: Any) -> None:
+        """After a change of id the data is under the new id, and the former id is dead."""
+        repository = repository_of(store)
+        former = await start(repository, user="alice", cart=[1])
+        login = await request(repository, former)
+        for number in range(2, 5):
+            login.rotate_id()
+            login.get_attribute("cart").append(number)
+            expect(await repository.commit(login), Outcome.STORED, "the change of id")
+            await expect_gone(store, former, "the former id")
+            expect(await repository.load(former), None, "a request with the former id")
+            former = login.id
+
+        expected = {"user": "alice", "cart": [1, 2, 3, 4]}
+        expect(await attributes_of(store, login.id), expected, "attributes under the new id")
+
+    @promised_by("rename", "save", "get")
+    async def test_a_write_before_the_rotation_is_taken_along(self, store: Any) -> None:
+        """A write that another request made before the change of id is taken along."""
+        repository = repository_of(store)
+        former = await start(repository, user="alice")
+        writer, login = await request(repository, former), await request(repository, former)
+        writer.set_attribute("note", "early")
+        await repository.commit(writer)
+
+        login.rotate_id()
+        expect(await repository.commit(login), Outcome.STORED, "the change of id")
+        await expect_gone(store, former, "the former id")
+        expected = {"user": "alice", "note": "early"}
+        expect(await attributes_of(store, login.id), expected, "attributes under the new id")
+
+    @promised_by("rename", needs=_SAFE)
+    async def test_a_write_that_arrives_during_the_rotation_is_taken_along(
+        self, store: Any
+    ) -> None:
+        """A write between reading and changing the id is taken along."""
+        between = Interposed(store)
+        repository, other = repository_of(between), repository_of(store)
+        former = await start(repository)
+        login, writer = await request(repository, former), await request(other, former)
+        login.rotate_id()
+        writer.set_attribute("note", "meanwhile")
+        between.before("rename", lambda: other.commit(writer))
+
+        expect(await repository.commit(login), Outcome.STORED, "the change of id")
+        await expect_gone(store, former, "the former id")
+        found = await attributes_of(store, login.id)
+        expect(found, {"note": "meanwhile"}, "attributes under the new id")
+
+    @promised_by("compare_and_swap", "rename", needs=_SAFE)
+    async def test_a_late_write_under_the_former_id_arrives_in_the_session(
+        self, store: Any
+    ) -> None:
+        """A request that began before the change of id writes to the session where it is now."""
+        repository = repository_of(store)
+        former = await start(repository, user="alice")
+        late, last = await request(repository, former), await request(repository, former)
+        login = await request(repository, former)
+        for number in range(1, 4):
+            login.rotate_id()
+            await repository.commit(login)
+            late.set_attribute("late", number)
+            expect(await repository.commit(late), Outcome.MOVED, "the late commit")
+            await expect_gone(store, former, "the former id")
+            expected = {"user": "alice", "late": number}
+            expect(await attributes_of(store, login.id), expected, "attributes under the new id")
+
+        last.remove_attribute("user")
+        expect(await repository.commit(last), Outcome.MOVED, "a commit after three changes of id")
+        await expect_gone(store, former, "the former id")
+        expect(await attributes_of(store, login.id), {"late": 3}, "attributes under the new id")
+
+    @promised_by("rename", needs=_SAFE)
+    async def test_the_same_write_by_both_does_not_keep_the_former_id_alive(
+        self, store: Any
+    ) -> None:
+        """The former id ends also if another request wrote byte for byte what the login writes."""
+        repository = repository_of(store)
+        former = await start(repository)
+        writer, login = await request(repository, former), await request(repository, former)
+        for each in (writer, login):
+            each.set_attribute("user", "alice")
+        login.rotate_id()
+        await repository.commit(writer)
+
+        expect(await repository.commit(login), Outcome.STORED, "the change of id")
+        await expect_gone(store, former, "the former id")
+        found = await attributes_of(store, login.id)
+        expect(found, {"user": "alice"}, "attributes under the new id")
+
+    @promised_by("rename", needs=_SAFE)
+    async def test_of_two_rotations_exactly_one_id_survives(self, store: Any) -> None:
+        """Two requests change the id: one id survives, with the changes of both."""
+        repository = repository_of(store)
+        former = await start(repository, user="alice")
+        a, b = await request(repository, former), await request(repository, former)
+        for name, login in (("a", a), ("b", b)):
+            login.rotate_id()
+            login.set_attribute(name, 1)
+
+        expect(await repository.commit(a), Outcome.STORED, "the first change of id")
+        expect(await repository.commit(b), Outcome.STORED, "the second change of id")
+        alive = [await store.exists(each) for each in (former, a.id, b.id)]
+        expect(alive, [False, False, True], "exists: the former, the first, the second id")
+        expected = {"user": "alice", "a": 1, "b": 1}
+        expect(await attributes_of(store, b.id), expected, "attributes that are stored")
+
+    @promised_by("rename", needs=_SAFE)
+    async def test_rotations_at_the_same_moment_leave_one_session(self, store: Any) -> None:
+        """Many requests change the id at once: one id survives, with the changes of all."""
+        repository = repository_of(store)
+        former = await start(repository)
+        logins = [await request(repository, former) for _ in range(6)]
+        for number, login in enumerate(logins):
+            login.rotate_id()
+            login.set_attribute(f"n{number}", number)
+        await asyncio.gather(*map(repository.commit, logins))
+
+        alive = [login.id for login in logins if await store.exists(login.id)]
+        expect(len(alive), 1, "new ids that are alive")
+        await expect_gone(store, former, "the former id")
+        expected = {f"n{number}": number for number in range(6)}
+        expect(await attributes_of(store, alive[0]), expected, "attributes that are stored")
+
+    @promised_by("rename", "save", "get")
+    async def test_a_rotation_after_the_logout_does_not_resurrect_the_session(
+        self, store: Any
+    ) -> None:
+        """No resurrection: a change of id that comes after the logout stores nothing."""
+        repository = repository_of(store)
+        former = await start(repository, user="alice")
+        login, logout = await request(repository, former), await request(repository, former)
+        login.rotate_id()
+        logout.invalidate()
+        await repository.commit(logout)
+
+        expect(await repository.commit(login), Outcome.GONE, "the change of id")
+        await expect_gone(store, former, "the former id")
+        await expect_gone(store, login.id, "the new id")
+
+    @promised_by("delete_moved", "rename", needs=Rename)
+    async def test_a_logout_after_rotations_ends_every_id(self, store: Any) -> None:
+        """A logout holds: it follows the session through any changes of id."""
+        for rotations in (1, 5):
+            repository = repository_of(store)
+            former = await start(repository, user="alice")
+            logout, login = await request(repository, former), await request(repository, former)
+            for _ in range(rotations):
+                login.rotate_id()
+                await repository.commit(login)
+            logout.invalidate()
+
+            expect(await repository.commit(logout), Outcome.ENDED, "the logout")
+            await expect_gone(store, former, "the former id")
+            await expect_gone(store, login.id, f"the new id, after {rotations} changes")
+
+    @promised_by("delete_moved", "rename", needs=Rename)
+    async def test_a_logout_in_the_middle_of_a_rotation_ends_every_id(self, store: Any) -> None:
+        """A logout holds: just before or just after the store changes the id, both ids end."""
+        for when in ("before", "after"):
+            between = Interposed(store)
+            repository, other = repository_of(between), repository_of(store)
+            former = await start(repository, user="alice")
+            login, logout = await request(repository, former), await request(other, former)
+            login.rotate_id()
+            logout.invalidate()
+            getattr(between, when)("rename", lambda logout=logout, by=other: by.commit(logout))
+
+            await repository.commit(login)
+            await expect_gone(store, former, f"the former id, logout {when} rename")
+            await expect_gone(store, login.id, f"the new id, logout {when} rename")
