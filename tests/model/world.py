@@ -50,6 +50,7 @@ class Visit:
         seen: The attributes as the request saw them stored last.
         live: The attributes as they are for the request.
         assigned: Names that were set or removed.
+        overtaken: Another request gave the session its id; this one knows it no more.
     """
 
     id: str
@@ -62,6 +63,7 @@ class Visit:
     idle: int | None = None
     idle_changed: bool = False
     rotating: bool = False
+    overtaken: bool = False
     invalidated: bool = False
 
     def assign(self, name: str, value: Any) -> None:
@@ -210,13 +212,14 @@ class World:
         entry = self.entries[target]
         visit.write_onto(entry)
         self.use(entry, self.time_left(entry.idle, visit.created))
-        if visit.rotating:
+        visit.overtaken = visit.overtaken or target != visit.stored_id
+        if visit.rotating and not visit.overtaken:
             self.entries[visit.id] = self.entries.pop(target)
             self.ended.add(target)
             if self.keeps_notes:
                 self.notes[target] = (visit.id, self.now + FORWARD_SECONDS)
-            visit.rotating, target = False, visit.id
-        visit.stored_id = target
+            target = visit.id
+        visit.rotating, visit.stored_id = False, target
         return Outcome.STORED if target == visit.id else Outcome.MOVED
 
     def _end(self, visit: Visit) -> Outcome:

@@ -176,19 +176,16 @@ async def test_slow_logout_follows_a_rotation(desk: Desk, elsewhere: Starlette) 
         assert await desk.site.stored(newer) is None
 
 
-async def test_two_logins_at_once_leave_one_session(desk: Desk, elsewhere: Starlette) -> None:
+async def test_of_two_changes_of_id_at_once_the_first_wins(
+    desk: Desk, elsewhere: Starlette
+) -> None:
     slow = await desk.start("/slow_rotate")
     first = (await ask(elsewhere, "/rotate", cookie=KNOWN)).session_id
     desk.go_on.set()
-    last = (await slow.end()).cookie()
+    # Whoever comes later presented an id that this one had replaced already.
+    assert (await slow.end()).cookie() is None
     assert await desk.site.stored(KNOWN) is None
-    if hasattr(desk.site.probe, "rename"):
-        assert last is not None
-        assert await desk.site.stored(first) is None
-        assert await desk.site.stored(last.value) == {"user": "alice"}
-    else:
-        assert last is None
-        assert await desk.site.stored(first) == {"user": "alice"}
+    assert await desk.site.stored(first) == {"user": "alice"}
 
 
 async def test_two_parallel_writers_both_survive(desk: Desk, elsewhere: Starlette) -> None:

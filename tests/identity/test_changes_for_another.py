@@ -1,0 +1,137 @@
+"""What was loaded for one user never reaches another's session; a visitor's cart does."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from tests.identity.conftest import MakeSite
+from tests.identity.site import Picture, Site
+
+# Whose the session is by then. Its id is the same, but after a login.
+ANOTHERS = [
+    ["/clear?theme=dark"],
+    ["/hand_over?user=bob", "/write?theme=dark"],
+    ["/enter?user=bob&theme=dark"],
+    ["/clear", "/enter?user=bob&theme=dark"],
+    ["/enter?user=bob", "/renew?theme=dark"],
+]
+# What alice's slow request does to the session that it loaded as hers.
+CHANGES = [
+    "/write?theme=of+alice",
+    "/remove?theme=1",
+    "/fill?with=tea",
+    "/renew?statement=of+alice",
+    "/clear?statement=of+alice",
+]
+
+
+async def require_no_change(site: Site, change: str, meanwhile: list[str]) -> None:
+    """Let alice's request meet others, and fail if the session shows anything of it."""
+    cookie = (await site.here.ask("/enter?user=alice&theme=light")).session_id
+    await site.here.ask("/fill?with=bread", cookie)
+    slow = await site.here.begin(change, cookie)
+    for path in meanwhile:
+        site.clock.advance(1)
+        cookie = (await site.there.ask(path, cookie)).session_id
+    expected = await site.there.opens(cookie)
+    assert expected.user in (None, "bob")
+    assert expected.attributes == {"theme": "dark"}
+    answer = await slow.finish()
+    assert answer.status == 200
+    told = answer.cookie()
+    assert told is None or told.value == cookie
+    assert await site.there.opens(cookie) == expected
+
+
+@pytest.mark.parametrize("meanwhile", ANOTHERS, ids=" ".join)
+async def test_slow_write_does_not_reach_the_session_of_the_next_user(
+    site: Site, meanwhile: list[str]
+) -> None:
+    """Alice's slow request ends when the browser's session is bob's, or nobody's: dropped."""
+    await require_no_change(site, "/write?statement=of+alice", meanwhile)
+
+
+@pytest.mark.parametrize("meanwhile", ANOTHERS[:3], ids=" ".join)
+@pytest.mark.parametrize("change", CHANGES)
+async def test_slow_change_of_any_kind_does_not_reach_the_session_of_the_next_user(
+    make_memory_site: MakeSite, change: str, meanwhile: list[str]
+) -> None:
+    """Nothing that alice's slow request did is seen in the next user's session."""
+    await require_no_change(await make_memory_site(), change, meanwhile)
+
+
+async def test_slow_idle_time_does_not_keep_the_session_of_the_next_user(
+    make_memory_site: MakeSite,
+) -> None:
+    """Alice's "remember me" ends when the session is bob's: his ends after the common time."""
+    site = await make_memory_site()
+    alice = (await site.here.ask("/enter?user=alice")).session_id
+    slow = await site.here.begin("/remember", alice)
+    site.clock.advance(1)
+    bob = (await site.here.ask("/enter?user=bob", alice)).session_id
+    await slow.finish()
+    site.clock.advance(1799)
+    assert (await site.here.opens(bob)).user == "bob"
+    site.clock.advance(1801)
+    assert (await site.here.opens(bob)).user is None
+
+
+async def test_login_of_the_next_user_takes_over_nothing_written_meanwhile(site: Site) -> None:
+    """Alice's quick request writes while bob's login is under way: he gets nothing of it."""
+    alice = (await site.here.ask("/enter?user=alice&theme=light")).session_id
+    login = await site.here.begin("/enter?user=bob&own=1", alice)
+    await site.there.ask("/write?statement=of+alice", alice)
+    bob = (await login.finish()).session_id
+    assert await site.there.opens(bob) == Picture("bob", False, {"own": "1"})
+
+
+async def test_changes_for_another_are_dropped_at_any_moment(make_native_site: MakeSite) -> None:
+    """Bob logs in before any of the store's calls that alice's slow write makes."""
+    for number in itertools.count():
+        site = await make_native_site(watched=True)
+        elsewhere = site.another()
+        alice = (await elsewhere.ask("/enter?user=alice")).session_id
+        slow = await site.here.begin("/write?statement=of+alice", alice)
+        site.clock.advance(1)
+        bobs = await elsewhere.begin("/enter?user=bob", alice)
+        site.here.watch.at(number, bobs.finish)
+        await slow.finish()
+        site.here.watch.recover()
+        assert bobs.connection.task is not None
+        met = bobs.connection.task.done()
+        bob = (await bobs.finish()).session_id
+        assert await elsewhere.opens(bob) == Picture("bob", False, {})
+        if not met:
+            break
+    assert number > 0, "the write made no call of the store"
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [["/enter?user=alice"], ["/enter?user=alice", "/renew"]], ids=" ".join
+)
+async def test_cart_of_a_visitor_who_logs_in_meanwhile_is_kept(
+    site: Site, meanwhile: list[str]
+) -> None:
+    """What an anonymous visitor puts into the cart during the login is in the user's session."""
+    cookie = await site.here.visit("/write?theme=light")
+    slow = await site.here.begin("/write?cart=tea", cookie)
+    for path in meanwhile:
+        site.clock.advance(1)
+        cookie = (await site.there.ask(path, cookie)).session_id
+    answer = await slow.finish()
+    assert answer.status == 200
+    assert answer.all("set-cookie") == []
+    everything = {"theme": "light", "cart": "tea"}
+    assert await site.there.opens(cookie) == Picture("alice", False, everything)
+
+
+async def test_slow_change_of_the_same_user_is_kept(site: Site) -> None:
+    """Who logs in again during a slow request of their own loses nothing of it."""
+    cookie = (await site.here.ask("/enter?user=alice")).session_id
+    slow = await site.here.begin("/write?statement=of+alice", cookie)
+    site.clock.advance(1)
+    cookie = (await site.there.ask("/enter?user=alice", cookie)).session_id
+    assert (await slow.finish()).all("set-cookie") == []
+    assert (await site.there.opens(cookie)).attributes == {"statement": "of alice"}

@@ -1,0 +1,213 @@
+"""A login that is refused, or cannot be stored, leaves everything as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.identity.conftest import MakeSite
+from tests.identity.site import Picture, Process, Site
+from tests.identity.watched import Call, WatchedStore
+from tests.web.driver import Answer
+
+STRATEGIES = ["evict-oldest", "reject-new"]
+
+
+def room_for(sessions: int, strategy: str) -> dict[str, Any]:
+    return {"enabled": True, "max-sessions": sessions, "strategy": strategy}
+
+
+def no_foreign_id(answer: Answer, presented: str) -> bool:
+    """Tell whether the answer tells no id but the one that the request presented."""
+    cookie = answer.cookie()
+    return cookie is None or cookie.value == presented
+
+
+def stores_a_session(call: Call) -> bool:
+    return call.stores_a_session
+
+
+async def test_refused_login_leaves_the_visitor_alone(make_site: MakeSite) -> None:
+    """Refused with 409: the same id opens the same cart, and nobody is logged in or out."""
+    site = await make_site(concurrency=room_for(1, "reject-new"))
+    laptop = (await site.there.ask("/enter?user=alice")).session_id
+    visitor = await site.here.visit("/write?cart=tea")
+    answer = await site.here.ask("/enter?user=alice", visitor)
+    assert answer.status == 409
+    assert no_foreign_id(answer, visitor)
+    assert await site.there.opens(visitor) == Picture(None, False, {"cart": "tea"})
+    assert (await site.there.opens(laptop)).user == "alice"
+    assert await site.here.count("alice") == 1
+
+
+async def test_refused_login_leaves_the_user_before_logged_in(make_site: MakeSite) -> None:
+    """Bob, who may not become alice, is still bob with all that is his."""
+    site = await make_site(concurrency=room_for(1, "reject-new"))
+    await site.there.ask("/enter?user=alice")
+    bob = (await site.here.ask("/enter?user=bob&note=his")).session_id
+    answer = await site.here.ask("/enter?user=alice", bob)
+    assert answer.status == 409
+    assert no_foreign_id(answer, bob)
+    assert await site.there.opens(bob) == Picture("bob", False, {"note": "his"})
+    assert [await site.here.count(user) for user in ("alice", "bob")] == [1, 1]
+
+
+async def test_application_goes_on_with_the_same_session_after_a_refusal(
+    make_site: MakeSite,
+) -> None:
+    """A page that handles the refusal itself answers with the session that there was."""
+    site = await make_site(concurrency=room_for(1, "reject-new"))
+    await site.there.ask("/enter?user=alice")
+    visitor = await site.here.visit("/write?cart=tea")
+    answer = await site.here.ask("/attempt?user=alice", visitor)
+    assert answer.status == 200
+    assert "TooManySessionsError" in answer.text
+    assert no_foreign_id(answer, visitor)
+    assert await site.there.opens(visitor) == Picture(None, False, {"cart": "tea"})
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_login_that_cannot_be_stored_changes_nothing(
+    make_native_site: MakeSite, strategy: str
+) -> None:
+    """Answered 503: no new id, no session counted, the visitor's cart where it was."""
+    site = await make_native_site(watched=True, concurrency=room_for(1, strategy))
+    visitor = await site.here.visit("/write?cart=tea")
+    site.here.watch.fail(stores_a_session)
+    answer = await site.here.ask("/enter?user=alice", visitor)
+    site.here.watch.recover()
+    assert answer.status == 503
+    assert no_foreign_id(answer, visitor)
+    assert await site.here.opens(visitor) == Picture(None, False, {"cart": "tea"})
+    assert await site.here.count("alice") == 0
+
+
+async def test_login_that_cannot_be_stored_gives_its_place_back(make_native_site: MakeSite) -> None:
+    """After a 503 the one place that there is can be taken by another browser at once."""
+    site = await make_native_site(watched=True, concurrency=room_for(1, "reject-new"))
+    site.here.watch.fail(stores_a_session)
+    assert (await site.here.ask("/enter?user=alice")).status == 503
+    site.here.watch.recover()
+    answer = await site.here.ask("/enter?user=alice")
+    assert answer.status == 200
+    assert (await site.here.opens(answer.session_id)).user == "alice"
+
+
+async def test_login_that_cannot_be_stored_leaves_the_user_before_logged_in(
+    make_native_site: MakeSite,
+) -> None:
+    """Bob, whose login as alice ended in 503, is still bob, and is found as such."""
+    site = await make_native_site(watched=True)
+    bob = (await site.here.ask("/enter?user=bob&note=his")).session_id
+    site.here.watch.fail(stores_a_session)
+    answer = await site.here.ask("/enter?user=alice", bob)
+    site.here.watch.recover()
+    assert answer.status == 503
+    assert no_foreign_id(answer, bob)
+    assert await site.here.opens(bob) == Picture("bob", False, {"note": "his"})
+    assert [await site.here.count(user) for user in ("alice", "bob")] == [0, 1]
+
+
+async def phone_fails(site: Site) -> Answer:
+    site.here.watch.fail(stores_a_session)
+    return await site.here.ask("/enter?user=alice")
+
+
+async def phone_writes_too_much(site: Site) -> Answer:
+    return await site.here.ask(f"/enter?user=alice&profile={'x' * 9999}", swallow=True)
+
+
+@pytest.mark.parametrize(
+    ("log_in", "status"),
+    [(phone_fails, 503), (phone_writes_too_much, 500)],
+    ids=["503", "too large"],
+)
+async def test_failed_login_does_not_end_the_users_other_session(
+    make_native_site: MakeSite, log_in: Any, status: int
+) -> None:
+    """Where the oldest session gives way, it does not for a login that is not stored."""
+    settings = {"concurrency": room_for(1, "evict-oldest"), "max_size": 4096}
+    site = await make_native_site(watched=True, **settings)
+    laptop = (await site.here.ask("/enter?user=alice")).session_id
+    site.clock.advance(1)
+    answer = await log_in(site)
+    site.here.watch.recover()
+    assert answer.status == status
+    assert (await site.here.opens(laptop)).user == "alice"
+    assert await site.here.count("alice") == 1
+
+
+@pytest.mark.parametrize("page", ["/news", "/write?cart=tea"])
+async def test_other_session_is_ended_only_after_the_new_one_is_stored(
+    make_native_site: MakeSite, page: str
+) -> None:
+    """Until the new login is in the store, the session that has to give way is alive."""
+    site = await make_native_site(watched=True, concurrency=room_for(1, "evict-oldest"))
+    elsewhere = site.another()
+    laptop = (await elsewhere.ask("/enter?user=alice")).session_id
+    visitor = await elsewhere.visit(page)
+    site.clock.advance(1)
+    seen: list[str | None] = []
+
+    async def look_at_laptop(call: Call) -> None:
+        if call.stores_a_session:
+            seen.append((await elsewhere.opens(laptop)).user)
+
+    site.here.watch.before = look_at_laptop
+    phone = (await site.here.ask("/enter?user=alice", visitor)).session_id
+    site.here.watch.recover()
+    assert seen
+    assert seen[0] == "alice"
+    assert (await elsewhere.opens(laptop)).user is None
+    assert (await elsewhere.opens(phone)).user == "alice"
+
+
+def fail_records_after_the_session(watch: WatchedStore) -> None:
+    """Let the store fail for records as soon as a session was stored."""
+    stored = False
+
+    async def note(call: Call) -> None:
+        nonlocal stored
+        stored = stored or call.stores_a_session
+
+    watch.fail(lambda call: stored and not call.is_about_a_session)
+    watch.after = note
+
+
+async def visitor_of(process: Process) -> str | None:
+    return None
+
+
+async def cart_of(process: Process) -> str | None:
+    return await process.visit("/write?cart=tea")
+
+
+async def alice_of(process: Process) -> str | None:
+    return (await process.ask("/enter?user=alice&cart=tea")).session_id
+
+
+@pytest.mark.parametrize(
+    ("begin", "path"),
+    [
+        (visitor_of, "/enter?user=alice&cart=tea"),
+        (cart_of, "/enter?user=alice"),
+        (alice_of, "/enter?user=alice"),
+        (alice_of, "/renew"),
+    ],
+    ids=["new session", "login", "login again", "renewal"],
+)
+async def test_session_that_was_stored_is_told_though_its_record_was_not(
+    make_native_site: MakeSite, begin: Any, path: str
+) -> None:
+    """The id has changed when the record of who has it fails: 200, and the browser hears of it."""
+    site = await make_native_site(watched=True)
+    former = await begin(site.here)
+    site.clock.advance(1)
+    fail_records_after_the_session(site.here.watch)
+    answer = await site.here.ask(path, former)
+    site.here.watch.recover()
+    assert answer.status == 200
+    assert answer.session_id != former
+    assert await site.here.opens(answer.session_id) == Picture("alice", False, {"cart": "tea"})
+    assert await site.here.count("alice") == 1
