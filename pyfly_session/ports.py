@@ -21,7 +21,15 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class SessionStore(Protocol):
-    """Keeps session dictionaries by id. All that a custom store must implement."""
+    """Keeps session dictionaries by id. All that a custom store must implement.
+
+    The id of a session has 1 to 128 characters out of letters, digits, ``.``, ``_``, ``~``
+    and ``-``. The library also stores *records*: which sessions a user has, for example, or
+    why a session was ended. The id of a record has a colon as well, up to 160 characters in
+    all, and is made by `pyfly_session.ids.record_id`; no client can send one, so a visitor
+    never reaches a record. A store keeps a record as it keeps a session: every method takes
+    ids of both kinds. Only `Rename.rename` is never called for a record.
+    """
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return the session's dictionary, or None if it is absent or unreadable.

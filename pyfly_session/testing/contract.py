@@ -8,6 +8,7 @@ from pyfly_session.testing.expiry import Expiry
 from pyfly_session.testing.failures import Failures
 from pyfly_session.testing.interruptions import Interruptions
 from pyfly_session.testing.renaming import Renaming
+from pyfly_session.testing.records import Records
 from pyfly_session.testing.requests import ConcurrentRequests
 from pyfly_session.testing.rotations import Rotations
 from pyfly_session.testing.verbs import FourVerbs
@@ -24,6 +25,7 @@ class SessionStoreContract(
     Capabilities,
     Expiry,
     FourVerbs,
+    Records,
 ):
     """The tests of a session store. Subclass it, give it a fixture ``store``, run pytest.
 
