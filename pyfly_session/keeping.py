@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyfly_session.metadata import PRINCIPAL
+from pyfly_session.ports import Moved
 from pyfly_session.repository import SessionRepository
 from pyfly_session.session import HttpSession
 
@@ -27,7 +28,7 @@ async def keep(repository: SessionRepository, session: HttpSession, *, slide: bo
         return await store.exists(session._id)
     ttl = repository.seconds_to_live(session)
     payload = await store.load_and_slide(session._id, ttl)
-    if payload is None:
+    if payload is None or isinstance(payload, Moved):
         return False
     repository._merger.adopt_idle_time(session, payload)
     if repository.seconds_to_live(session) != ttl:

@@ -71,10 +71,15 @@ class Moved:
 class LoadAndSlide(Protocol):
     """Capability: read and extend in one step."""
 
-    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         """Return the encoded session and let it live ``ttl`` seconds from now.
 
-        None if it is absent; an absent session is never brought back.
+        An absent session is never brought back.
+
+        Returns:
+            The bytes that are stored under this id, or None if the session is absent. A store
+            with `Rename` returns `Moved` for `FORWARD_SECONDS` after the id was changed. That
+            is no access: the session under the new id does not live longer for it.
         """
         ...
 
@@ -116,9 +121,9 @@ class Rename(Protocol):
 
         A session that already is ``value`` is moved as well. ``new_id`` is fresh and known to
         nobody yet, unless the caller tries again after an interruption; if the session is
-        there already, the answer is `Moved` to it. The former id answers None everywhere
-        from then on, except that `compare_and_swap`, `rename` and `delete_moved` tell
-        latecomers `Moved` for `FORWARD_SECONDS`.
+        there already, the answer is `Moved` to it. The former id is absent from then on.
+        `load_and_slide`, `compare_and_swap`, `rename` and `delete_moved` tell latecomers
+        where the session went, for `FORWARD_SECONDS`, and leave it alone there.
 
         Returns:
             As `CompareAndSwap.compare_and_swap`. Unless it is ``value``, nothing was stored

@@ -134,7 +134,7 @@ class SessionRepository:
             SessionStoreError: The backend failed.
         """
         payload = await self._load(session_id, self._ttl)
-        if payload is None:
+        if payload is None or isinstance(payload, Moved):
             return None
         now = self._clock()
         try:
@@ -289,7 +289,9 @@ class SessionRepository:
                 if attempt >= _EAGER_ATTEMPTS:
                     await back_off(attempt)
                     # What the last attempt met is old by now, and would meet the next writer.
-                    expected = await store.load_and_slide(stored_id, ttl) or expected
+                    newest = await store.load_and_slide(stored_id, ttl)
+                    if isinstance(newest, bytes):
+                        expected = newest
                     self._merger.adopt_idle_time(session, expected)
                     ttl = self.seconds_to_live(session)
                 value, fragments = self._merger.merged(expected, delta, known)

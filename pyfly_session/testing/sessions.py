@@ -7,6 +7,7 @@ from typing import Any
 
 from pyfly_session.codec import DEFAULT_CODEC
 from pyfly_session.fallbacks import CapableStore
+from pyfly_session.ports import Moved
 from pyfly_session.repository import Outcome, SessionRepository
 from pyfly_session.session import HttpSession
 from pyfly_session.testing.clock import Clock
@@ -32,7 +33,8 @@ async def plant(store: Any, session_id: str, value: bytes, ttl: int = TTL) -> No
 
 async def payload_of(store: Any, session_id: str) -> bytes | None:
     """Return the encoded session that the store holds; as a request does, it slides."""
-    return await CapableStore(store).load_and_slide(session_id, TTL)
+    found = await CapableStore(store).load_and_slide(session_id, TTL)
+    return None if isinstance(found, Moved) else found
 
 
 async def attributes_of(store: Any, session_id: str) -> dict[str, Any] | None:

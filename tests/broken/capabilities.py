@@ -98,7 +98,7 @@ class LoadWritesJsonAnew(CapableSoundStore):
     caught_by = ("test_load_and_slide_returns_what_is_stored", "test_bytes_are_kept_as_they_are")
     promise = ""
 
-    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         value = await super().load_and_slide(session_id, ttl)
         return value and json.dumps(json.loads(value)).encode()
 

@@ -40,6 +40,9 @@ class RenameForgetsTheWay(CapableSoundStore):
         "test_a_late_write_under_the_former_id_arrives_in_the_session",
         "test_of_two_rotations_exactly_one_id_survives",
         "test_rotations_at_the_same_moment_leave_one_session",
+        "test_a_rotation_that_another_one_overtakes_yields",
+        "test_what_a_visitor_does_while_logging_in_is_kept",
+        "test_a_load_under_a_former_id_is_told_that_it_moved",
         "test_a_logout_after_rotations_ends_every_id",
         "test_repeating_an_interrupted_rotation_moves_the_session",
         "test_repeating_an_interrupted_rotation_keeps_what_others_wrote",
@@ -47,6 +50,44 @@ class RenameForgetsTheWay(CapableSoundStore):
 
     def way(self, session_id: str) -> Moved | None:
         return None
+
+
+class LoadForgetsTheWay(CapableSoundStore):
+    caught_by = (
+        "test_a_load_under_a_former_id_is_told_that_it_moved",
+        "test_the_way_to_the_new_id_is_remembered_for_its_time",
+    )
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        value = self.find(session_id)
+        return None if value is None else await super().load_and_slide(session_id, ttl)
+
+
+class LoadFollowsTheWay(CapableSoundStore):
+    """The former id opens the session still."""
+
+    caught_by = (
+        "test_the_former_id_is_absent_after_a_rename",
+        "test_a_load_under_a_former_id_is_told_that_it_moved",
+        "test_rotation_keeps_the_data_and_ends_the_former_id",
+    )
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        found = await super().load_and_slide(session_id, ttl)
+        return await self.load_and_slide(found.new_id, ttl) if isinstance(found, Moved) else found
+
+
+class LoadSlidesWhatMoved(CapableSoundStore):
+    """A former id keeps the session alive."""
+
+    caught_by = ("test_a_load_under_a_former_id_prolongs_nothing",)
+    promise = "A load under a former id is no access"
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        found = await super().load_and_slide(session_id, ttl)
+        if isinstance(found, Moved):
+            await self.load_and_slide(found.new_id, ttl)
+        return found
 
 
 class TheWayIsForgottenEarly(CapableSoundStore):
