@@ -6,9 +6,10 @@ from pyfly_session.testing.atomicity import Atomicity
 from pyfly_session.testing.capabilities import Capabilities
 from pyfly_session.testing.expiry import Expiry
 from pyfly_session.testing.failures import Failures
+from pyfly_session.testing.identity import Identity
 from pyfly_session.testing.interruptions import Interruptions
-from pyfly_session.testing.renaming import Renaming
 from pyfly_session.testing.records import Records
+from pyfly_session.testing.renaming import Renaming
 from pyfly_session.testing.requests import ConcurrentRequests
 from pyfly_session.testing.rotations import Rotations
 from pyfly_session.testing.verbs import FourVerbs
@@ -18,14 +19,15 @@ from pyfly_session.testing.verbs import FourVerbs
 class SessionStoreContract(
     Failures,
     Interruptions,
+    Identity,
     Rotations,
     ConcurrentRequests,
     Atomicity,
     Renaming,
     Capabilities,
+    Records,
     Expiry,
     FourVerbs,
-    Records,
 ):
     """The tests of a session store. Subclass it, give it a fixture ``store``, run pytest.
 
