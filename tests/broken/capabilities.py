@@ -209,6 +209,7 @@ class SwapCallsAConflictAbsence(CapableSoundStore):
         "test_compare_and_swap_keeps_what_another_writer_stored",
         "test_a_repeated_compare_and_swap_finds_its_own_value",
         "test_repeating_an_interrupted_write_stores_it",
+        "test_repeating_an_interrupted_update_applies_it_once",
     )
 
     async def compare_and_swap(
