@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from starlette.applications import Starlette
@@ -20,7 +20,7 @@ from pyfly_session import (
     errors,
 )
 from tests.web.conftest import Site
-from tests.web.driver import ask
+from tests.web.driver import Connection, ask
 
 KNOWN = "a" * 32
 Change = Callable[[HttpSession], object]
@@ -88,7 +88,10 @@ async def test_the_function_gets_the_value_or_none(memory_site: Site) -> None:
 
 
 async def test_it_is_applied_to_what_another_request_stored(site: Site) -> None:
-    """On a store with only the four verbs, too, as long as no call is in the middle of another."""
+    """On a store with only the four verbs, too, as long as no call is in the middle of another.
+
+    The clock stands still: both requests write the same value at the same moment.
+    """
     await site.seed(KNOWN, visits=10)
 
     def visit(session: HttpSession) -> None:
@@ -129,6 +132,27 @@ async def test_an_update_before_the_head_and_one_after_it_count_once_each(site: 
     app = site.app(page=page, visit=visit)
     await ask(app, "/page", cookie=KNOWN)
     assert await site.stored(KNOWN) == {"visits": 3}
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+async def test_a_request_that_is_cancelled_while_it_commits_counts_once(
+    site: Site, where: Literal["before", "after"]
+) -> None:
+    """What is stored by a cancelled commit is not applied again by what finishes it."""
+    await site.seed(KNOWN)
+    app = site.app(visit=visit)
+    site.probe.calls.clear()
+    await ask(app, "/visit", cookie=KNOWN)
+    calls = len(site.probe.calls)
+    for number in range(site.probe.loads + 1, calls + 1):
+        await site.seed(KNOWN)
+        hold = site.probe.hold(number, where)
+        connection = Connection(app, "/visit", cookie=KNOWN).start()
+        await hold.reached.wait()
+        await connection.cancel()
+        hold.release.set()
+        await site.filter.repository.drain()
+        assert await site.stored(KNOWN) == {"visits": 1}, f"call {number}"
 
 
 async def test_it_follows_a_login_that_changed_the_id(native_site: Site) -> None:
