@@ -77,7 +77,7 @@ class Identity(StoreHooks):
     async def test_a_write_that_a_login_overtakes_does_not_reach_the_next_user(
         self, store: Any
     ) -> None:
-        """The same if the login comes between reading and storing."""
+        """A write that the login of somebody else overtakes does not reach their session."""
         for rotate in (False, True):
             between = Interposed(store)
             repository, elsewhere = repository_of(between), repository_of(store)

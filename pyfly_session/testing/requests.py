@@ -80,7 +80,11 @@ class ConcurrentRequests(StoreHooks):
 
     @promised_by("compare_and_swap", "get", "save")
     async def test_two_requests_that_update_one_attribute_both_count(self, store: Any) -> None:
-        """No lost update: `update_attribute` is applied to what another request stored."""
+        """No lost update: `update_attribute` is applied to what another request stored.
+
+        At the same moment by the clock, so that only what is new with every write tells the
+        one from the other.
+        """
         repository, elsewhere = repository_of(store), repository_of(store)
         session_id = await start(repository)
         a, b = await request(repository, session_id), await request(elsewhere, session_id)

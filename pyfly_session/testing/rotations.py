@@ -135,7 +135,7 @@ class Rotations(StoreHooks):
 
     @promised_by("rename", needs=_SAFE)
     async def test_a_rotation_that_another_one_overtakes_yields(self, store: Any) -> None:
-        """A change of id that comes between reading and renaming wins, too."""
+        """Of two changes of id the first one wins, also if it comes while the other is stored."""
         between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
         former = await start(repository, user="alice")
