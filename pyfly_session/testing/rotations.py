@@ -98,24 +98,6 @@ class Rotations(StoreHooks):
         expect(await attributes_of(store, login.id), {"late": 3}, "attributes under the new id")
 
     @promised_by("rename", needs=_SAFE)
-    async def test_the_same_write_by_both_does_not_keep_the_former_id_alive(
-        self, store: Any
-    ) -> None:
-        """The former id ends also if another request wrote byte for byte what the login writes."""
-        repository = repository_of(store)
-        former = await start(repository)
-        writer, login = await request(repository, former), await request(repository, former)
-        for each in (writer, login):
-            each.set_attribute("user", "alice")
-        login.rotate_id()
-        await repository.commit(writer)
-
-        expect(await repository.commit(login), Outcome.STORED, "the change of id")
-        await expect_gone(store, former, "the former id")
-        found = await attributes_of(store, login.id)
-        expect(found, {"user": "alice"}, "attributes under the new id")
-
-    @promised_by("rename", needs=_SAFE)
     async def test_of_two_rotations_exactly_one_id_survives(self, store: Any) -> None:
         """Two requests change the id: the first one's survives, with the changes of both."""
         repository = repository_of(store)
