@@ -1,4 +1,4 @@
-"""Session ids: making them, telling whether one is acceptable, and masking them for logs."""
+"""Ids of sessions and of records: making them, checking them, and masking them for logs."""
 
 from __future__ import annotations
 
@@ -25,6 +25,24 @@ def new_id() -> str:
 def is_acceptable(candidate: str) -> bool:
     """Tell whether a client-supplied value may be looked up in a store at all."""
     return _is_acceptable(candidate) is not None
+
+
+def record_id(kind: str, key: str) -> str:
+    """Return the id of a record: what the library stores beside sessions, and about them.
+
+    The list of the sessions that a user has is one, under ``principal:…``. A store keeps
+    records as it keeps sessions. No client can send such an id: `is_acceptable` refuses it.
+
+    Args:
+        kind: What the record is about, a short word of lowercase letters.
+        key: Which record of that kind, out of the characters of a session's id.
+    """
+    return f"{kind}:{key}"
+
+
+def is_record(entry_id: str) -> bool:
+    """Return whether an id is that of a record, and not of a session: it contains a colon."""
+    return ":" in entry_id
 
 
 def mask(session_id: str) -> str:

@@ -21,7 +21,15 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class SessionStore(Protocol):
-    """Keeps session dictionaries by id. All that a custom store must implement."""
+    """Keeps session dictionaries by id. All that a custom store must implement.
+
+    The id of a session has 1 to 128 characters out of letters, digits, ``.``, ``_``, ``~``
+    and ``-``. The library also stores *records*: which sessions a user has, for example, or
+    why a session was ended. The id of a record has a colon as well, up to 160 characters in
+    all, and is made by `pyfly_session.ids.record_id`; no client can send one, so a visitor
+    never reaches a record. A store keeps a record as it keeps a session: every method takes
+    ids of both kinds. Only `Rename.rename` is never called for a record.
+    """
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return the session's dictionary, or None if it is absent or unreadable.
@@ -66,8 +74,12 @@ class LoadAndSlide(Protocol):
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         """Return the encoded session and let it live ``ttl`` seconds from now.
 
-        None if it is absent; an absent session is never brought back. A store that has `Rename`
-        answers `Moved` for `FORWARD_SECONDS` after a change of id.
+        An absent session is never brought back.
+
+        Returns:
+            The bytes that are stored under this id, or None if the session is absent. A store
+            with `Rename` returns `Moved` for `FORWARD_SECONDS` after the id was changed. That
+            is no access: the session under the new id does not live longer for it.
         """
         ...
 
@@ -109,9 +121,9 @@ class Rename(Protocol):
 
         A session that already is ``value`` is moved as well. ``new_id`` is fresh and known to
         nobody yet, unless the caller tries again after an interruption; if the session is
-        there already, the answer is `Moved` to it. The former id answers None everywhere
-        from then on, except that `compare_and_swap`, `rename` and `delete_moved` tell
-        latecomers `Moved` for `FORWARD_SECONDS`.
+        there already, the answer is `Moved` to it. The former id is absent from then on.
+        `load_and_slide`, `compare_and_swap`, `rename` and `delete_moved` tell latecomers
+        where the session went, for `FORWARD_SECONDS`, and leave it alone there.
 
         Returns:
             As `CompareAndSwap.compare_and_swap`. Unless it is ``value``, nothing was stored

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from pyfly_session.testing import SessionStoreContract
-from tests.broken import capabilities, renaming, verbs
+from tests.broken import capabilities, records, renaming, verbs
 from tests.broken.sound import CapableSoundStore, SoundStore
 
 _MODULE = """
@@ -54,7 +54,8 @@ def _stores_of(module: ModuleType) -> Iterator[type[SoundStore]]:
             yield each
 
 
-BROKEN = [each for module in (verbs, capabilities, renaming) for each in _stores_of(module)]
+_MODULES = (verbs, records, capabilities, renaming)
+BROKEN = [each for module in _MODULES for each in _stores_of(module)]
 TESTS = frozenset(name for name in dir(SessionStoreContract) if name.startswith("test_"))
 STORES = [SoundStore, CapableSoundStore, *BROKEN]
 

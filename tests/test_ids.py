@@ -19,6 +19,15 @@ def test_new_ids_differ() -> None:
     assert len({ids.new_id() for _ in range(1000)}) == 1000
 
 
+def test_the_id_of_a_record_is_told_from_that_of_a_session_and_no_client_can_send_it() -> None:
+    record = ids.record_id("principal", ids.new_id())
+
+    assert record.startswith("principal:")
+    assert ids.is_record(record)
+    assert not ids.is_acceptable(record)
+    assert not ids.is_record(ids.new_id())
+
+
 def test_all_128_bits_of_a_new_id_vary() -> None:
     """A version-4 UUID has six constant bits."""
     made = [int(ids.new_id(), 16) for _ in range(256)]

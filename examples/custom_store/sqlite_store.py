@@ -74,13 +74,14 @@ class SqliteSessionStore:
 
     # LoadAndSlide.
 
-    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
-        def load() -> bytes | None:
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        def load() -> bytes | Moved | None:
             value = self._find(session_id)
-            if value is not None:
-                self._execute(
-                    "UPDATE sessions SET ends = ? WHERE id = ?", self._clock() + ttl, session_id
-                )
+            if value is None:
+                return self._way(session_id)
+            self._execute(
+                "UPDATE sessions SET ends = ? WHERE id = ?", self._clock() + ttl, session_id
+            )
             return value
 
         return await self._run("load", load)

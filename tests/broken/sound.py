@@ -66,10 +66,11 @@ class SoundStore:
 class CapableSoundStore(SoundStore):
     """Keeps every promise of every capability, too."""
 
-    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         value = self.find(session_id)
-        if value is not None:
-            self.put(session_id, value, ttl)
+        if value is None:
+            return self.way(session_id)
+        self.put(session_id, value, ttl)
         return value
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:

@@ -34,6 +34,8 @@ _OPTIONS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # Names of sites that are not this computer itself, and are served by it.
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
 )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pyfly_session.core.repository import Outcome
+from pyfly_session.core.repository import Outcome, SessionRepository
 from pyfly_session.ports import CompareAndSwap
 from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.contract.intercepting_store import Interposed
@@ -23,6 +23,10 @@ from pyfly_session.testing.contract.sessions import (
     start,
 )
 from pyfly_session.testing.contract.store_fixtures import StoreHooks
+
+
+def _one_more(visits: Any) -> int:
+    return int(visits or 0) + 1
 
 
 class ConcurrentRequests(StoreHooks):
@@ -73,6 +77,56 @@ class ConcurrentRequests(StoreHooks):
         expect(outcomes, [Outcome.STORED] * 20, "the commits")
         expected = {f"n{number}": number for number in range(20)}
         expect(await attributes_of(store, session_id), expected, "attributes that are stored")
+
+    @promised_by("compare_and_swap", "get", "save")
+    async def test_two_requests_that_update_one_attribute_both_count(self, store: Any) -> None:
+        """No lost update: `update_attribute` is applied to what another request stored.
+
+        At the same moment by the clock, so that only what is new with every write tells the
+        one from the other.
+        """
+        repository, elsewhere = repository_of(store), repository_of(store)
+        session_id = await start(repository)
+        a, b = await request(repository, session_id), await request(elsewhere, session_id)
+        for session in (a, b):
+            session.update_attribute("visits", _one_more)
+
+        expect(await repository.commit(a), Outcome.STORED, "the first commit")
+        expect(await elsewhere.commit(b), Outcome.STORED, "the second commit")
+        found = await attributes_of(store, session_id)
+        expect(found, {"visits": 2}, "attributes that are stored")
+
+    @promised_by("compare_and_swap", needs=CompareAndSwap)
+    async def test_an_update_that_arrives_during_the_commit_counts(self, store: Any) -> None:
+        """No lost update: one that is stored between reading and storing counts as well."""
+        between = Interposed(store)
+        repository, other = repository_of(between), repository_of(store)
+        session_id = await start(repository, visits=10)
+        a, b = await request(repository, session_id), await request(other, session_id)
+        for session in (a, b):
+            session.update_attribute("visits", _one_more)
+        between.before("compare_and_swap", lambda: other.commit(b))
+
+        expect(await repository.commit(a), Outcome.STORED, "the commit")
+        found = await attributes_of(store, session_id)
+        expect(found, {"visits": 12}, "attributes that are stored")
+
+    @promised_by("compare_and_swap", needs=CompareAndSwap)
+    async def test_many_updates_of_one_attribute_lose_nothing(self, store: Any) -> None:
+        """No lost update: many requests of several processes update one attribute at once."""
+        processes = [repository_of(store) for _ in range(4)]
+        session_id = await start(processes[0])
+
+        async def visit(repository: SessionRepository) -> Outcome:
+            session = await request(repository, session_id)
+            await asyncio.sleep(0)
+            session.update_attribute("visits", _one_more)
+            return await repository.commit(session)
+
+        outcomes = await asyncio.gather(*(visit(each) for each in processes * 5))
+        expect(outcomes, [Outcome.STORED] * 20, "the commits")
+        found = await attributes_of(store, session_id)
+        expect(found, {"visits": 20}, "attributes that are stored")
 
     @promised_by("compare_and_swap", "get", "save")
     async def test_a_write_after_the_logout_does_not_resurrect_the_session(

@@ -161,7 +161,21 @@ class Expiry(StoreHooks):
         await expect_gone(store, new, "the new id of an expired session")
         expect(await store.delete_moved(former), None, "delete_moved, at the end")
 
-    @promised_by("rename", "compare_and_swap", "delete_moved", needs=Rename)
+    @promised_by("load_and_slide", needs=(Rename, LoadAndSlide))
+    async def test_a_load_under_a_former_id_prolongs_nothing(
+        self, store: Any, timeline: Timeline
+    ) -> None:
+        """A load under a former id is no access: the session under the new id ends as before."""
+        former, new, value = new_id(), new_id(), encoded(store)
+        await plant(store, former, value, timeline.ttl)
+        await store.rename(former, new, value, value, timeline.ttl)
+        await timeline.to_the_last_tick()
+        await store.load_and_slide(former, 100 * timeline.ttl)
+
+        await timeline.to_the_end()
+        await expect_gone(store, new, "the new id, at its end")
+
+    @promised_by("rename", "compare_and_swap", "delete_moved", "load_and_slide", needs=Rename)
     async def test_the_way_to_the_new_id_is_remembered_for_its_time(
         self, store: Any, timeline: Timeline
     ) -> None:
@@ -177,10 +191,16 @@ class Expiry(StoreHooks):
         if isinstance(store, CompareAndSwap):
             late = await store.compare_and_swap(former, value, value, 60)
             expect(late, Moved(new), "compare_and_swap, a tick before the end")
+        if isinstance(store, LoadAndSlide):
+            found = await store.load_and_slide(former, 3600)
+            expect(found, Moved(new), "load_and_slide, a tick before the end")
         await timeline.move(self.tick)
         expect(await store.delete_moved(former), None, "delete_moved, at the end of the way")
         late = await store.rename(former, new_id(), value, value, 60)
         expect(late, None, "rename of the former id, at the end of the way")
+        if isinstance(store, LoadAndSlide):
+            found = await store.load_and_slide(former, 3600)
+            expect(found, None, "load_and_slide, at the end of the way")
         expect(await store.exists(new), True, "exists, the new id")
 
     @promised_by("load_and_slide", "save", "get")

@@ -35,6 +35,10 @@ async def _interrupted(repository: SessionRepository, session: HttpSession) -> b
     return False
 
 
+def _one_more(visits: Any) -> int:
+    return int(visits or 0) + 1
+
+
 class Interruptions(StoreHooks):
     """Whoever was interrupted tries again, and gets what the first attempt would have given."""
 
@@ -77,6 +81,33 @@ class Interruptions(StoreHooks):
             expected = {"user": "alice", "more": 1}
             expect(await attributes_of(store, session.id), expected, "attributes stored")
         raise BrokenPromiseError("the commit never came to its end")
+
+    @before_and_after
+    @promised_by("compare_and_swap", "create_if_absent", "get", "save")
+    async def test_repeating_an_interrupted_update_applies_it_once(
+        self, store: Any, when: str
+    ) -> None:
+        """An update that was interrupted at any call and is repeated is applied once.
+
+        The first attempt may have stored it, and what is stored is what updates start from.
+        """
+        for is_new in (False, True):
+            for call in range(_MOST_CALLS):
+                between, clock = Interposed(store), Clock()
+                repository = repository_of(between, clock)
+                session = repository.create()
+                if not is_new:
+                    session = await request(repository, await start(repository))
+                session.update_attribute("visits", _one_more)
+                between.cancel_at(call, when)
+                if not await _interrupted(repository, session):
+                    break
+                clock.advance(0.01)
+                expect(await repository.commit(session), Outcome.STORED, "the second attempt")
+                found = await attributes_of(store, session.id)
+                expect(found, {"visits": 1}, "attributes stored")
+            else:
+                raise BrokenPromiseError("the commit never came to its end")
 
     @before_and_after
     @promised_by("rename", "compare_and_swap", needs=(Rename, CompareAndSwap))

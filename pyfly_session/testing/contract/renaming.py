@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from pyfly_session.ids import new_id
-from pyfly_session.ports import CompareAndSwap, Moved, Rename
+from pyfly_session.ports import CompareAndSwap, LoadAndSlide, Moved, Rename
 from pyfly_session.testing.contract.reporting import expect, promised_by
 from pyfly_session.testing.contract.sessions import encoded, expect_gone, payload_of, plant
 from pyfly_session.testing.contract.store_fixtures import StoreHooks
@@ -26,13 +26,13 @@ class Renaming(StoreHooks):
 
     @promised_by("rename", "load_and_slide", "get", "exists", needs=Rename)
     async def test_the_former_id_is_absent_after_a_rename(self, store: Any) -> None:
-        """After `rename` the former id answers None everywhere: who knew it has nothing."""
+        """After `rename` nothing is stored under the former id: it opens no session."""
         former, new, value = new_id(), new_id(), encoded(store, a=1)
         await plant(store, former, value)
         await store.rename(former, new, value, value, 60)
 
         await expect_gone(store, former, "the former id")
-        expect(await payload_of(store, former), None, "load_and_slide, the former id")
+        expect(await payload_of(store, former), None, "what load_and_slide finds there")
         await expect_gone(store, former, "the former id, after load_and_slide")
 
     @promised_by("rename", "compare_and_swap", "delete_moved", needs=Rename)
@@ -50,6 +50,26 @@ class Renaming(StoreHooks):
         expect(await store.delete_moved(former), new, "delete_moved of the former id")
         await expect_gone(store, third, "the id of the late rename")
         expect(await payload_of(store, new), value, "what is under the new id")
+
+    @promised_by("load_and_slide", needs=(Rename, LoadAndSlide))
+    async def test_a_load_under_a_former_id_is_told_that_it_moved(self, store: Any) -> None:
+        """After `rename` a load under the former id answers `Moved`, and returns no session.
+
+        So a request that comes with an id of yesterday is told from a stranger's in one trip.
+        """
+        former, new, third, value = new_id(), new_id(), new_id(), encoded(store)
+        await plant(store, former, value)
+        await store.rename(former, new, value, value, 60)
+        for _ in range(2):
+            found = await store.load_and_slide(former, 60)
+            expect(found, Moved(new), "load_and_slide of the former id")
+            await store.delete(former)
+        await expect_gone(store, former, "the former id, after load_and_slide")
+        expect(await store.load_and_slide(new, 60), value, "load_and_slide of the new id")
+
+        await store.rename(new, third, value, value, 60)
+        ways = [await store.load_and_slide(each, 60) for each in (former, new)]
+        expect(ways, [Moved(new), Moved(third)], "load_and_slide of each former id")
 
     @promised_by("delete", "delete_moved", needs=Rename)
     async def test_deleting_the_former_id_leaves_the_way(self, store: Any) -> None:

@@ -98,26 +98,8 @@ class Rotations(StoreHooks):
         expect(await attributes_of(store, login.id), {"late": 3}, "attributes under the new id")
 
     @promised_by("rename", needs=_SAFE)
-    async def test_the_same_write_by_both_does_not_keep_the_former_id_alive(
-        self, store: Any
-    ) -> None:
-        """The former id ends also if another request wrote byte for byte what the login writes."""
-        repository = repository_of(store)
-        former = await start(repository)
-        writer, login = await request(repository, former), await request(repository, former)
-        for each in (writer, login):
-            each.set_attribute("user", "alice")
-        login.rotate_id()
-        await repository.commit(writer)
-
-        expect(await repository.commit(login), Outcome.STORED, "the change of id")
-        await expect_gone(store, former, "the former id")
-        found = await attributes_of(store, login.id)
-        expect(found, {"user": "alice"}, "attributes under the new id")
-
-    @promised_by("rename", needs=_SAFE)
     async def test_of_two_rotations_exactly_one_id_survives(self, store: Any) -> None:
-        """Two requests change the id: that of the first survives, with the changes of both."""
+        """Two requests change the id: the first one's survives, with the changes of both."""
         repository = repository_of(store)
         former = await start(repository, user="alice")
         a, b = await request(repository, former), await request(repository, former)
@@ -126,25 +108,48 @@ class Rotations(StoreHooks):
             login.set_attribute(name, 1)
 
         expect(await repository.commit(a), Outcome.STORED, "the first change of id")
+        won, wanted = a.id, b.id
         expect(await repository.commit(b), Outcome.MOVED, "the second change of id")
-        alive = [await store.exists(each) for each in (former, a.id, b.id)]
+        alive = [await store.exists(each) for each in (former, won, wanted)]
         expect(alive, [False, True, False], "exists: the former, the first, the second id")
         expected = {"user": "alice", "a": 1, "b": 1}
-        expect(await attributes_of(store, a.id), expected, "attributes that are stored")
+        expect(await attributes_of(store, won), expected, "attributes that are stored")
+
+    @promised_by("rename", needs=_SAFE)
+    async def test_a_rotation_that_another_one_overtakes_yields(self, store: Any) -> None:
+        """Of two changes of id the first one wins, also if it comes while the other is stored."""
+        between = Interposed(store)
+        repository, other = repository_of(between), repository_of(store)
+        former = await start(repository, user="alice")
+        slow, quick = await request(repository, former), await request(other, former)
+        for name, login in (("slow", slow), ("quick", quick)):
+            login.rotate_id()
+            login.set_attribute(name, 1)
+        won, wanted = quick.id, slow.id
+        between.before("rename", lambda: other.commit(quick))
+
+        expect(await repository.commit(slow), Outcome.MOVED, "the change of id that came second")
+        alive = [await store.exists(each) for each in (former, won, wanted)]
+        expect(alive, [False, True, False], "exists: the former, the first, the second id")
+        expected = {"user": "alice", "slow": 1, "quick": 1}
+        expect(await attributes_of(store, won), expected, "attributes that are stored")
 
     @promised_by("rename", needs=_SAFE)
     async def test_rotations_at_the_same_moment_leave_one_session(self, store: Any) -> None:
-        """Many requests change the id at once: one id survives, with the changes of all."""
+        """Many requests change the id at once: the first one's survives, with all changes."""
         repository = repository_of(store)
         former = await start(repository)
         logins = [await request(repository, former) for _ in range(6)]
         for number, login in enumerate(logins):
             login.rotate_id()
             login.set_attribute(f"n{number}", number)
-        await asyncio.gather(*map(repository.commit, logins))
+        wanted = [login.id for login in logins]
+        outcomes = await asyncio.gather(*map(repository.commit, logins))
 
-        alive = [login.id for login in logins if await store.exists(login.id)]
-        expect(len(alive), 1, "new ids that are alive")
+        alive = [each for each in wanted if await store.exists(each)]
+        won = [each for each, o in zip(wanted, outcomes, strict=True) if o is Outcome.STORED]
+        expect(len(won), 1, "changes of id that were stored")
+        expect(alive, won, "new ids that are alive")
         await expect_gone(store, former, "the former id")
         expected = {f"n{number}": number for number in range(6)}
         expect(await attributes_of(store, alive[0]), expected, "attributes that are stored")

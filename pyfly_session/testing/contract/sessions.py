@@ -9,6 +9,7 @@ from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome, SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.ports import Moved
 from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.contract.reporting import BrokenPromiseError, expect
 
@@ -32,7 +33,8 @@ async def plant(store: Any, session_id: str, value: bytes, ttl: int = TTL) -> No
 
 async def payload_of(store: Any, session_id: str) -> bytes | None:
     """Return the encoded session that the store holds; as a request does, it slides."""
-    return await CapableStore(store).load_and_slide(session_id, TTL)
+    found = await CapableStore(store).load_and_slide(session_id, TTL)
+    return None if isinstance(found, Moved) else found
 
 
 async def attributes_of(store: Any, session_id: str) -> dict[str, Any] | None:

@@ -7,7 +7,9 @@ from pyfly_session.testing.contract.capabilities import Capabilities
 from pyfly_session.testing.contract.concurrent_requests import ConcurrentRequests
 from pyfly_session.testing.contract.expiry import Expiry
 from pyfly_session.testing.contract.failures import Failures
+from pyfly_session.testing.contract.identity import Identity
 from pyfly_session.testing.contract.interruptions import Interruptions
+from pyfly_session.testing.contract.records import Records
 from pyfly_session.testing.contract.renaming import Renaming
 from pyfly_session.testing.contract.rotations import Rotations
 from pyfly_session.testing.contract.verbs import FourVerbs
@@ -17,11 +19,13 @@ from pyfly_session.testing.contract.verbs import FourVerbs
 class SessionStoreContract(
     Failures,
     Interruptions,
+    Identity,
     Rotations,
     ConcurrentRequests,
     Atomicity,
     Renaming,
     Capabilities,
+    Records,
     Expiry,
     FourVerbs,
 ):

@@ -1,0 +1,268 @@
+"""A request that takes longer than the idle time: its session is in use, and lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.websockets import WebSocket
+
+from pyfly_session import SecurityContext, SessionFilter
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.security import end_other_sessions, login
+from tests.conftest import Clock
+from tests.web.conftest import Site
+from tests.web.driver import Browser, Connection, ask
+from tests.web.stores import Probe
+
+KNOWN = "a" * 32
+TICK = 2**-10
+TTL = 100
+
+
+class Travel:
+    """Moves the clock of the sessions and the time of the event loop together."""
+
+    def __init__(self, clock: Clock, patch: pytest.MonkeyPatch) -> None:
+        self._clock = clock
+        self._ahead = 0.0
+        loop = asyncio.get_running_loop()
+        real = loop.time
+        patch.setattr(loop, "time", lambda: real() + self._ahead)
+
+    async def on(self, seconds: float, *, step: float = TTL / 20) -> None:
+        """Let time pass, in steps between which everything that is due runs."""
+        for _ in range(round(seconds / step)):
+            self._clock.advance(step)
+            self._ahead += step
+            for _ in range(20):
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def travel(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Travel:
+    return Travel(clock, monkeypatch)
+
+
+async def look(request: Request) -> Response:
+    return PlainTextResponse(str(request.state.session.get_attribute("user")))
+
+
+async def logout(request: Request) -> Response:
+    request.state.session.invalidate()
+    return PlainTextResponse("bye")
+
+
+async def lives_for(site: Site, session_id: str, seconds: float) -> None:
+    """Assert that the session ends in so many seconds, and not before."""
+    site.clock.advance(seconds - TICK)
+    assert await site.stored(session_id) is not None
+    site.clock.advance(TICK)
+    assert await site.stored(session_id) is None
+
+
+@pytest.mark.parametrize("where", ["handler", "stream", "background"])
+async def test_what_a_long_request_writes_is_saved(
+    timed_site: Site, travel: Travel, where: str
+) -> None:
+    async def report(request: Request) -> Response:
+        async def work() -> None:
+            await travel.on(3 * TTL)
+            request.state.session.set_attribute("report", "ready")
+
+        async def body() -> AsyncIterator[str]:
+            yield "a"
+            await work()
+            yield "b"
+
+        if where == "stream":
+            return StreamingResponse(body())
+        if where == "background":
+            return PlainTextResponse("ab", background=BackgroundTask(work))
+        await work()
+        return PlainTextResponse("ab")
+
+    app = timed_site.configure(ttl=TTL).app(report=report)
+    await timed_site.seed(KNOWN, user="ada")
+    answer = await ask(app, "/report", cookie=KNOWN)
+    assert (answer.status, answer.text, answer.session_id) == (200, "ab", KNOWN)
+    assert await timed_site.stored(KNOWN) == {"user": "ada", "report": "ready"}
+    await lives_for(timed_site, KNOWN, TTL)
+
+
+async def test_long_reader_stays_logged_in(timed_site: Site, travel: Travel) -> None:
+    async def report(request: Request) -> Response:
+        await travel.on(3 * TTL)
+        return await look(request)
+
+    browser = Browser(timed_site.configure(ttl=TTL).app(report=report, look=look), KNOWN)
+    await timed_site.seed(KNOWN, user="ada")
+    assert (await browser.get("/report")).text == "ada"
+    assert (await browser.get("/look")).text == "ada"
+    assert browser.cookie == KNOWN
+
+
+@pytest.mark.parametrize("own", [TTL // 10, TTL * 10])
+async def test_session_with_an_idle_time_of_its_own_lives_exactly_so_long_after(
+    timed_site: Site, travel: Travel, own: int
+) -> None:
+    async def report(request: Request) -> Response:
+        await travel.on(3 * own, step=own / 20)
+        request.state.session.set_attribute("report", "ready")
+        return PlainTextResponse("ready")
+
+    app = timed_site.configure(ttl=TTL).app(report=report)
+    await timed_site.seed(KNOWN, _max_inactive_interval=own)
+    answer = await ask(app, "/report", cookie=KNOWN)
+    cookie = answer.cookie()
+    assert cookie is not None
+    assert (cookie.value, cookie.max_age) == (KNOWN, own)
+    assert await timed_site.stored(KNOWN) == {"report": "ready"}
+    await lives_for(timed_site, KNOWN, own)
+
+
+async def test_nothing_is_kept_alive_once_the_request_is_over(
+    timed_site: Site, travel: Travel
+) -> None:
+    async def report(request: Request) -> Response:
+        await travel.on(2 * TTL)
+        return PlainTextResponse("ready")
+
+    app = timed_site.configure(ttl=TTL).app(report=report)
+    await timed_site.seed(KNOWN)
+    await ask(app, "/report", cookie=KNOWN)
+    assert await timed_site.stored(KNOWN) is not None
+    timed_site.probe.calls.clear()
+    await travel.on(2 * TTL)
+    assert timed_site.probe.calls == []
+    assert await timed_site.stored(KNOWN) is None
+
+
+async def test_no_request_outlives_the_absolute_lifetime(timed_site: Site, travel: Travel) -> None:
+    async def report(request: Request) -> Response:
+        await travel.on(4 * TTL)
+        request.state.session.set_attribute("report", "ready")
+        return PlainTextResponse("ready")
+
+    app = timed_site.configure(ttl=TTL, max_lifetime=3 * TTL).app(report=report)
+    await timed_site.seed(KNOWN)
+    answer = await ask(app, "/report", cookie=KNOWN)
+    assert answer.cookie() is None
+    assert await timed_site.stored(KNOWN) is None
+
+
+async def test_long_request_does_not_bring_back_what_was_logged_out(
+    timed_site: Site, travel: Travel
+) -> None:
+    async def report(request: Request) -> Response:
+        await travel.on(2 * TTL)
+        await ask(app, "/logout", cookie=KNOWN)
+        await travel.on(2 * TTL)
+        request.state.session.set_attribute("report", "ready")
+        return PlainTextResponse("ready")
+
+    app = timed_site.configure(ttl=TTL).app(report=report, logout=logout)
+    await timed_site.seed(KNOWN)
+    answer = await ask(app, "/report", cookie=KNOWN)
+    assert answer.cookie() is None
+    assert await timed_site.stored(KNOWN) is None
+
+
+async def test_store_that_fails_once_meanwhile_ends_no_session(
+    timed_site: Site, travel: Travel
+) -> None:
+    """What keeps the session alive tries again in time."""
+
+    async def report(request: Request) -> Response:
+        timed_site.probe.fail(times=1)
+        await travel.on(3 * TTL)
+        request.state.session.set_attribute("report", "ready")
+        return PlainTextResponse("ready")
+
+    app = timed_site.configure(ttl=TTL).app(report=report)
+    await timed_site.seed(KNOWN)
+    assert (await ask(app, "/report", cookie=KNOWN)).status == 200
+    assert await timed_site.stored(KNOWN) == {"report": "ready"}
+
+
+async def test_user_with_a_long_request_stays_in_the_list_of_sessions(
+    timed_site: Site, travel: Travel
+) -> None:
+    async def enter(request: Request) -> Response:
+        await login(request, SecurityContext(user_id="ada"))
+        return PlainTextResponse("welcome")
+
+    async def report(request: Request) -> Response:
+        await travel.on(3 * TTL)
+        return PlainTextResponse("ready")
+
+    async def others(request: Request) -> Response:
+        return PlainTextResponse(str(await end_other_sessions(request)))
+
+    app = timed_site.configure(ttl=TTL).app(enter=enter, report=report, others=others)
+    browser, phone = Browser(app), Browser(app)
+    await browser.get("/enter")
+    await browser.get("/report")
+    await phone.get("/enter")
+    assert (await phone.get("/others")).text == "1"
+
+
+async def test_handshake_of_a_websocket_is_a_request_as_well(
+    timed_site: Site, travel: Travel
+) -> None:
+    async def talk(websocket: WebSocket) -> None:
+        await travel.on(3 * TTL)
+        websocket.state.session.set_attribute("met", True)
+        await websocket.accept()
+        await websocket.receive()
+
+    app = timed_site.configure(ttl=TTL).socket(talk)
+    await timed_site.seed(KNOWN)
+    await Connection(app, kind="websocket", cookie=KNOWN).run()
+    assert await timed_site.stored(KNOWN) == {"met": True}
+
+
+@pytest.fixture(params=["memory", "valkey"])
+def store_with_real_time(request: pytest.FixtureRequest, make_store: Any) -> Any:
+    return InMemorySessionStore() if request.param == "memory" else make_store(request.param)
+
+
+async def test_session_of_one_second_outlives_a_longer_request(store_with_real_time: Any) -> None:
+    async def start(request: Request) -> Response:
+        session = request.state.session
+        session.set_attribute("user", "ada")
+        if "own" in request.query_params:
+            session.set_max_inactive_interval(1)
+        return PlainTextResponse("ok")
+
+    async def report(request: Request) -> Response:
+        await asyncio.sleep(1.3)
+        request.state.session.set_attribute("report", "ready")
+        return PlainTextResponse("ready")
+
+    async def stream(request: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            yield "a"
+            await report(request)
+            yield "b"
+
+        return StreamingResponse(body())
+
+    async def visit(ttl: int, begin: str, path: str) -> None:
+        site = Site(Probe(store_with_real_time), Clock())
+        site.filter = SessionFilter(site.probe.store, ttl=ttl)
+        browser = Browser(site.app(start=start, report=report, stream=stream))
+        await browser.get(begin)
+        assert (await browser.get(path)).status == 200
+        assert await site.stored(browser.cookie) == {"user": "ada", "report": "ready"}
+
+    await asyncio.gather(
+        visit(1, "/start", "/report"),
+        visit(1, "/start", "/stream"),
+        visit(60, "/start?own", "/report"),
+    )

@@ -1,0 +1,457 @@
+"""What is written to a session is saved, or whoever wrote it is told that it is not."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import redis.asyncio as aioredis
+from starlette.background import BackgroundTask
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
+from starlette.websockets import WebSocket
+
+from pyfly_session import HttpSession, SecurityContext, SessionReadOnlyError
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.adapters.redis import RedisSessionStore
+from pyfly_session.ports import Moved
+from pyfly_session.security import end_other_sessions, login, logout
+from pyfly_session.web import SessionMapping
+from tests.conftest import Clock
+from tests.faults.proxy import Fault, Proxy, Where
+from tests.web.conftest import Site
+from tests.web.driver import Browser, Connection, ask
+from tests.web.stores import Probe
+
+KNOWN = "a" * 32
+DAY = 86400
+
+
+def by_item(session: HttpSession) -> None:
+    SessionMapping(session)["late"] = 1
+
+
+def by_del(session: HttpSession) -> None:
+    del SessionMapping(session)["user"]
+
+
+MUTATORS: dict[str, Callable[[HttpSession], object]] = {
+    "set_attribute": lambda session: session.set_attribute("late", 1),
+    "remove_attribute": lambda session: session.remove_attribute("user"),
+    "update_attribute": lambda session: session.update_attribute("late", lambda value: 1),
+    "clear": lambda session: session.clear(),
+    "rotate_id": lambda session: session.rotate_id(),
+    "invalidate": lambda session: session.invalidate(),
+    "authenticate": lambda session: session.authenticate("bob"),
+    "set_max_inactive_interval": lambda session: session.set_max_inactive_interval(60),
+    "request.session[...] =": by_item,
+    "del request.session[...]": by_del,
+}
+
+
+def try_all(session: HttpSession) -> dict[str, type[Exception] | None]:
+    """Call every mutator; return what each of them raised."""
+    raised: dict[str, type[Exception] | None] = {}
+    for name, mutate in MUTATORS.items():
+        try:
+            mutate(session)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+            raised[name] = type(error)
+        else:
+            raised[name] = None
+    return raised
+
+
+ALL_REFUSED: dict[str, type[Exception] | None] = dict.fromkeys(MUTATORS, SessionReadOnlyError)
+
+
+class Desk:
+    """An application whose requests end in every way, and the sessions that they leave behind.
+
+    Attributes:
+        kept: The session of the latest request.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.kept: HttpSession
+        self.waiting = asyncio.Event()
+        self.app = site.app(
+            answer=self.answer, fail=self.fail, stream=self.stream, wait=self.wait, work=self.work
+        )
+
+    def _keep(self, request: Request) -> HttpSession:
+        self.kept = request.state.session
+        return self.kept
+
+    async def answer(self, request: Request) -> Response:
+        self._keep(request)
+        return PlainTextResponse("ok")
+
+    async def fail(self, request: Request) -> Response:
+        self._keep(request)
+        raise ValueError("mine")
+
+    async def stream(self, request: Request) -> Response:
+        session = self._keep(request)
+
+        async def body() -> AsyncIterator[str]:
+            yield "a"
+            session.set_attribute("streamed", 1)
+
+        return StreamingResponse(body())
+
+    async def wait(self, request: Request) -> Response:
+        self._keep(request)
+        self.waiting.set()
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    async def work(self, request: Request) -> Response:
+        session = self._keep(request)
+
+        async def work() -> None:
+            await asyncio.sleep(0)
+            session.set_attribute("set", 1)
+            request.session["mapped"] = 1
+            session.update_attribute("updated", lambda value: (value or 0) + 1)
+            del request.session["user"]
+
+        return PlainTextResponse("ok", background=BackgroundTask(work))
+
+    async def end(self, path: str) -> HttpSession:
+        """Have a request run to its end, and return its session."""
+        if path == "/wait":
+            connection = Connection(self.app, path, cookie=KNOWN).start()
+            await self.waiting.wait()
+            await connection.cancel()
+            await self.site.filter.repository.drain()
+        else:
+            await ask(self.app, path, cookie=KNOWN, swallow=True)
+        return self.kept
+
+
+@pytest.fixture
+async def desk(memory_site: Site) -> Desk:
+    await memory_site.seed(KNOWN, user="ada")
+    return Desk(memory_site)
+
+
+class TestAfterTheEnd:
+    @pytest.mark.parametrize("name", MUTATORS)
+    async def test_every_mutator_tells_the_remedy(self, desk: Desk, name: str) -> None:
+        session = await desk.end("/answer")
+        with pytest.raises(SessionReadOnlyError) as caught:
+            MUTATORS[name](session)
+        # For a new id a background task is too late as well.
+        assert "BackgroundTask" in str(caught.value) or name == "rotate_id"
+        assert await desk.site.stored(KNOWN) == {"user": "ada"}
+
+    async def test_the_session_can_still_be_read(self, desk: Desk) -> None:
+        session = await desk.end("/answer")
+        try_all(session)
+        assert session.id == KNOWN
+        assert session.get_attribute("user") == "ada"
+        assert session.get_attribute_names() == ["user"]
+        assert dict(SessionMapping(session)) == {"user": "ada"}
+        assert not session.invalidated
+
+    @pytest.mark.parametrize("path", ["/answer", "/fail", "/stream", "/wait"])
+    async def test_however_the_request_ended(self, desk: Desk, path: str) -> None:
+        assert try_all(await desk.end(path)) == ALL_REFUSED
+        expected = {"user": "ada", "streamed": 1} if path == "/stream" else {"user": "ada"}
+        assert await desk.site.stored(KNOWN) == expected
+
+    async def test_a_thread_is_told(self, desk: Desk) -> None:
+        session = await desk.end("/answer")
+        found: list[Any] = []
+        thread = threading.Thread(target=lambda: found.append(try_all(session)))
+        thread.start()
+        thread.join()
+        assert found == [ALL_REFUSED]
+
+    async def test_a_task_that_outlived_its_request_is_told(self, memory_site: Site) -> None:
+        over = asyncio.Event()
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def page(request: Request) -> Response:
+            async def later() -> dict[str, type[Exception] | None]:
+                await over.wait()
+                return try_all(request.state.session)
+
+            tasks.append(asyncio.create_task(later()))
+            return PlainTextResponse("ok")
+
+        await memory_site.seed(KNOWN, user="ada")
+        await ask(memory_site.app(page=page), "/page", cookie=KNOWN)
+        over.set()
+        assert await tasks[0] == ALL_REFUSED
+        assert await memory_site.stored(KNOWN) == {"user": "ada"}
+
+    async def test_a_request_that_was_refused_is_over_as_well(self, desk: Desk) -> None:
+        async def write(request: Request) -> Response:
+            desk.kept = request.state.session
+            desk.kept.set_attribute("early", 1)
+            desk.site.probe.fail()
+            return PlainTextResponse("ok")
+
+        answer = await ask(desk.site.app(write=write), "/write", cookie=KNOWN)
+        desk.site.probe.recover()
+        assert answer.status == 503
+        with pytest.raises(SessionReadOnlyError):
+            desk.kept.set_attribute("late", 1)
+
+    async def test_an_open_socket_may_write_and_a_closed_one_is_told(self, desk: Desk) -> None:
+        async def talk(websocket: WebSocket) -> None:
+            desk.kept = websocket.state.session
+            await websocket.accept()
+            desk.kept.set_attribute("said", "hello")
+            await websocket.receive()
+
+        await Connection(desk.site.socket(talk), kind="websocket", cookie=KNOWN).run()
+        assert try_all(desk.kept) == ALL_REFUSED
+        assert await desk.site.stored(KNOWN) == {"user": "ada", "said": "hello"}
+
+    async def test_a_background_task_may_still_write(self, desk: Desk) -> None:
+        session = await desk.end("/work")
+        assert await desk.site.stored(KNOWN) == {"set": 1, "mapped": 1, "updated": 1}
+        with pytest.raises(SessionReadOnlyError):
+            session.set_attribute("late", 1)
+
+
+class TestLogoutThatFailed:
+    """It was answered 503, so the user is logged in, and everything is as before."""
+
+    @staticmethod
+    async def stream(request: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            yield "a"
+            request.state.session.set_attribute("progress", 100)
+
+        return StreamingResponse(body())
+
+    @staticmethod
+    async def leave(request: Request) -> Response:
+        await logout(request)
+        return PlainTextResponse("bye")
+
+    @staticmethod
+    async def look(request: Request) -> Response:
+        return PlainTextResponse(str(request.state.session.get_attribute("user")))
+
+    @staticmethod
+    async def enter(request: Request) -> Response:
+        await login(request, SecurityContext(user_id="ada"))
+        return PlainTextResponse("welcome")
+
+    @staticmethod
+    async def others(request: Request) -> Response:
+        return PlainTextResponse(str(await end_other_sessions(request)))
+
+    def browser(self, site: Site) -> Browser:
+        handlers = {
+            name: getattr(self, name) for name in ("stream", "leave", "look", "enter", "others")
+        }
+        return Browser(site.app(**handlers))
+
+    async def fail_to_leave(self, browser: Browser, site: Site) -> None:
+        site.probe.fail("delete", "delete_moved")
+        answer = await browser.get("/leave")
+        assert answer.status == 503
+        assert answer.cookie() is None
+        site.probe.recover()
+
+    async def test_the_cookie_slides_and_late_writes_are_saved(self, site: Site) -> None:
+        await site.seed(KNOWN, user="ada")
+        browser = self.browser(site)
+        browser.cookie = KNOWN
+        await self.fail_to_leave(browser, site)
+        assert (await browser.get("/look")).session_id == KNOWN
+        answer = await browser.get("/stream")
+        assert (answer.status, answer.session_id) == (200, KNOWN)
+        assert await site.stored(KNOWN) == {"user": "ada", "progress": 100}
+
+    async def test_the_user_can_be_found_and_logged_out_from_elsewhere(self, site: Site) -> None:
+        browser = self.browser(site)
+        phone = Browser(browser.app)
+        await browser.get("/enter")
+        await phone.get("/enter")
+        left = browser.cookie
+        await self.fail_to_leave(browser, site)
+        assert (await phone.get("/others")).text == "1"
+        assert await site.stored(left) is None
+
+    async def test_the_next_attempt_ends_the_session(self, site: Site) -> None:
+        await site.seed(KNOWN, user="ada")
+        browser = self.browser(site)
+        browser.cookie = KNOWN
+        await self.fail_to_leave(browser, site)
+        assert (await browser.get("/leave")).status == 200
+        assert browser.cookie is None
+        assert await site.stored(KNOWN) is None
+
+
+class Cutting(Proxy):
+    """Cuts the connection once, when so many groups of commands have passed, or their answer."""
+
+    def __init__(self, target: int, passing: int, where: Where) -> None:
+        super().__init__(target)
+        self.passing = passing
+        self._where: Where = where
+
+    def fault_for(self, commands: list[str]) -> Fault | None:
+        if any(each not in ("HELLO", "CLIENT") for each in commands):
+            self.passing -= 1
+            if self.passing == -1:
+                return Fault("", 1, self._where, None, None)
+        return None
+
+
+class TestIdleTimeOfItsOwn:
+    """A session that lives for 30 days does so, whatever fails on the way."""
+
+    @staticmethod
+    async def remember(request: Request) -> Response:
+        request.state.session.set_max_inactive_interval(30 * DAY)
+        return PlainTextResponse("ok")
+
+    @staticmethod
+    async def look(request: Request) -> Response:
+        return PlainTextResponse(str(request.state.session.get_attribute("user")))
+
+    async def test_no_failure_of_a_load_shortens_it(self, timed_site: Site) -> None:
+        site = timed_site
+        for number in range(4):
+            session_id = await site.seed(f"{number}" * 32, user="ada")
+            app = site.app(remember=self.remember, look=self.look)
+            await ask(app, "/remember", cookie=session_id)
+            hold = site.probe.hold(number + 1)
+            connection = Connection(app, "/look", cookie=session_id).start()
+            assert connection.task is not None
+            reached = asyncio.ensure_future(hold.reached.wait())
+            await asyncio.wait({reached, connection.task}, return_when=asyncio.FIRST_COMPLETED)
+            reached.cancel()
+            site.probe.fail(times=1)
+            hold.release.set()
+            await connection.end()
+            site.probe.recover()
+            site.clock.advance(29 * DAY)
+            assert await site.stored(session_id) == {"user": "ada"}, f"call {number + 1}"
+
+    @pytest.mark.parametrize("where", ["before", "after"])
+    async def test_no_connection_that_breaks_shortens_it_on_a_server(
+        self, valkey: aioredis.Redis, make_store: Any, clock: Clock, where: Where
+    ) -> None:
+        port = valkey.connection_pool.connection_kwargs["port"]
+        site = Site(Probe(make_store("valkey")), clock)
+        for passing in range(3):
+            await site.seed(KNOWN, user="ada")
+            await ask(site.app(remember=self.remember), "/remember", cookie=KNOWN)
+            assert await valkey.ttl(f"pyfly:session:{KNOWN}") > 29 * DAY
+            proxy = await Cutting(port, passing, where).start()
+            client: aioredis.Redis = aioredis.from_url(proxy.url)
+            try:
+                cut = Site(Probe(RedisSessionStore(client=client)), clock)
+                await ask(cut.app(look=self.look), "/look", cookie=KNOWN)
+            finally:
+                await client.aclose()
+                await proxy.close()
+            left = await valkey.ttl(f"pyfly:session:{KNOWN}")
+            assert left > 29 * DAY, f"{left} seconds, cut {where} command {passing + 1}"
+
+
+async def pause() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+class Pausing(InMemorySessionStore):
+    """Takes its time over every call that a commit makes, before it acts and after."""
+
+    async def exists(self, session_id: str) -> bool:
+        await pause()
+        found = await super().exists(session_id)
+        await pause()
+        return found
+
+    async def compare_and_swap(
+        self, session_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        await pause()
+        found = await super().compare_and_swap(session_id, expected, value, ttl)
+        await pause()
+        return found
+
+    async def rename(
+        self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        await pause()
+        found = await super().rename(session_id, new_id, expected, value, ttl)
+        await pause()
+        return found
+
+
+class Crowd:
+    """Requests of one session that have all loaded it before the first one commits."""
+
+    PATHS = ("/write?name=first", "/write?name=second", "/rotate", "/write?name=third")
+
+    def __init__(self, clock: Clock) -> None:
+        self.site = Site(Probe(Pausing(clock=clock)), clock)
+        self.app = self.site.app(write=self.write, rotate=self.rotate)
+        # The test is the last one.
+        self.loaded = asyncio.Barrier(len(self.PATHS) + 1)
+
+    async def write(self, request: Request) -> Response:
+        await self.loaded.wait()
+        request.state.session.set_attribute(request.query_params["name"], 1)
+        return PlainTextResponse("ok")
+
+    async def rotate(self, request: Request) -> Response:
+        await self.loaded.wait()
+        request.state.session.set_attribute("rotated", 1)
+        request.state.session.rotate_id()
+        return PlainTextResponse("ok")
+
+    async def living(self) -> dict[str, dict[str, Any]]:
+        """Return the sessions that are stored, by their ids."""
+        stored = {each: await self.site.stored(each) for each in (KNOWN, *self.site.probe.new_ids)}
+        return {each: found for each, found in stored.items() if found is not None}
+
+    async def without(self, victim: str, moment: int) -> bool:
+        """Cancel one of the requests after so many steps; tell whether it was still there."""
+        await self.site.seed(KNOWN)
+        running = {
+            path: Connection(self.app, path, cookie=KNOWN, swallow=True).start()
+            for path in self.PATHS
+        }
+        task = running[victim].task
+        assert task is not None
+        await self.loaded.wait()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        if task.done():
+            return False
+        await running.pop(victim).cancel()
+        answers = {path: await each.end() for path, each in running.items()}
+        await self.site.filter.repository.drain()
+        assert {path: each.status for path, each in answers.items()} == dict.fromkeys(answers, 200)
+        [(living, stored)] = (await self.living()).items()
+        expected = {path.rpartition("=")[2] for path in answers if "=" in path}
+        if "/rotate" in answers:
+            assert answers["/rotate"].session_id == living
+            expected.add("rotated")
+        assert stored.keys() >= expected
+        return True
+
+
+@pytest.mark.parametrize("victim", Crowd.PATHS)
+async def test_cancelling_one_of_many_commits_harms_no_other(clock: Clock, victim: str) -> None:
+    """At every step of the event loop: whatever it waits for then, others go on."""
+    moment = 0
+    while await Crowd(clock).without(victim, moment):
+        moment += 1
+    assert moment > 1
