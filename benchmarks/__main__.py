@@ -74,12 +74,16 @@ def _server_version(port: int) -> str:
 
 
 def _write_page(page: Path, text: str, picture: Path | None) -> None:
-    from benchmarks.page import put
-
+    """Put the tables on a page of the documentation, between its two marks."""
     if picture is not None:
         where = os.path.relpath(picture, page.parent)
         text = f"![Throughput as a share of a site without sessions]({where})\n\n{text}"
-    put(page, "measured", text)
+    begin, end = "<!-- measured: begin -->", "<!-- measured: end -->"
+    before, found, rest = page.read_text("utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise SystemExit(f"{page} has no marks {begin} and {end} to put the tables between")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", "utf-8")
 
 
 if __name__ == "__main__":

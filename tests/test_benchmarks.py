@@ -72,24 +72,3 @@ def test_an_unknown_contestant_is_refused_by_name() -> None:
     done = run("--only", "django-rest")
     assert done.returncode == 1
     assert "no contestant is called django-rest; there are bare, cookie," in done.stderr
-
-
-def test_steps_of_a_request_are_left_out_and_put_on_a_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("<!-- where: begin -->\nstale\n<!-- where: end -->\n", "utf-8")
-    code = (
-        "import sys; from benchmarks import where; sys.argv[1:] = [sys.argv[1]];"
-        " where._ROUNDS, where._REQUESTS, where._SECONDS = 1, 64, 0.02; where.main()"
-    )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", code, str(page)],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    written = page.read_text("utf-8")
-    assert "stale" not in written
-    assert written.count("| **") == 4
-    assert "| take the session apart | " in written
