@@ -22,13 +22,11 @@ class Answer:
 
     Attributes:
         cookie: ``name=value`` to send from now on, or None if none is set.
-        ended: Whether the cookie is removed.
     """
 
     status: int
     body: str
     cookie: str | None
-    ended: bool
 
 
 class Site:
@@ -170,7 +168,7 @@ def _start_response_of(heads: list[Any]) -> Callable[..., None]:
 
 
 def _answer(status: int, body: bytes, set_cookies: list[str]) -> Answer:
-    cookie, ended = None, False
+    cookie = None
     for each in set_cookies:
         pair, _, attributes = each.partition(";")
         attributes = attributes.lower()
@@ -180,4 +178,4 @@ def _answer(status: int, body: bytes, set_cookies: list[str]) -> Answer:
             or "01 jan 1970" in attributes
         )
         cookie = None if ended else pair
-    return Answer(status, body.decode(errors="replace"), cookie, ended)
+    return Answer(status, body.decode(errors="replace"), cookie)

@@ -9,8 +9,6 @@ second it sends to a server that answers without any work.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +21,6 @@ Expected = Literal["user", "count", "anything"]
 
 _HEAD_END = b"\r\n\r\n"
 _SET_COOKIE = b"set-cookie: "
-_PONG = b"+PONG\r\n"
 _CANNED = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n" + work.USER.encode()
 
 
@@ -33,16 +30,12 @@ class Burst:
 
     Attributes:
         rate: Requests a second.
-        p50: Half of the answers came within so many microseconds.
-        p99: And 99 of 100 within these.
         failed: Answers with another status than 200, or none.
         wrong: Answers of a session that had forgotten, or miscounted.
         cookies: What each connection would send next.
     """
 
     rate: float
-    p50: float
-    p99: float
     failed: int
     wrong: int
     cookies: list[str | None] = field(repr=False)
@@ -53,7 +46,7 @@ class _Tally:
     keep: bool
     expected: Expected
     until: float = 0
-    latencies: list[float] = field(default_factory=list)
+    answers: int = 0
     failed: int = 0
     wrong: int = 0
 
@@ -79,7 +72,6 @@ class _Browser(asyncio.Protocol):
 
     def ask(self) -> None:
         """Send the request; all others follow by themselves."""
-        self._began = time.perf_counter()
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -90,9 +82,8 @@ class _Browser(asyncio.Protocol):
             self._rest = data
             return
         self._rest = b""
-        now = time.perf_counter()
         tally = self._tally
-        tally.latencies.append(now - self._began)
+        tally.answers += 1
         if not data.startswith(b"HTTP/1.1 200"):
             tally.failed += 1
         elif tally.expected == "count":
@@ -103,7 +94,7 @@ class _Browser(asyncio.Protocol):
             tally.wrong += 1
         if tally.keep:
             self._take_cookie(data[: end + 2])
-        if now < tally.until:
+        if time.perf_counter() < tally.until:
             self.ask()
         else:
             self.done.set_result(None)
@@ -155,11 +146,8 @@ async def burst(
     for transport, _ in pairs:
         transport.close()
     await asyncio.sleep(0)
-    latencies = sorted(tally.latencies) or [0.0]
     return Burst(
-        len(tally.latencies) / elapsed,
-        statistics.median(latencies) * 1e6,
-        latencies[len(latencies) * 99 // 100] * 1e6,
+        tally.answers / elapsed,
         tally.failed,
         tally.wrong,
         [browser.cookie for browser in browsers],
@@ -186,36 +174,3 @@ async def serve_canned() -> Any:
     """Answer every request with the same bytes, to see what the generator can do."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(_Canned, "127.0.0.1", 0)
-
-
-class _Pinger(asyncio.Protocol):
-    def __init__(self, until: float) -> None:
-        self._until = until
-        self.times: list[float] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._ask()
-
-    def _ask(self) -> None:
-        self._began = time.perf_counter()
-        self._transport.write(b"PING\r\n")
-
-    def data_received(self, data: bytes) -> None:
-        now = time.perf_counter()
-        self.times.append(now - self._began)
-        if data == _PONG and now < self._until:
-            self._ask()
-        else:
-            self.done.set_result(None)
-
-
-async def raw_trip(host: str, port: int, seconds: float) -> float:
-    """Return the median microseconds of a PING to Redis and back, on an idle event loop."""
-    loop = asyncio.get_running_loop()
-    until = time.perf_counter() + seconds
-    transport, pinger = await loop.create_connection(lambda: _Pinger(until), host, port)
-    with contextlib.closing(transport):
-        await pinger.done
-    return statistics.median(pinger.times) * 1e6

@@ -1,4 +1,4 @@
-"""What the sessions should cost at most, and whether they do: eight goals, some in parts."""
+"""What the sessions should cost at most, and whether they do: seven goals, some in parts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Goal:
 
 def goals(figures: Figures) -> list[Goal]:
     """Return all bounds in their order."""
-    parts = (_memory, _redis, _trips, _untouched, _crowd, _held, _clean, _lone)
+    parts = (_memory, _redis, _trips, _untouched, _crowd, _held, _clean)
     return [goal for part in parts for goal in part(figures)]
 
 
@@ -245,29 +245,4 @@ def _clean(figures: Figures) -> list[Goal]:
         _at_most(7, "objects of a request that only the collector frees", 0, cycles, "g"),
         _at_most(7, "longest step of the event loop with 60 KB, ms", 2, steps, ".1f"),
         _at_most(7, f"the same while {expired} sessions expire, ms", 2, {"": expiring}, ".1f"),
-    ]
-
-
-def _lone(figures: Figures) -> list[Goal]:
-    """A request alone waits for one trip to Redis: the bound is what none can avoid, twice."""
-    results = figures.results
-    ours, bare = (
-        median(each.microseconds for each in results.alone.get(name, []))
-        for name in ("ours-redis", "bare")
-    )
-    served, bare_served = (
-        median(results.alone_served.get(name, [])) for name in ("ours-redis", "bare")
-    )
-    inside = ours / (bare + median(results.trip))
-    outside = served / (bare_served + median(results.trip_served))
-    strict = served / (2 * bare_served + median(results.trip_served))
-    return [
-        _at_most(
-            8,
-            "a lone R: latency over that of bare and a raw round trip together",
-            2,
-            {"in process": inside, "uvicorn": outside},
-        ),
-        _at_most(8, "a lone R through uvicorn, over twice bare and a trip", 1, {"": strict}),
-        _not_measured(8, "a lone R: latency as a share of the original's", "≤ 0.6"),
     ]

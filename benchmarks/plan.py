@@ -105,10 +105,6 @@ class Results:
     Attributes:
         served: Bursts of each column.
         inprocess: Rounds of each column, 64 at a time; WSGI one by one.
-        alone: Rounds of a lone request that reads, in process.
-        alone_served: Median microseconds of one through uvicorn, for each turn.
-        trip: Microseconds of a bare round trip to Redis, in process.
-        trip_served: The same from the load generator.
         growth: For each number of sessions, rounds of each column.
         crowd: Requests that were turned away, and connections that were made for all.
         capacity: Requests a second that the load generator can send.
@@ -120,10 +116,6 @@ class Results:
     versions: dict[str, str]
     served: dict[str, dict[str, list[Burst]]] = field(default_factory=dict)
     inprocess: dict[str, dict[str, list[Round]]] = field(default_factory=dict)
-    alone: dict[str, list[Round]] = field(default_factory=lambda: defaultdict(list))
-    alone_served: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    trip: list[float] = field(default_factory=list)
-    trip_served: list[float] = field(default_factory=list)
     traffic: dict[str, dict[str, Traffic]] = field(default_factory=dict)
     held: dict[str, Held] = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)

@@ -128,27 +128,12 @@ def more_lines(figures: Figures) -> list[str]:
             f"{column} {median(e.cpu for e in rounds):.1f} µs" for column, rounds in columns.items()
         )
         lines.append(f"{BY_NAME['ours-memory'].label}, {count:,} sessions: {told}")
-    if results.alone.get("ours-redis"):
-        lines.append(_lone_line(results))
     if results.capacity:
         lines.append(
             f"The load generator alone: {results.capacity:,.0f} requests a second to a server in"
             " its own process that does no work."
         )
     return lines
-
-
-def _lone_line(results: Results) -> str:
-    inside = {
-        name: median(each.microseconds for each in rounds) for name, rounds in results.alone.items()
-    }
-    outside = {name: median(times) for name, times in results.alone_served.items()}
-    return (
-        f"A lone R small, in process: {inside['ours-redis']:.0f} µs, bare {inside['bare']:.0f} µs,"
-        f" a raw trip to Redis {median(results.trip):.0f} µs; through uvicorn:"
-        f" {outside.get('ours-redis', math.nan):.0f}, {outside.get('bare', math.nan):.0f} and"
-        f" {median(results.trip_served):.0f} µs."
-    )
 
 
 def warnings(figures: Figures) -> list[str]:

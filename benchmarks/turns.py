@@ -8,13 +8,11 @@ from typing import Any
 
 import redis
 
-from benchmarks import correctness, generator, inprocess, served
-from benchmarks.bench import HOST, Bench, chunks, end
+from benchmarks import correctness, inprocess, served
+from benchmarks.bench import Bench, chunks, end
 from benchmarks.contestants import Contestant
 from benchmarks.plan import COLUMNS, IN_PROCESS
 from benchmarks.worker import Worker
-
-LONE = ("bare", "ours-redis")
 
 
 def in_process(bench: Bench) -> None:
@@ -63,20 +61,6 @@ def _take_turns(bench: Bench, workers: dict[str, Worker]) -> None:
                     spun = worker.call(inprocess.spin, path, cookies[key], at_once, plan.seconds)
                     if turn:
                         results.turn(results.inprocess, each.name, column).append(spun)
-        _lone_in_process(bench, workers, cookies, keep=turn > 0)
-
-
-def _lone_in_process(bench: Bench, workers: dict[str, Worker], cookies: Any, *, keep: bool) -> None:
-    results, seconds = bench.results, bench.plan.seconds
-    for name in LONE:
-        if results.roster.has(name):
-            mine = cookies[name, "small"][:1]
-            spun = workers[name].call(inprocess.spin, "/read", mine, 1, seconds)
-            if keep:
-                results.alone[name].append(spun)
-    trip = workers["bare"].call(inprocess.raw_trip, HOST, bench.port, seconds)
-    if keep:
-        results.trip.append(trip.microseconds)
 
 
 def _check(bench: Bench, workers: dict[str, Worker]) -> None:
@@ -107,8 +91,6 @@ def through_uvicorn(bench: Bench) -> None:
             bench.say(f"through uvicorn, round {turn} of {plan.served_rounds}")
             for column in COLUMNS:
                 _burst_each(bench, servers, load, column, warm_up=turn == 0)
-            if turn:
-                _lone_served(bench, servers, load)
     finally:
         load.close()
         end(servers.values())
@@ -134,13 +116,3 @@ def _burst_each(
                 burst = server.burst(load, path, size, plan.connections, seconds)
                 if not warm_up:
                     results.turn(results.served, name, column).append(burst)
-
-
-def _lone_served(bench: Bench, servers: dict[str, served.Server], load: served.Generator) -> None:
-    seconds = bench.plan.served_seconds
-    for name in LONE:
-        if bench.results.roster.has(name):
-            lone = servers[name].burst(load, "/read", "small", 1, seconds)
-            bench.results.alone_served[name].append(lone.p50)
-    trip = load.call(generator.raw_trip, HOST, bench.port, seconds)
-    bench.results.trip_served.append(trip)
