@@ -78,7 +78,7 @@ def through_uvicorn(bench: Bench) -> None:
     """Send requests over sockets, from another process."""
     plan, results = bench.plan, bench.results
     bench.say("start a uvicorn for each contestant")
-    load = served.Generator()
+    load = Worker()
     servers: dict[str, served.Server] = {}
     try:
         for chunk in chunks(results.roster.of("none", "cookie", "memory", "redis")):
@@ -100,7 +100,7 @@ def through_uvicorn(bench: Bench) -> None:
 def _burst_each(
     bench: Bench,
     servers: dict[str, served.Server],
-    load: served.Generator,
+    load: Worker,
     column: str,
     *,
     warm_up: bool,
