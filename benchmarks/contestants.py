@@ -48,6 +48,7 @@ class Contestant:
 _FASTAPI = ("fastapi", "starlette")
 CONTESTANTS = (
     Contestant("bare", "no sessions, Starlette", "starlette_site:bare", "none"),
+    Contestant("floor", "no sessions, same headers: the floor", "starlette_site:floor", "none"),
     Contestant("cookie", "Starlette, signed cookie", "starlette_site:cookie", "cookie"),
     Contestant(
         "starsessions-memory",
@@ -174,11 +175,6 @@ CONTESTANTS = (
 )
 BY_NAME = {each.name: each for each in CONTESTANTS}
 
-LEFT_OUT = {
-    "express-session": "another language, whose packages tox does not install",
-    "the pyfly framework": "it is not on the package index; the goals name bounds relative to it",
-}
-
 
 @dataclass
 class Roster:
@@ -218,7 +214,11 @@ def roster(names: set[str] | None) -> Roster:
     if unknown:
         known = ", ".join(BY_NAME)
         raise SystemExit(f"no contestant is called {', '.join(sorted(unknown))}; there are {known}")
-    wanted = names if names is None else names | {BY_NAME[each].bare for each in names} | {"bare"}
+    wanted = (
+        names
+        if names is None
+        else names | {BY_NAME[each].bare for each in names} | {"bare", "floor"}
+    )
     chosen = Roster()
     for contestant in CONTESTANTS:
         if wanted is None or contestant.name in wanted:

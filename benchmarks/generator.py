@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 from benchmarks import work
+from benchmarks.cores import cpu_seconds
 
 Expected = Literal["user", "count", "anything"]
 
@@ -30,12 +31,16 @@ class Burst:
 
     Attributes:
         rate: Requests a second.
+        cpu: Microseconds of the server's CPU for each.
+        answer: Bytes of the last answer.
         failed: Answers with another status than 200, or none.
         wrong: Answers of a session that had forgotten, or miscounted.
         cookies: What each connection would send next.
     """
 
     rate: float
+    cpu: float
+    answer: int
     failed: int
     wrong: int
     cookies: list[str | None] = field(repr=False)
@@ -47,6 +52,7 @@ class _Tally:
     expected: Expected
     until: float = 0
     answers: int = 0
+    answer: int = 0
     failed: int = 0
     wrong: int = 0
 
@@ -84,6 +90,7 @@ class _Browser(asyncio.Protocol):
         self._rest = b""
         tally = self._tally
         tally.answers += 1
+        tally.answer = len(data)
         if not data.startswith(b"HTTP/1.1 200"):
             tally.failed += 1
         elif tally.expected == "count":
@@ -114,6 +121,7 @@ class _Browser(asyncio.Protocol):
 
 async def burst(
     port: int,
+    server: int,
     path: str,
     cookies: Sequence[str | None],
     seconds: float,
@@ -124,6 +132,7 @@ async def burst(
     """Send requests on as many connections as there are cookies.
 
     Args:
+        server: The number of its process.
         keep: Send back the cookie that an answer sets.
         expected: The body of the answers; a count has to go up by one.
     """
@@ -136,27 +145,29 @@ async def burst(
         )
     )
     browsers: list[_Browser] = [browser for _, browser in pairs]
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), cpu_seconds(server)
     tally.until = began + seconds
     for browser in browsers:
         browser.ask()
     _, late = await asyncio.wait({browser.done for browser in browsers}, timeout=seconds + 20)
-    elapsed = time.perf_counter() - began
+    elapsed, cpu = time.perf_counter() - began, cpu_seconds(server) - cpu
     tally.failed += len(late)
     for transport, _ in pairs:
         transport.close()
     await asyncio.sleep(0)
     return Burst(
         tally.answers / elapsed,
+        cpu / max(tally.answers, 1) * 1e6,
+        tally.answer,
         tally.failed,
         tally.wrong,
         [browser.cookie for browser in browsers],
     )
 
 
-async def seeded(port: int, size: str, count: int) -> list[str | None]:
+async def seeded(port: int, server: int, size: str, count: int) -> list[str | None]:
     """Return the cookies of so many new sessions."""
-    made = await burst(port, f"/seed-{size}", [None] * count, 0, keep=True)
+    made = await burst(port, server, f"/seed-{size}", [None] * count, 0, keep=True)
     if made.failed:
         raise RuntimeError(f"/seed-{size} failed {made.failed} times")
     return [each or work.NO_COOKIE for each in made.cookies]

@@ -109,6 +109,7 @@ class Results:
         crowd: Requests that were turned away, and connections that were made for all.
         capacity: Requests a second that the load generator can send.
         load: How many processes wanted to run when it began.
+        partial: Whether only some parts or contestants were wanted.
     """
 
     plan: Plan
@@ -126,6 +127,7 @@ class Results:
     garbage: dict[str, dict[str, float]] = field(default_factory=dict)
     capacity: float = 0.0
     load: float = 0.0
+    partial: bool = False
     notes: list[str] = field(default_factory=list)
 
     def turn(self, where: dict[str, dict[str, list[Any]]], name: str, column: str) -> list[Any]:

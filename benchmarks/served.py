@@ -11,7 +11,7 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks import generator
+from benchmarks import cores, generator
 from benchmarks.contestants import BY_NAME, Contestant, version_of
 from benchmarks.worker import Worker, WorkerError
 
@@ -47,6 +47,7 @@ class Server:
             stdout=self._log,
             stderr=self._log,
         )
+        cores.loosen(self._process.pid)
 
     def wait_until_ready(self, seconds: float = 60) -> None:
         """Wait until it takes connections.
@@ -58,6 +59,7 @@ class Server:
         while time.monotonic() < end and self._process.poll() is None:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
+                cores.pin(self._process.pid)
                 return
             time.sleep(0.05)
         self._log.seek(0)
@@ -72,7 +74,9 @@ class Server:
         if size is not None:
             key = (size, connections)
             if key not in self._cookies:
-                self._cookies[key] = load.call(generator.seeded, self.port, size, connections)
+                self._cookies[key] = load.call(
+                    generator.seeded, self.port, self._process.pid, size, connections
+                )
             cookies = self._cookies[key]
         expected: generator.Expected = "user"
         if path == "/write":
@@ -81,6 +85,7 @@ class Server:
         return load.call(
             generator.burst,
             self.port,
+            self._process.pid,
             path,
             cookies,
             seconds,
@@ -110,7 +115,7 @@ async def capacity(seconds: float) -> float:
     """
     server = await generator.serve_canned()
     port = server.sockets[0].getsockname()[1]
-    rate = (await generator.burst(port, "/", [None] * 64, seconds)).rate
+    rate = (await generator.burst(port, os.getpid(), "/", [None] * 64, seconds)).rate
     server.close()
     return rate
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from benchmarks import cores
 from benchmarks.client import Site
 from benchmarks.contestants import BY_NAME, Contestant
 
@@ -27,6 +28,8 @@ class WorkerError(Exception):
 
 class Worker:
     """A process that awaits the functions it is sent, which are of modules.
+
+    A contestant's is on the core for servers.
 
     Args:
         contestant: Whose site each function gets first; None for the load generator, which has
@@ -50,6 +53,10 @@ class Worker:
             target=_run, args=(theirs, name, url, lifetime, plain), daemon=True
         )
         self._process.start()
+        self._pid = self._process.pid or 0
+        self._pinned = contestant is not None
+        if self._pinned:
+            cores.loosen(self._pid)
         theirs.close()
         self._ready = False
 
@@ -77,6 +84,8 @@ class Worker:
         """
         if not self._ready:
             self._receive(_START_SECONDS)
+            if self._pinned:
+                cores.pin(self._pid)
             self._ready = True
 
     def close(self) -> None:
