@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import redis
 
-from benchmarks import correctness, counting, inprocess, memory, pauses
+from benchmarks import correctness, counting, inprocess, memory, pauses, work
 from benchmarks.bench import HOST, Bench, end
 from benchmarks.contestants import BY_NAME
+from benchmarks.figures import BARE
 from benchmarks.plan import COLUMNS
 from benchmarks.worker import Worker, WorkerError
 
@@ -102,3 +104,25 @@ def watch_steps(bench: Bench) -> None:
                 results.steps["ours-memory"]["expiring"] = worker.call(
                     pauses.longest_while_expiring, plan.expiring
                 )
+
+
+def meet(bench: Bench) -> None:
+    """Have many write to one session of ours at once, in Redis."""
+    plan, results, ours = bench.plan, bench.results, BY_NAME["ours-counted"]
+    if not results.roster.has("ours-redis"):
+        return
+    workers = [Worker(each, bench.url) for each in (BY_NAME["bare"], ours)]
+    try:
+        for kind in correctness.MEETINGS:
+            bench.say(f"{correctness.WRITERS} writers of one session: {kind}")
+            meetings = results.met[kind] = []
+            with bench.noting(ours):
+                for turn in range(plan.meetings + 1):
+                    read = workers[0].call(
+                        inprocess.spin, "/read", [work.NO_COOKIE], plan.connections, plan.seconds
+                    )
+                    met = workers[1].call(correctness.meet, kind)
+                    if turn and met is not None:
+                        meetings.append(replace(met, cpu=met.cpu * BARE / read.cpu))
+    finally:
+        end(workers)

@@ -128,6 +128,13 @@ CONTESTANTS = (
         everywhere=False,
     ),
     Contestant(
+        "ours-counted",
+        "pyfly_session, Redis, swaps counted",
+        "starlette_site:ours_redis_counted",
+        "redis",
+        everywhere=False,
+    ),
+    Contestant(
         "ours-unbounded",
         "pyfly_session, any number",
         "starlette_site:ours_memory_unbounded",

@@ -6,10 +6,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.correctness import WRITERS
 from benchmarks.figures import BARE, FLOOR, Figures, median
 
 _NAMES = {"memory": "ours-memory", "Redis": "ours-redis"}
 _HANDFUL = 10
+_PARTS = {
+    "swaps": "swaps",
+    "cpu": f"µs of CPU each, where a bare read takes {BARE:g}",
+    "lost": "lost",
+}
 _NOISE = 1.1
 """How much more a request may seem to cost with more sessions: turns differ by as much."""
 
@@ -35,7 +41,7 @@ class Goal:
 
 def goals(figures: Figures) -> list[Goal]:
     """Return all bounds in their order."""
-    parts = (_memory, _redis, _trips, _crowd, _held, _clean)
+    parts = (_memory, _redis, _trips, _writers, _crowd, _held, _clean)
     return [goal for part in parts for goal in part(figures)]
 
 
@@ -131,6 +137,19 @@ def _trips(figures: Figures) -> list[Goal]:
             ".0f",
         ),
     ]
+
+
+def _writers(figures: Figures) -> list[Goal]:
+    found = []
+    for kind, meetings in figures.results.met.items():
+        what = f"{WRITERS} writers of one session, {kind}"
+        if not meetings:
+            found.append(Goal(4, what, "", "skipped: sessions have no update_attribute", None))
+            continue
+        for part, bound, form in (("swaps", 4, "g"), ("cpu", 100, ".0f"), ("lost", 0, "g")):
+            value = median(getattr(each, part) for each in meetings)
+            found.append(_at_most(4, f"{what}: {_PARTS[part]}", bound, {"": value}, form))
+    return found
 
 
 def _crowd(figures: Figures) -> list[Goal]:

@@ -14,6 +14,7 @@ PARTS: dict[str, tuple[Callable[[Bench], None], ...]] = {
     "counted": (alone.count,),
     "memory": (alone.weigh, alone.grow),
     "steps": (alone.watch_steps,),
+    "writers": (alone.meet,),
 }
 
 

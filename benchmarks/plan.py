@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.contestants import Roster
-from benchmarks.correctness import Kept
+from benchmarks.correctness import Kept, Met
 from benchmarks.counting import Traffic
 from benchmarks.generator import Burst
 from benchmarks.inprocess import Round
@@ -46,6 +46,7 @@ class Plan:
         served_seconds: Length of those.
         requests: Requests of each kind that are counted on the way to Redis.
         races: Times that requests meet in one session.
+        meetings: Times that many write to one session at once.
         crowd: Requests at once.
         held: Sessions in memory that are weighed, of ours.
         held_others: Of the others, which take longer to make.
@@ -60,6 +61,7 @@ class Plan:
     served_seconds: float = 0.1
     requests: int = 5
     races: int = 10
+    meetings: int = 15
     crowd: int = 1_000
     held: int = 100_000
     held_others: int = 20_000
@@ -77,6 +79,7 @@ FULL = Plan(
     served_seconds=0.5,
     requests=50,
     races=100,
+    meetings=50,
     held_others=100_000,
     growth=(1_000, 10_000, 100_000, 1_000_000),
     step_seconds=2.0,
@@ -88,6 +91,7 @@ SMOKE = Plan(
     served_seconds=0.02,
     requests=3,
     races=1,
+    meetings=1,
     crowd=150,
     held=500,
     held_others=500,
@@ -105,6 +109,7 @@ class Results:
     Attributes:
         served: Bursts of each column.
         inprocess: Rounds of each column, 64 at a time; WSGI one by one.
+        met: For each kind of writers, what it took that they met.
         growth: For each number of sessions, rounds of each column.
         crowd: Requests that were turned away, and connections that were made for all.
         capacity: Requests a second that the load generator can send.
@@ -120,6 +125,7 @@ class Results:
     traffic: dict[str, dict[str, Traffic]] = field(default_factory=dict)
     held: dict[str, Held] = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)
+    met: dict[str, list[Met]] = field(default_factory=dict)
     growth: dict[int, dict[str, list[Round]]] = field(default_factory=dict)
     steps: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     kept: dict[str, Kept] = field(default_factory=dict)

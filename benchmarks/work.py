@@ -151,3 +151,5 @@ class Gate:
 
 
 gate = Gate()
+swaps = 0
+"""How often a store that counts was asked to compare and swap."""

@@ -71,6 +71,14 @@ def test_the_event_loop_is_watched() -> None:
     assert "sessions expire" in goals[-1]
 
 
+def test_writers_meet() -> None:
+    done = run("--only", "ours-redis", "--parts", "writers")
+    swaps, _, lost, *_ = lines_of(done, "4  ")
+    assert "swaps" in swaps
+    assert lost.endswith(" reached")
+    assert "NOT" not in lost
+
+
 def test_an_unknown_contestant_is_refused_by_name() -> None:
     done = run("--only", "django-rest")
     assert done.returncode == 1

@@ -147,6 +147,15 @@ def _our_marks(session: Any) -> str:
     return f"{count:>{work.WIDTH}}"
 
 
+def _our_update(session: Any) -> str:
+    session.update_attribute("updates", lambda count: (count or 0) + 1)
+    return work.USER
+
+
+def _our_updates(session: Any) -> str:
+    return f"{session.get_attribute('updates') or 0:>{work.WIDTH}}"
+
+
 def _our_logout(session: Any) -> str:
     session.invalidate()
     return work.USER
@@ -169,6 +178,7 @@ OURS: dict[str, Action] = {
 
 
 def _ours(lifetime: int | None, **properties: Any) -> Starlette:
+    from pyfly_session import HttpSession
     from pyfly_session.auto_configuration import enable_sessions
 
     async def load(request: Request) -> Any:
@@ -177,7 +187,10 @@ def _ours(lifetime: int | None, **properties: Any) -> Starlette:
     given = {"enabled": True, "creation": "if-required", **properties}
     if lifetime is not None:
         given["ttl"] = lifetime
-    app = site(load, [], OURS, mapping=_loaded)
+    actions = OURS
+    if hasattr(HttpSession, "update_attribute"):
+        actions = {**OURS, "update": _our_update, "updates": _our_updates}
+    app = site(load, [], actions, mapping=_loaded)
     return enable_sessions(app, config={"pyfly": {"session": given}})
 
 
@@ -194,6 +207,22 @@ def ours_memory_unbounded(url: str, lifetime: int | None = None) -> Starlette:
 def ours_redis(url: str, lifetime: int | None = None) -> Starlette:
     """Return the site with our sessions in Redis."""
     return _ours(lifetime, store="redis", redis={"url": url})
+
+
+def ours_redis_counted(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the same, with a store that counts how often it swaps."""
+    from pyfly_session.adapters.redis import RedisSessionStore
+
+    counting: Any = RedisSessionStore
+    swap = counting.compare_and_swap
+
+    async def counted(store: Any, *args: Any) -> Any:
+        work.swaps += 1
+        return await swap(store, *args)
+
+    # Whoever is given a store may keep its methods from the beginning.
+    counting.compare_and_swap = counted
+    return ours_redis(url, lifetime)
 
 
 def ours_redis_one_by_one(url: str, lifetime: int | None = None) -> Starlette:
