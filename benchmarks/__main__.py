@@ -29,7 +29,7 @@ def main() -> int:
     names = set(options.only.split(",")) if options.only else None
     if options.rounds:
         count = options.rounds
-        plan = replace(plan, rounds=count, served_rounds=count, meetings=count)
+        plan = replace(plan, rounds=count, served_rounds=count, meetings=count, imports=count)
     partial = bool(options.only or options.parts)
     results = Results(plan, roster(names), versions(), partial=partial)
     try:
@@ -62,7 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--parts",
         metavar="PART,…",
-        help="these measurements: in-process, served, counted, memory, steps, writers",
+        help="these measurements: in-process, served, counted, memory, steps, writers, imports",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument(

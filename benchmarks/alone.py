@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from benchmarks import correctness, counting, inprocess, memory, pauses, work
+from benchmarks import correctness, counting, imports, inprocess, memory, pauses, work
 from benchmarks.bench import HOST, Bench, end
 from benchmarks.contestants import BY_NAME
 from benchmarks.figures import BARE
@@ -126,3 +126,15 @@ def meet(bench: Bench) -> None:
                         meetings.append(replace(met, cpu=met.cpu * BARE / read.cpu))
     finally:
         end(workers)
+
+
+def time_imports(bench: Bench) -> None:
+    """Import the package and Starlette, in turns, each in a process of its own."""
+    if not bench.results.roster.has("ours-memory"):
+        return
+    bench.say("import the package")
+    for turn in range(bench.plan.imports + 1):
+        for module in (imports.OURS, imports.THEIRS):
+            took = imports.milliseconds(module)
+            if turn:
+                bench.results.imported.setdefault(module, []).append(took)

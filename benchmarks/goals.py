@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.correctness import WRITERS
 from benchmarks.figures import BARE, FLOOR, Figures, median
+from benchmarks.imports import OURS, THEIRS
 
 _NAMES = {"memory": "ours-memory", "Redis": "ours-redis"}
 _HANDFUL = 10
@@ -41,7 +42,7 @@ class Goal:
 
 def goals(figures: Figures) -> list[Goal]:
     """Return all bounds in their order."""
-    parts = (_memory, _redis, _trips, _writers, _crowd, _held, _clean)
+    parts = (_memory, _redis, _trips, _writers, _crowd, _held, _clean, _imported)
     return [goal for part in parts for goal in part(figures)]
 
 
@@ -217,3 +218,9 @@ def _clean(figures: Figures) -> list[Goal]:
         _at_most(8, "longest step of the event loop with 60 KB, ms", 2, steps, ".1f"),
         _at_most(8, f"the same while {expired} sessions expire, ms", 2, {"": expiring}, ".1f"),
     ]
+
+
+def _imported(figures: Figures) -> list[Goal]:
+    times = figures.results.imported
+    ratio = median(a / b for a, b in zip(times.get(OURS, []), times.get(THEIRS, []), strict=True))
+    return [_at_most(9, f"import {OURS}, over import {THEIRS}", 1.3, {"": ratio})]

@@ -47,6 +47,7 @@ class Plan:
         requests: Requests of each kind that are counted on the way to Redis.
         races: Times that requests meet in one session.
         meetings: Times that many write to one session at once.
+        imports: Times that the package is imported.
         crowd: Requests at once.
         held: Sessions in memory that are weighed, of ours.
         held_others: Of the others, which take longer to make.
@@ -62,6 +63,7 @@ class Plan:
     requests: int = 5
     races: int = 10
     meetings: int = 15
+    imports: int = 11
     crowd: int = 1_000
     held: int = 100_000
     held_others: int = 20_000
@@ -80,6 +82,7 @@ FULL = Plan(
     requests=50,
     races=100,
     meetings=50,
+    imports=25,
     held_others=100_000,
     growth=(1_000, 10_000, 100_000, 1_000_000),
     step_seconds=2.0,
@@ -92,6 +95,7 @@ SMOKE = Plan(
     requests=3,
     races=1,
     meetings=1,
+    imports=1,
     crowd=150,
     held=500,
     held_others=500,
@@ -110,6 +114,7 @@ class Results:
         served: Bursts of each column.
         inprocess: Rounds of each column, 64 at a time; WSGI one by one.
         met: For each kind of writers, what it took that they met.
+        imported: Milliseconds of each import of a module.
         growth: For each number of sessions, rounds of each column.
         crowd: Requests that were turned away, and connections that were made for all.
         capacity: Requests a second that the load generator can send.
@@ -126,6 +131,7 @@ class Results:
     held: dict[str, Held] = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)
     met: dict[str, list[Met]] = field(default_factory=dict)
+    imported: dict[str, list[float]] = field(default_factory=dict)
     growth: dict[int, dict[str, list[Round]]] = field(default_factory=dict)
     steps: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     kept: dict[str, Kept] = field(default_factory=dict)

@@ -71,12 +71,13 @@ def test_the_event_loop_is_watched() -> None:
     assert "sessions expire" in goals[-1]
 
 
-def test_writers_meet() -> None:
-    done = run("--only", "ours-redis", "--parts", "writers")
+def test_writers_meet_and_imports_are_timed() -> None:
+    done = run("--only", "ours-memory,ours-redis", "--parts", "writers,imports")
     swaps, _, lost, *_ = lines_of(done, "4  ")
     assert "swaps" in swaps
     assert lost.endswith(" reached")
     assert "NOT" not in lost
+    assert len(lines_of(done, "9  ")) == 1
 
 
 def test_an_unknown_contestant_is_refused_by_name() -> None:
