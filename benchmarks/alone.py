@@ -14,11 +14,14 @@ from benchmarks.figures import BARE
 from benchmarks.plan import COLUMNS
 from benchmarks.worker import Worker, WorkerError
 
+COUNTED = "ours-counted"
+
 
 def count(bench: Bench) -> None:
     """Count round trips, commands and bytes."""
     bench.say("count what goes to Redis")
-    redis_users = [each for each in bench.results.roster.present if each.store == "redis"]
+    everybody = bench.results.roster.present
+    redis_users = [each for each in everybody if each.store == "redis" and each.name != COUNTED]
     with counting.CountingProxy(HOST, bench.port) as proxy:
         for each, worker in bench.fresh(redis_users, proxy.url):
             with bench.noting(each):
@@ -108,7 +111,7 @@ def watch_steps(bench: Bench) -> None:
 
 def meet(bench: Bench) -> None:
     """Have many write to one session of ours at once, in Redis."""
-    plan, results, ours = bench.plan, bench.results, BY_NAME["ours-counted"]
+    plan, results, ours = bench.plan, bench.results, BY_NAME[COUNTED]
     if not results.roster.has("ours-redis"):
         return
     workers = [Worker(each, bench.url) for each in (BY_NAME["bare"], ours)]

@@ -98,7 +98,7 @@ async def races(site: Site, rounds: int, writers: int) -> Kept:
 
 async def _all_wait(count: int) -> None:
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        while work.gate.held < count:  # noqa: ASYNC110 - some wait in threads
+        while work.gate.held < count:  # noqa: ASYNC110 - so do they
             await asyncio.sleep(0)
 
 

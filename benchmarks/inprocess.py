@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.client import Site, environ_of, headers_of, receive
+from benchmarks.client import Site, headers_of, receive
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,6 @@ async def spin(
     Args:
         limit: Stop after so many requests, instead.
     """
-    if site.contestant.interface == "wsgi":
-        return _spin_wsgi(site, path, cookies, seconds)
     numbers = itertools.count()
     until = time.perf_counter() + (seconds if limit is None else 3600)
     last = limit if limit is not None else 1 << 62
@@ -83,10 +81,6 @@ async def spin(
         await run(shares[0])
     else:
         await asyncio.gather(*(run(share) for share in shares))
-    return _round(began, done, failed)
-
-
-def _round(began: float, done: int, failed: int) -> Round:
     return Round((time.process_time() - began) / max(done, 1) * 1e6, failed)
 
 
@@ -95,25 +89,3 @@ def _kept(headers: Any, current: Any) -> Any:
         if name == b"set-cookie":
             return [current[0], (b"cookie", value.partition(b";")[0])]
     return current
-
-
-def _spin_wsgi(site: Site, path: str, cookies: Sequence[str | None], seconds: float) -> Round:
-    """Do it one by one, in this thread; that is what a WSGI server's thread does."""
-    turns = itertools.cycle(cookies)
-    done = 0
-    statuses: list[str] = []
-
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
-        statuses.append(status)
-
-    began = time.process_time()
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        chunks = site.app(environ_of(path, next(turns)), start_response)
-        for _ in chunks:
-            pass
-        if hasattr(chunks, "close"):
-            chunks.close()
-        done += 1
-    failed = sum(not each.startswith("200") for each in statuses)
-    return _round(began, done, failed)

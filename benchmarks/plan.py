@@ -112,7 +112,7 @@ class Results:
 
     Attributes:
         served: Bursts of each column.
-        inprocess: Rounds of each column, 64 at a time; WSGI one by one.
+        inprocess: Rounds of each column, 64 at a time.
         met: For each kind of writers, what it took that they met.
         imported: Milliseconds of each import of a module.
         growth: For each number of sessions, rounds of each column.

@@ -25,8 +25,7 @@ _LEGEND = {
     " request, over the floor's, and times the floor's. Both: the median of {served_rounds}"
     " turns.",
     "cost R": "cost: microseconds of CPU that sessions add to R and W of 200 B in one process, over"
-    " the same framework without (whose own are in brackets); {connections} requests at a time,"
-    " WSGI one by one.",
+    " the same framework without (whose own are in brackets); {connections} requests at a time.",
     "trips": "trips: round trips to Redis for R / W.",
     "B each": "B each: bytes of memory for a session of 200 B.",
     "lost": "lost: of {written} attributes, each written by a request of its own that met others in"

@@ -53,19 +53,20 @@ def _take_turns(bench: Bench, workers: dict[str, Worker]) -> None:
             for each in _in_process(bench):
                 if whom == "Starlette" and each.bare != "bare":
                     continue
-                at_once = plan.connections if each.interface == "asgi" else 1
                 worker, key = workers[each.name], (each.name, size)
                 with bench.leaving_out(each):
                     if key not in cookies:
-                        cookies[key] = worker.call(inprocess.cookies_for, size, at_once)
-                    spun = worker.call(inprocess.spin, path, cookies[key], at_once, plan.seconds)
+                        cookies[key] = worker.call(inprocess.cookies_for, size, plan.connections)
+                    spun = worker.call(
+                        inprocess.spin, path, cookies[key], plan.connections, plan.seconds
+                    )
                     if turn:
                         results.turn(results.inprocess, each.name, column).append(spun)
 
 
 def _check(bench: Bench, workers: dict[str, Worker]) -> None:
     plan, results = bench.plan, bench.results
-    for each in results.roster.of("none", "cookie", "memory", "redis", interface=None):
+    for each in results.roster.of("none", "cookie", "memory", "redis"):
         bench.say(f"races and cycles: {each.label}")
         worker = workers[each.name]
         with bench.leaving_out(each):
