@@ -13,20 +13,20 @@ _LOAD = _ALL[:-1] or _ALL
 
 
 def share() -> None:
-    """Leave the last core to the server under test: this process and its children keep off.
+    """Keep this process and its children off the last core, which is for the server under test.
 
-    With one core they share it.
+    A machine with one core has nothing to keep off.
     """
     os.sched_setaffinity(0, _LOAD)
 
 
 def loosen(pid: int) -> None:
-    """Let a child start on any core, for that takes long."""
+    """Let a child start on any core, which is faster."""
     os.sched_setaffinity(pid, _ALL)
 
 
 def pin(pid: int) -> None:
-    """Put a server, with all of its threads, on the core that is for servers."""
+    """Put a server and all of its threads on the core that is for servers."""
     for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(int(task.name), _SERVER)
@@ -35,7 +35,7 @@ def pin(pid: int) -> None:
 def cpu_seconds(pid: int) -> float:
     """Return the CPU time of a process, in user and system mode.
 
-    Source: clock_getcpuclockid(3), whose number Python tells for the own threads only. It counts
+    Source: clock_getcpuclockid(3), which Python does not offer for other processes. It counts
     nanoseconds, where ``/proc/<pid>/stat`` has ticks of ten milliseconds.
     """
     return time.clock_gettime(~pid << 3 | 2)

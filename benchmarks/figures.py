@@ -11,8 +11,8 @@ from benchmarks.contestants import BY_NAME
 from benchmarks.plan import Results
 
 FLOOR, BARE = 43.0, 10.0
-"""Microseconds of CPU that a request took on the floor, and a read without sessions in process, on
-the machine where the goals were set. What is compared with the goals is scaled to these."""
+"""Microseconds of CPU of a request on the floor, and of a bare read in process, on the machine
+where the goals were set. Measured values are scaled to these before they are compared."""
 
 
 def median(values: Iterable[float]) -> float:
@@ -31,9 +31,9 @@ def spread(values: Iterable[float]) -> float:
 
 
 class Turns:
-    """What contestants took turns at.
+    """The rounds of one kind of measurement.
 
-    They are compared turn by turn, for what disturbs the machine disturbs neighbours alike.
+    Contestants are compared turn by turn, because a disturbance hits neighbouring turns alike.
 
     Args:
         rounds: By contestant and column.
