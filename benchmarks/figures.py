@@ -88,8 +88,10 @@ class Figures:
 
     def over_bare(self, name: str, column: str) -> float:
         """Return what sessions add to a request in process, where a read without takes `BARE`."""
-        scale = BARE / self.inprocess.median("bare", "R small")
-        return self.inprocess.more(name, column, BY_NAME[name].bare) * scale
+        turns = self.inprocess
+        mine, its = turns.values(name, column), turns.values(BY_NAME[name].bare, column)
+        reads = turns.values("bare", "R small")
+        return BARE * median((a - b) / read for a, b, read in zip(mine, its, reads, strict=False))
 
     def failures(self) -> list[str]:
         """Return, in words, which measured requests were not answered as they should."""
