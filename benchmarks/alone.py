@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import redis
 
-from benchmarks import correctness, counting, inprocess, memory, pauses
+from benchmarks import correctness, counting, imports, inprocess, memory, pauses, work
 from benchmarks.bench import HOST, Bench, end
 from benchmarks.contestants import BY_NAME
+from benchmarks.figures import BARE
 from benchmarks.plan import COLUMNS
 from benchmarks.worker import Worker, WorkerError
+
+COUNTED = "ours-counted"
 
 
 def count(bench: Bench) -> None:
     """Count round trips, commands and bytes."""
     bench.say("count what goes to Redis")
-    redis_users = [each for each in bench.results.roster.present if each.store == "redis"]
+    everybody = bench.results.roster.present
+    redis_users = [each for each in everybody if each.store == "redis" and each.name != COUNTED]
     with counting.CountingProxy(HOST, bench.port) as proxy:
         for each, worker in bench.fresh(redis_users, proxy.url):
             with bench.noting(each):
@@ -102,3 +107,37 @@ def watch_steps(bench: Bench) -> None:
                 results.steps["ours-memory"]["expiring"] = worker.call(
                     pauses.longest_while_expiring, plan.expiring
                 )
+
+
+def meet(bench: Bench) -> None:
+    """Have many write to one session of ours at once, in Redis."""
+    plan, results, ours = bench.plan, bench.results, BY_NAME[COUNTED]
+    if not results.roster.has("ours-redis"):
+        return
+    workers = [Worker(each, bench.url) for each in (BY_NAME["bare"], ours)]
+    try:
+        for kind in correctness.MEETINGS:
+            bench.say(f"{correctness.WRITERS} writers of one session: {kind}")
+            meetings = results.met[kind] = []
+            with bench.noting(ours):
+                for turn in range(plan.meetings + 1):
+                    read = workers[0].call(
+                        inprocess.spin, "/read", [work.NO_COOKIE], plan.connections, plan.seconds
+                    )
+                    met = workers[1].call(correctness.meet, kind)
+                    if turn and met is not None:
+                        meetings.append(replace(met, cpu=met.cpu * BARE / read.cpu))
+    finally:
+        end(workers)
+
+
+def time_imports(bench: Bench) -> None:
+    """Import the package and Starlette, in turns, each in a process of its own."""
+    if not bench.results.roster.has("ours-memory"):
+        return
+    bench.say("import the package")
+    for turn in range(bench.plan.imports + 1):
+        for module in (imports.OURS, imports.THEIRS):
+            took = imports.milliseconds(module)
+            if turn:
+                bench.results.imported.setdefault(module, []).append(took)

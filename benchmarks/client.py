@@ -1,11 +1,8 @@
-"""Asks a site's application in this process, ASGI or WSGI, as a browser that keeps its cookie."""
+"""Asks a site's application in this process as a browser that keeps its cookie."""
 
 from __future__ import annotations
 
 import asyncio
-import io
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +19,11 @@ class Answer:
 
     Attributes:
         cookie: ``name=value`` to send from now on, or None if none is set.
-        ended: Whether the cookie is removed.
     """
 
     status: int
     body: str
     cookie: str | None
-    ended: bool
 
 
 class Site:
@@ -40,12 +35,9 @@ class Site:
         self.keeps_data_in_cookie = contestant.store == "cookie"
         self._state: dict[str, Any] = {}
         self._stop: asyncio.Event | None = None
-        self._threads = ThreadPoolExecutor(32) if contestant.interface == "wsgi" else None
 
     async def start(self) -> None:
         """Run the start of the application's lifespan, if it has one."""
-        if self.contestant.interface == "wsgi":
-            return
         started, self._stop = asyncio.Event(), asyncio.Event()
         messages = iter(["lifespan.startup", "lifespan.shutdown"])
         stop = self._stop
@@ -91,9 +83,6 @@ class Site:
 
     async def ask(self, path: str, cookie: str | None = None) -> Answer:
         """Send a request and return the answer; the application's errors are raised."""
-        if self._threads is not None:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self.ask_wsgi, path, cookie)
         messages: list[dict[str, Any]] = []
 
         async def send(message: dict[str, Any]) -> None:
@@ -107,17 +96,6 @@ class Site:
             if name.lower() == b"set-cookie"
         ]
         return _answer(messages[0]["status"], body, set_cookies)
-
-    def ask_wsgi(self, path: str, cookie: str | None = None) -> Answer:
-        """Do the same with an application of the other kind."""
-        heads: list[Any] = []
-        chunks = self.app(environ_of(path, cookie), _start_response_of(heads))
-        body = b"".join(chunks)
-        if hasattr(chunks, "close"):
-            chunks.close()
-        status, headers = heads[0]
-        set_cookies = [value for name, value in headers if name.lower() == "set-cookie"]
-        return _answer(int(status.split()[0]), body, set_cookies)
 
     async def session(self, size: str = "small") -> str:
         """Return the cookie of a new session with data of a size."""
@@ -137,40 +115,8 @@ def headers_of(cookie: str | None) -> list[tuple[bytes, bytes]]:
     return [_HOST] if cookie is None else [_HOST, (b"cookie", cookie.encode())]
 
 
-def environ_of(path: str, cookie: str | None) -> dict[str, Any]:
-    """Return what a server gives a WSGI application with a request."""
-    environ = {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": path,
-        "QUERY_STRING": "",
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "localhost",
-        "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.errors": io.StringIO(),
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
-    }
-    if cookie is not None:
-        environ["HTTP_COOKIE"] = cookie
-    return environ
-
-
-def _start_response_of(heads: list[Any]) -> Callable[..., None]:
-    def start_response(status: str, headers: list[Any], exc_info: Any = None) -> None:
-        heads.append((status, headers))
-
-    return start_response
-
-
 def _answer(status: int, body: bytes, set_cookies: list[str]) -> Answer:
-    cookie, ended = None, False
+    cookie = None
     for each in set_cookies:
         pair, _, attributes = each.partition(";")
         attributes = attributes.lower()
@@ -180,4 +126,4 @@ def _answer(status: int, body: bytes, set_cookies: list[str]) -> Answer:
             or "01 jan 1970" in attributes
         )
         cookie = None if ended else pair
-    return Answer(status, body.decode(errors="replace"), cookie, ended)
+    return Answer(status, body.decode(errors="replace"), cookie)

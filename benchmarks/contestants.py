@@ -20,7 +20,6 @@ class Contestant:
         store: Where the sessions are.
         bare: The contestant without sessions on the same framework.
         packages: What has to be installed, with versions in the table.
-        interface: How it is called. WSGI takes a thread for each request.
         everywhere: False for those that only some of the measurements need.
     """
 
@@ -30,7 +29,6 @@ class Contestant:
     store: Literal["none", "cookie", "memory", "redis"]
     bare: str = "bare"
     packages: tuple[str, ...] = ("starlette",)
-    interface: Literal["asgi", "wsgi"] = "asgi"
     everywhere: bool = True
 
     @property
@@ -48,6 +46,7 @@ class Contestant:
 _FASTAPI = ("fastapi", "starlette")
 CONTESTANTS = (
     Contestant("bare", "no sessions, Starlette", "starlette_site:bare", "none"),
+    Contestant("floor", "no sessions, same headers: the floor", "starlette_site:floor", "none"),
     Contestant("cookie", "Starlette, signed cookie", "starlette_site:cookie", "cookie"),
     Contestant(
         "starsessions-memory",
@@ -88,24 +87,6 @@ CONTESTANTS = (
         "bare-fastapi",
         ("fastapi-redis-sdk", *_FASTAPI, "redis"),
     ),
-    Contestant(
-        "flask-session",
-        "Flask-Session, Redis",
-        "flask_site:redis",
-        "redis",
-        "bare-flask",
-        ("flask-session", "flask", "redis"),
-        "wsgi",
-    ),
-    Contestant(
-        "django",
-        "Django cache, Redis",
-        "django_site:redis",
-        "redis",
-        "bare-django",
-        ("django", "redis"),
-        "wsgi",
-    ),
     Contestant("ours-redis", "pyfly_session, Redis", "starlette_site:ours_redis", "redis"),
     Contestant(
         "ours-one-by-one",
@@ -123,6 +104,13 @@ CONTESTANTS = (
         "ours-always",
         "pyfly_session, creation: always",
         "starlette_site:ours_redis_always",
+        "redis",
+        everywhere=False,
+    ),
+    Contestant(
+        "ours-counted",
+        "pyfly_session, Redis, swaps counted",
+        "starlette_site:ours_redis_counted",
         "redis",
         everywhere=False,
     ),
@@ -151,33 +139,8 @@ CONTESTANTS = (
         _FASTAPI,
         everywhere=False,
     ),
-    Contestant(
-        "bare-flask",
-        "no sessions, Flask",
-        "flask_site:bare",
-        "none",
-        "bare-flask",
-        ("flask",),
-        "wsgi",
-        everywhere=False,
-    ),
-    Contestant(
-        "bare-django",
-        "no sessions, Django",
-        "django_site:bare",
-        "none",
-        "bare-django",
-        ("django",),
-        "wsgi",
-        everywhere=False,
-    ),
 )
 BY_NAME = {each.name: each for each in CONTESTANTS}
-
-LEFT_OUT = {
-    "express-session": "another language, whose packages tox does not install",
-    "the pyfly framework": "it is not on the package index; the goals name bounds relative to it",
-}
 
 
 @dataclass
@@ -197,15 +160,9 @@ class Roster:
         self.skipped[contestant.name] = reason
         self.present = [each for each in self.present if each is not contestant]
 
-    def of(self, *stores: str, interface: str | None = "asgi") -> list[Contestant]:
+    def of(self, *stores: str) -> list[Contestant]:
         """Return those with one of these stores that take part everywhere."""
-        return [
-            each
-            for each in self.present
-            if each.everywhere
-            and each.store in stores
-            and (interface is None or each.interface == interface)
-        ]
+        return [each for each in self.present if each.everywhere and each.store in stores]
 
     def has(self, name: str) -> bool:
         """Tell whether a contestant takes part."""
@@ -218,7 +175,11 @@ def roster(names: set[str] | None) -> Roster:
     if unknown:
         known = ", ".join(BY_NAME)
         raise SystemExit(f"no contestant is called {', '.join(sorted(unknown))}; there are {known}")
-    wanted = names if names is None else names | {BY_NAME[each].bare for each in names} | {"bare"}
+    wanted = (
+        names
+        if names is None
+        else names | {BY_NAME[each].bare for each in names} | {"bare", "floor"}
+    )
     chosen = Roster()
     for contestant in CONTESTANTS:
         if wanted is None or contestant.name in wanted:

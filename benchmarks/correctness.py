@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from dataclasses import dataclass
 
 from benchmarks import work
 from benchmarks.client import Site
+
+WRITERS = 64
+MEETINGS = {
+    "different attributes": ([f"/mark/{n}" for n in range(WRITERS)], "/marks"),
+    "update_attribute of one": (["/update"] * WRITERS, "/updates"),
+}
+"""What writers ask for that meet in one session, and what tells how many were kept."""
 
 _PATIENCE_SECONDS = 10
 
@@ -27,6 +35,37 @@ class Kept:
     lost: int
     ended: int
     revived: int
+
+
+@dataclass(frozen=True)
+class Met:
+    """What it took that many writers met in one session of ours.
+
+    Attributes:
+        swaps: Times that the store compared and swapped.
+        cpu: Microseconds of CPU for each writer.
+        lost: Writes that were answered 200 and are gone.
+    """
+
+    swaps: int
+    cpu: float
+    lost: int
+
+
+async def meet(site: Site, kind: str) -> Met | None:
+    """Send all writers at once; None if sessions cannot do what they should."""
+    paths, counter = MEETINGS[kind]
+    cookie = await site.session()
+    if (await site.ask(counter, cookie)).status != 200:
+        return None
+    work.swaps, began = 0, time.process_time()
+    answers = await asyncio.gather(*(site.ask(path, cookie) for path in paths))
+    swaps, cpu = work.swaps, (time.process_time() - began) / WRITERS * 1e6
+    done = sum(each.status == 200 for each in answers)
+    kept = int((await site.ask(counter, cookie)).body)
+    if not swaps:
+        raise RuntimeError("the store's compare_and_swap was not called")
+    return Met(swaps, cpu, done - kept)
 
 
 async def races(site: Site, rounds: int, writers: int) -> Kept:
@@ -59,7 +98,7 @@ async def races(site: Site, rounds: int, writers: int) -> Kept:
 
 async def _all_wait(count: int) -> None:
     async with asyncio.timeout(_PATIENCE_SECONDS):
-        while work.gate.held < count:  # noqa: ASYNC110 - some wait in threads
+        while work.gate.held < count:  # noqa: ASYNC110 - so do they
             await asyncio.sleep(0)
 
 

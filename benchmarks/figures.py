@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from benchmarks.contestants import BY_NAME
 from benchmarks.plan import Results
+
+FLOOR, BARE = 43.0, 10.0
+"""Microseconds of CPU of a request on the floor, and of a bare read in process, on the machine
+where the goals were set. Measured values are scaled to these before they are compared."""
 
 
 def median(values: Iterable[float]) -> float:
@@ -17,42 +22,76 @@ def median(values: Iterable[float]) -> float:
 
 
 def spread(values: Iterable[float]) -> float:
-    """Return half the distance from the least to the greatest, as a share of the median."""
+    """Return half the distance between the quartiles, as a share of the median."""
     found = list(values)
-    return (max(found) - min(found)) / 2 / statistics.median(found) if found else math.nan
+    if len(found) < 2:
+        return 0.0 if found else math.nan
+    low, middle, high = statistics.quantiles(found, method="inclusive")
+    return (high - low) / 2 / middle
+
+
+class Turns:
+    """The rounds of one kind of measurement.
+
+    Contestants are compared turn by turn, because a disturbance hits neighbouring turns alike.
+
+    Args:
+        rounds: By contestant and column.
+    """
+
+    def __init__(self, rounds: Mapping[str, Mapping[str, list[Any]]]) -> None:
+        self._rounds = rounds
+
+    def values(self, name: str, column: str, of: str = "cpu") -> list[float]:
+        """Return a contestant's values of one kind."""
+        return [getattr(each, of) for each in self._rounds.get(name, {}).get(column, [])]
+
+    def median(self, name: str, column: str, of: str = "cpu") -> float:
+        """Return their median."""
+        return median(self.values(name, column, of))
+
+    def more(self, name: str, column: str, than: str) -> float:
+        """Return the median of the microseconds that it takes more than another, turn by turn."""
+        return self._compared(name, column, than, "cpu", lambda mine, its: mine - its)
+
+    def times(self, name: str, column: str, than: str, of: str = "cpu") -> float:
+        """Return the median of the ratio to another."""
+        return self._compared(name, column, than, of, lambda mine, its: mine / its)
+
+    def _compared(
+        self, name: str, column: str, than: str, of: str, how: Callable[[float, float], float]
+    ) -> float:
+        pairs = zip(self.values(name, column, of), self.values(than, column, of), strict=False)
+        return median(how(*pair) for pair in pairs)
 
 
 class Figures:
-    """What the table, the goals and the picture are made of. Not-a-number: not measured."""
+    """What the table, the goals and the picture are made of. Not-a-number: not measured.
+
+    Attributes:
+        served: The turns through uvicorn.
+        inprocess: Those in process.
+    """
 
     def __init__(self, results: Results) -> None:
         self.results = results
+        self.served = Turns(results.served)
+        self.inprocess = Turns(results.inprocess)
 
-    def rates(self, name: str, column: str) -> list[float]:
-        """Return the requests a second of each turn through uvicorn."""
-        return [each.rate for each in self.results.served.get(name, {}).get(column, [])]
-
-    def rate(self, name: str, column: str) -> float:
-        """Return their median."""
-        return median(self.rates(name, column))
-
-    def share(self, name: str, column: str, other: str = "bare") -> float:
+    def share(self, name: str, column: str, other: str = "floor") -> float:
         """Return the throughput as a share of another one's."""
-        return self.rate(name, column) / self.rate(other, column)
+        return self.served.times(name, column, other, "rate")
 
-    def microseconds(self, name: str, column: str) -> float:
-        """Return the median CPU time of a request in process."""
-        return median(e.cpu for e in self.results.inprocess.get(name, {}).get(column, []))
+    def over_floor(self, name: str, column: str) -> float:
+        """Return the microseconds of server CPU over the floor, where that takes `FLOOR`."""
+        return (self.served.times(name, column, "floor") - 1) * FLOOR
 
-    def wobble(self, name: str, column: str) -> float:
-        """Return half the distance from the least to the greatest of it."""
-        rounds = self.results.inprocess.get(name, {}).get(column, [])
-        return spread(each.cpu for each in rounds) * self.microseconds(name, column)
-
-    def cost(self, name: str, column: str) -> float:
-        """Return what sessions add to a request on the contestant's own framework."""
-        bare = BY_NAME[name].bare
-        return self.microseconds(name, column) - self.microseconds(bare, column)
+    def over_bare(self, name: str, column: str) -> float:
+        """Return what sessions add to a request in process, where a read without takes `BARE`."""
+        turns = self.inprocess
+        mine, its = turns.values(name, column), turns.values(BY_NAME[name].bare, column)
+        reads = turns.values("bare", "R small")
+        return BARE * median((a - b) / read for a, b, read in zip(mine, its, reads, strict=False))
 
     def failures(self) -> list[str]:
         """Return, in words, which measured requests were not answered as they should."""

@@ -9,8 +9,6 @@ second it sends to a server that answers without any work.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,12 +16,12 @@ from functools import partial
 from typing import Any, Literal
 
 from benchmarks import work
+from benchmarks.cores import cpu_seconds
 
 Expected = Literal["user", "count", "anything"]
 
 _HEAD_END = b"\r\n\r\n"
 _SET_COOKIE = b"set-cookie: "
-_PONG = b"+PONG\r\n"
 _CANNED = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n" + work.USER.encode()
 
 
@@ -33,16 +31,16 @@ class Burst:
 
     Attributes:
         rate: Requests a second.
-        p50: Half of the answers came within so many microseconds.
-        p99: And 99 of 100 within these.
+        cpu: Microseconds of the server's CPU for each.
+        answer: Bytes of the last answer.
         failed: Answers with another status than 200, or none.
         wrong: Answers of a session that had forgotten, or miscounted.
         cookies: What each connection would send next.
     """
 
     rate: float
-    p50: float
-    p99: float
+    cpu: float
+    answer: int
     failed: int
     wrong: int
     cookies: list[str | None] = field(repr=False)
@@ -53,7 +51,8 @@ class _Tally:
     keep: bool
     expected: Expected
     until: float = 0
-    latencies: list[float] = field(default_factory=list)
+    answers: int = 0
+    answer: int = 0
     failed: int = 0
     wrong: int = 0
 
@@ -79,7 +78,6 @@ class _Browser(asyncio.Protocol):
 
     def ask(self) -> None:
         """Send the request; all others follow by themselves."""
-        self._began = time.perf_counter()
         self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
@@ -90,9 +88,9 @@ class _Browser(asyncio.Protocol):
             self._rest = data
             return
         self._rest = b""
-        now = time.perf_counter()
         tally = self._tally
-        tally.latencies.append(now - self._began)
+        tally.answers += 1
+        tally.answer = len(data)
         if not data.startswith(b"HTTP/1.1 200"):
             tally.failed += 1
         elif tally.expected == "count":
@@ -103,7 +101,7 @@ class _Browser(asyncio.Protocol):
             tally.wrong += 1
         if tally.keep:
             self._take_cookie(data[: end + 2])
-        if now < tally.until:
+        if time.perf_counter() < tally.until:
             self.ask()
         else:
             self.done.set_result(None)
@@ -123,6 +121,7 @@ class _Browser(asyncio.Protocol):
 
 async def burst(
     port: int,
+    server: int,
     path: str,
     cookies: Sequence[str | None],
     seconds: float,
@@ -133,6 +132,7 @@ async def burst(
     """Send requests on as many connections as there are cookies.
 
     Args:
+        server: The number of its process.
         keep: Send back the cookie that an answer sets.
         expected: The body of the answers; a count has to go up by one.
     """
@@ -145,30 +145,29 @@ async def burst(
         )
     )
     browsers: list[_Browser] = [browser for _, browser in pairs]
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), cpu_seconds(server)
     tally.until = began + seconds
     for browser in browsers:
         browser.ask()
     _, late = await asyncio.wait({browser.done for browser in browsers}, timeout=seconds + 20)
-    elapsed = time.perf_counter() - began
+    elapsed, cpu = time.perf_counter() - began, cpu_seconds(server) - cpu
     tally.failed += len(late)
     for transport, _ in pairs:
         transport.close()
     await asyncio.sleep(0)
-    latencies = sorted(tally.latencies) or [0.0]
     return Burst(
-        len(tally.latencies) / elapsed,
-        statistics.median(latencies) * 1e6,
-        latencies[len(latencies) * 99 // 100] * 1e6,
+        tally.answers / elapsed,
+        cpu / max(tally.answers, 1) * 1e6,
+        tally.answer,
         tally.failed,
         tally.wrong,
         [browser.cookie for browser in browsers],
     )
 
 
-async def seeded(port: int, size: str, count: int) -> list[str | None]:
+async def seeded(port: int, server: int, size: str, count: int) -> list[str | None]:
     """Return the cookies of so many new sessions."""
-    made = await burst(port, f"/seed-{size}", [None] * count, 0, keep=True)
+    made = await burst(port, server, f"/seed-{size}", [None] * count, 0, keep=True)
     if made.failed:
         raise RuntimeError(f"/seed-{size} failed {made.failed} times")
     return [each or work.NO_COOKIE for each in made.cookies]
@@ -186,36 +185,3 @@ async def serve_canned() -> Any:
     """Answer every request with the same bytes, to see what the generator can do."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(_Canned, "127.0.0.1", 0)
-
-
-class _Pinger(asyncio.Protocol):
-    def __init__(self, until: float) -> None:
-        self._until = until
-        self.times: list[float] = []
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._ask()
-
-    def _ask(self) -> None:
-        self._began = time.perf_counter()
-        self._transport.write(b"PING\r\n")
-
-    def data_received(self, data: bytes) -> None:
-        now = time.perf_counter()
-        self.times.append(now - self._began)
-        if data == _PONG and now < self._until:
-            self._ask()
-        else:
-            self.done.set_result(None)
-
-
-async def raw_trip(host: str, port: int, seconds: float) -> float:
-    """Return the median microseconds of a PING to Redis and back, on an idle event loop."""
-    loop = asyncio.get_running_loop()
-    until = time.perf_counter() + seconds
-    transport, pinger = await loop.create_connection(lambda: _Pinger(until), host, port)
-    with contextlib.closing(transport):
-        await pinger.done
-    return statistics.median(pinger.times) * 1e6

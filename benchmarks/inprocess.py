@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.client import Site, environ_of, headers_of, receive
+from benchmarks.client import Site, headers_of, receive
 
 
 @dataclass(frozen=True)
@@ -18,13 +17,10 @@ class Round:
     """Some requests in a row.
 
     Attributes:
-        microseconds: Wall time of one request, on average over the round.
-        cpu: CPU time of one request, which does not count waiting, nor other processes.
+        cpu: Microseconds of CPU time of one request: neither waiting counts, nor other processes.
         failed: Those that were not answered 200.
     """
 
-    requests: int
-    microseconds: float
     cpu: float
     failed: int
 
@@ -51,8 +47,6 @@ async def spin(
     Args:
         limit: Stop after so many requests, instead.
     """
-    if site.contestant.interface == "wsgi":
-        return _spin_wsgi(site, path, cookies, seconds)
     numbers = itertools.count()
     until = time.perf_counter() + (seconds if limit is None else 3600)
     last = limit if limit is not None else 1 << 62
@@ -82,18 +76,12 @@ async def spin(
 
     headers = [headers_of(each) for each in cookies]
     shares = [headers[index::in_flight] or headers[:1] for index in range(in_flight)]
-    began, cpu = time.perf_counter(), time.process_time()
+    began = time.process_time()
     if in_flight == 1:
         await run(shares[0])
     else:
         await asyncio.gather(*(run(share) for share in shares))
-    return _round(began, cpu, done, failed)
-
-
-def _round(began: float, cpu: float, done: int, failed: int = 0) -> Round:
-    factor = 1e6 / max(done, 1)
-    wall_time, cpu_time = time.perf_counter() - began, time.process_time() - cpu
-    return Round(done, wall_time * factor, cpu_time * factor, failed)
+    return Round((time.process_time() - began) / max(done, 1) * 1e6, failed)
 
 
 def _kept(headers: Any, current: Any) -> Any:
@@ -101,55 +89,3 @@ def _kept(headers: Any, current: Any) -> Any:
         if name == b"set-cookie":
             return [current[0], (b"cookie", value.partition(b";")[0])]
     return current
-
-
-def _spin_wsgi(site: Site, path: str, cookies: Sequence[str | None], seconds: float) -> Round:
-    """Do it one by one, in this thread; that is what a WSGI server's thread does."""
-    turns = itertools.cycle(cookies)
-    done = 0
-    statuses: list[str] = []
-
-    def start_response(status: str, headers: Any, exc_info: Any = None) -> None:
-        statuses.append(status)
-
-    began, cpu = time.perf_counter(), time.process_time()
-    until = began + seconds
-    while time.perf_counter() < until:
-        chunks = site.app(environ_of(path, next(turns)), start_response)
-        for _ in chunks:
-            pass
-        if hasattr(chunks, "close"):
-            chunks.close()
-        done += 1
-    failed = sum(not each.startswith("200") for each in statuses)
-    return _round(began, cpu, done, failed)
-
-
-class _Trip(asyncio.Protocol):
-    """Sends PING, and PING again when the answer is there."""
-
-    def __init__(self, until: float) -> None:
-        self._until = until
-        self.count = 0
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        transport.write(b"PING\r\n")
-
-    def data_received(self, data: bytes) -> None:
-        self.count += 1
-        if time.perf_counter() < self._until:
-            self._transport.write(b"PING\r\n")
-        else:
-            self.done.set_result(None)
-
-
-async def raw_trip(site: Site, host: str, port: int, seconds: float) -> Round:
-    """Measure one bare round trip to the Redis server, on the event loop, without a driver."""
-    began, cpu = time.perf_counter(), time.process_time()
-    loop = asyncio.get_running_loop()
-    transport, trip = await loop.create_connection(lambda: _Trip(began + seconds), host, port)
-    with contextlib.closing(transport):
-        await trip.done
-    return _round(began, cpu, trip.count)

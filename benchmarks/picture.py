@@ -1,4 +1,4 @@
-"""The picture of the documentation: throughput as a share of a site without sessions."""
+"""The picture of the documentation: throughput as a share of the floor."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def draw(figures: Figures, path: Path) -> None:
     axes.set_yticks(range(len(present)), [each.label for each in reversed(present)])
     axes.set_xlim(0, max(1.02, axes.get_xlim()[1]))
     axes.axvline(1, color=_INK, linewidth=1)  # without sessions
-    axes.set_xlabel("requests a second as a share of Starlette without sessions, 200 B, uvicorn")
+    axes.set_xlabel(
+        "requests a second as a share of a site that only sends the same headers, 200 B"
+    )
     axes.grid(axis="x", color=_INK, alpha=0.25)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

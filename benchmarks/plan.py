@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.contestants import Roster
-from benchmarks.correctness import Kept
+from benchmarks.correctness import Kept, Met
 from benchmarks.counting import Traffic
 from benchmarks.generator import Burst
 from benchmarks.inprocess import Round
@@ -46,6 +46,8 @@ class Plan:
         served_seconds: Length of those.
         requests: Requests of each kind that are counted on the way to Redis.
         races: Times that requests meet in one session.
+        meetings: Times that many write to one session at once.
+        imports: Times that the package is imported.
         crowd: Requests at once.
         held: Sessions in memory that are weighed, of ours.
         held_others: Of the others, which take longer to make.
@@ -60,6 +62,8 @@ class Plan:
     served_seconds: float = 0.1
     requests: int = 5
     races: int = 10
+    meetings: int = 15
+    imports: int = 11
     crowd: int = 1_000
     held: int = 100_000
     held_others: int = 20_000
@@ -77,6 +81,8 @@ FULL = Plan(
     served_seconds=0.5,
     requests=50,
     races=100,
+    meetings=50,
+    imports=25,
     held_others=100_000,
     growth=(1_000, 10_000, 100_000, 1_000_000),
     step_seconds=2.0,
@@ -88,6 +94,8 @@ SMOKE = Plan(
     served_seconds=0.02,
     requests=3,
     races=1,
+    meetings=1,
+    imports=1,
     crowd=150,
     held=500,
     held_others=500,
@@ -104,15 +112,14 @@ class Results:
 
     Attributes:
         served: Bursts of each column.
-        inprocess: Rounds of each column, 64 at a time; WSGI one by one.
-        alone: Rounds of a lone request that reads, in process.
-        alone_served: Median microseconds of one through uvicorn, for each turn.
-        trip: Microseconds of a bare round trip to Redis, in process.
-        trip_served: The same from the load generator.
+        inprocess: Rounds of each column, 64 at a time.
+        met: For each kind of writers, what it took that they met.
+        imported: Milliseconds of each import of a module.
         growth: For each number of sessions, rounds of each column.
         crowd: Requests that were turned away, and connections that were made for all.
         capacity: Requests a second that the load generator can send.
         load: How many processes wanted to run when it began.
+        partial: Whether only some parts or contestants were wanted.
     """
 
     plan: Plan
@@ -120,13 +127,11 @@ class Results:
     versions: dict[str, str]
     served: dict[str, dict[str, list[Burst]]] = field(default_factory=dict)
     inprocess: dict[str, dict[str, list[Round]]] = field(default_factory=dict)
-    alone: dict[str, list[Round]] = field(default_factory=lambda: defaultdict(list))
-    alone_served: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    trip: list[float] = field(default_factory=list)
-    trip_served: list[float] = field(default_factory=list)
     traffic: dict[str, dict[str, Traffic]] = field(default_factory=dict)
     held: dict[str, Held] = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)
+    met: dict[str, list[Met]] = field(default_factory=dict)
+    imported: dict[str, list[float]] = field(default_factory=dict)
     growth: dict[int, dict[str, list[Round]]] = field(default_factory=dict)
     steps: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     kept: dict[str, Kept] = field(default_factory=dict)
@@ -134,6 +139,7 @@ class Results:
     garbage: dict[str, dict[str, float]] = field(default_factory=dict)
     capacity: float = 0.0
     load: float = 0.0
+    partial: bool = False
     notes: list[str] = field(default_factory=list)
 
     def turn(self, where: dict[str, dict[str, list[Any]]], name: str, column: str) -> list[Any]:

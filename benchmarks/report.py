@@ -1,48 +1,66 @@
-"""The table: everybody with everything, then the goals. As plain text, or as Markdown."""
+"""The tables: everybody with everything, then the goals. As plain text, or as Markdown."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from benchmarks.contestants import BY_NAME, LEFT_OUT, Contestant
+from benchmarks.contestants import BY_NAME, Contestant
 from benchmarks.figures import Figures, median, spread
 from benchmarks.goals import Goal, goals
 from benchmarks.plan import COLUMNS, Results
 
-_MORE = (*("cost R", "cost W", "trips", "B each", "lost", "revived", "refused", "step", "cycles"),)
-_NOISY = 0.15
+Table = list[list[str]]
 
-_LEGEND = (
-    "R0 … W 60K: requests a second through uvicorn with {connections} connections, as a share of"
-    " Starlette without sessions; ± half the distance from the slowest to the fastest of"
-    " {served_rounds} turns. R reads one attribute, W increments a counter, N makes a new session,"
-    " R0 brings no cookie and wants no session; 200B, 4K, 60K: what the session holds.",
-    "cost: microseconds of CPU that sessions add to R and W of 200 B in one process, over the same"
-    " framework without (whose own are in brackets); {connections} requests at a time, WSGI one by"
-    " one.",
-    "trips: round trips to Redis for R / W. B each: bytes of memory for a session of 200 B.",
-    "lost: of {written} attributes, each written by a request of its own that met others in the"
-    " same session, those that are gone. revived: of {races} sessions, those that a slower"
+_MORE = ("cost R", "cost W", "trips", "B each", "lost", "revived", "refused", "step", "cycles")
+_NOISY = 0.1
+
+_LEGEND = {
+    "R 200B": "R0 … W 60K, first table: requests a second through uvicorn with {connections}"
+    " connections, as a share of the floor, which is Starlette without sessions that is sent and"
+    " sends the same headers; ± half the distance between the quartiles. R reads one attribute, W"
+    " increments a counter, N makes a new session, R0 brings no cookie and wants no session; 200B,"
+    " 4K, 60K: what the session holds. Second table: microseconds of the server's CPU for a"
+    " request, over the floor's, and times the floor's. Both: the median of {served_rounds}"
+    " turns.",
+    "cost R": "cost: microseconds of CPU that sessions add to R and W of 200 B in one process, over"
+    " the same framework without (whose own are in brackets); {connections} requests at a time.",
+    "trips": "trips: round trips to Redis for R / W.",
+    "B each": "B each: bytes of memory for a session of 200 B.",
+    "lost": "lost: of {written} attributes, each written by a request of its own that met others in"
+    " the same session, those that are gone. revived: of {races} sessions, those that a slower"
     " request brought back after their logout.",
-    "refused: of {crowd:,} requests at once, those that did not get their session, with the pool"
-    " as it is by default.",
-    "step: the longest step of the event loop with sessions of 60 KB, in milliseconds of CPU,"
-    " without the collector. cycles: objects of a request that only the collector can free.",
-)
+    "refused": "refused: of {crowd:,} requests at once, those that did not get their session, with"
+    " the pool as it is by default.",
+    "step": "step: the longest step of the event loop with sessions of 60 KB, in milliseconds of"
+    " CPU, without the collector.",
+    "cycles": "cycles: objects of a request that only the collector can free.",
+}
 
 
-def rows(figures: Figures) -> list[list[str]]:
-    """Return the table's head and a row for each contestant."""
-    table = [["", *map(_short, COLUMNS), *_MORE]]
-    table += [
-        [each.label, *_rates(figures, each), *_more(figures, each)]
-        for each in figures.results.roster.present
-        if each.everywhere or each.store == "none"
+def _tables(figures: Figures) -> list[Table]:
+    """Return those of the contestants that have a figure in them, and the goals."""
+    tables = [
+        _of_everybody(figures, "", (*COLUMNS, *_MORE), _speed_and_more),
+        _of_everybody(figures, "µs of server CPU", tuple(COLUMNS), _server_cpu),
     ]
-    skipped = figures.results.roster.skipped
-    return table + [[BY_NAME[name].label, f"skipped: {skipped[name]}"] for name in skipped]
+    found = [table for table in tables if len(table[0]) > 1]
+    return [*found, _goal_rows(figures)]
+
+
+def _of_everybody(
+    figures: Figures,
+    head: str,
+    columns: Sequence[str],
+    cells: Callable[[Figures, Contestant], list[str]],
+) -> Table:
+    """Return a row for each contestant that was measured, and the columns that are not empty."""
+    rows = [[each.label, *cells(figures, each)] for each in figures.results.roster.present]
+    rows = [row for row in rows if any(row[1:])]
+    table = [[head, *map(_short, columns)], *rows]
+    full = [index for index in range(len(table[0])) if not index or any(r[index] for r in rows)]
+    return [[row[index] for index in full] for row in table]
 
 
 def _short(column: str) -> str:
@@ -51,26 +69,14 @@ def _short(column: str) -> str:
     return column
 
 
-def _rates(figures: Figures, contestant: Contestant) -> list[str]:
-    cells = []
-    for column in COLUMNS:
-        rates = figures.rates(contestant.name, column)
-        if not rates:
-            cells.append("")
-        elif contestant.name == "bare":
-            cells.append(f"{median(rates) / 1000:.1f}k±{spread(rates):.0%}")
-        else:
-            cells.append(f"{figures.share(contestant.name, column):.2f}±{spread(rates):.0%}")
-    return cells
-
-
-def _more(figures: Figures, contestant: Contestant) -> list[str]:
+def _speed_and_more(figures: Figures, contestant: Contestant) -> list[str]:
     results, name = figures.results, contestant.name
     kept, held = results.kept.get(name), results.held.get(name)
     steps = results.steps.get(name, {})
     traffic = results.traffic.get(name)
     garbage = results.garbage.get(name)
     return [
+        *(_rate(figures, name, column) for column in COLUMNS),
         *(_cost(figures, contestant, column) for column in ("R small", "W small")),
         f"{traffic['read'].trips:g}/{traffic['write'].trips:g}" if traffic else "",
         f"{held.bytes:.0f}" if held else "",
@@ -82,31 +88,60 @@ def _more(figures: Figures, contestant: Contestant) -> list[str]:
     ]
 
 
-def _cost(figures: Figures, contestant: Contestant, column: str) -> str:
-    name = contestant.name
-    if math.isnan(figures.microseconds(name, column)):
+def _rate(figures: Figures, name: str, column: str) -> str:
+    rates = figures.served.values(name, column, "rate")
+    if not rates:
         return ""
-    wobble = figures.wobble(name, column)
+    if name == "floor":
+        return f"{median(rates) / 1000:.1f}k±{spread(rates):.0%}"
+    return f"{figures.share(name, column):.2f}±{spread(rates):.0%}"
+
+
+def _server_cpu(figures: Figures, contestant: Contestant) -> list[str]:
+    name, served = contestant.name, figures.served
+    if name == "floor":
+        return [_known(served.median(name, column), ".1f") for column in COLUMNS]
+    return [
+        _known(served.more(name, column, "floor"), "+.1f")
+        + _known(served.times(name, column, "floor"), ".2f", lead=" x")
+        for column in COLUMNS
+    ]
+
+
+def _cost(figures: Figures, contestant: Contestant, column: str) -> str:
+    name, turns = contestant.name, figures.inprocess
+    own = turns.median(name, column)
+    wobble = spread(turns.values(name, column)) * own
     if contestant.store == "none":
-        return f"({figures.microseconds(name, column):.0f}±{wobble:.0f})"
-    return f"+{figures.cost(name, column):.1f}±{wobble:.1f}".replace("+-", "-")
+        return "" if math.isnan(own) else f"({own:.0f}±{wobble:.0f})"
+    return _known(turns.more(name, column, contestant.bare), "+.1f", f"±{wobble:.1f}")
 
 
-def goal_rows(figures: Figures) -> list[list[str]]:
-    """Return a row for each bound."""
+def _known(value: float, form: str, unit: str = "", lead: str = "") -> str:
+    return "" if math.isnan(value) else f"{lead}{value:{form}}{unit}"
+
+
+def _goal_rows(figures: Figures) -> Table:
+    """Return a row for each bound; where only parts were wanted, for those that were measured."""
     told = {True: "reached", False: "NOT REACHED", None: "?"}
-    head = ["", "goal", "bound", "measured", ""]
-    return [head, *([*_of(each), told[each.reached]] for each in goals(figures))]
+    rows = [
+        [*_of(each), told[each.reached]]
+        for each in goals(figures)
+        if each.measured or not figures.results.partial
+    ]
+    return [["", "goal", "bound", "measured", ""], *rows]
 
 
 def _of(goal: Goal) -> list[str]:
-    return [str(goal.number), goal.what, goal.bound, goal.measured]
+    return [str(goal.number), goal.what, goal.bound, goal.measured or "not measured"]
 
 
-def more_lines(figures: Figures) -> list[str]:
-    """Return what the table does not show: what was counted, held and compared."""
+def _more_lines(figures: Figures) -> list[str]:
+    """Return what the tables do not show: who is missing, what was counted, held, compared."""
     results = figures.results
-    lines = []
+    lines = [
+        f"{BY_NAME[name].label}: skipped: {why}" for name, why in results.roster.skipped.items()
+    ]
     for name, traffic in results.traffic.items():
         told = "; ".join(
             f"{step} {each.trips:g} trips, {each.commands:g} commands,"
@@ -128,8 +163,6 @@ def more_lines(figures: Figures) -> list[str]:
             f"{column} {median(e.cpu for e in rounds):.1f} µs" for column, rounds in columns.items()
         )
         lines.append(f"{BY_NAME['ours-memory'].label}, {count:,} sessions: {told}")
-    if results.alone.get("ours-redis"):
-        lines.append(_lone_line(results))
     if results.capacity:
         lines.append(
             f"The load generator alone: {results.capacity:,.0f} requests a second to a server in"
@@ -138,24 +171,22 @@ def more_lines(figures: Figures) -> list[str]:
     return lines
 
 
-def _lone_line(results: Results) -> str:
-    inside = {
-        name: median(each.microseconds for each in rounds) for name, rounds in results.alone.items()
-    }
-    outside = {name: median(times) for name, times in results.alone_served.items()}
-    return (
-        f"A lone R small, in process: {inside['ours-redis']:.0f} µs, bare {inside['bare']:.0f} µs,"
-        f" a raw trip to Redis {median(results.trip):.0f} µs; through uvicorn:"
-        f" {outside.get('ours-redis', math.nan):.0f}, {outside.get('bare', math.nan):.0f} and"
-        f" {median(results.trip_served):.0f} µs."
-    )
-
-
-def warnings(figures: Figures) -> list[str]:
+def _warnings(figures: Figures) -> list[str]:
     """Return what makes the figures doubtful."""
     results = figures.results
     found = [*figures.failures(), *results.notes]
-    cells = [spread(figures.rates(name, column)) for name in results.served for column in COLUMNS]
+    cells = [
+        spread(figures.served.values(name, column)) for name in results.served for column in COLUMNS
+    ]
+    for column in COLUMNS:
+        floor, ours = (
+            figures.served.values(name, column, "answer") for name in ("floor", "ours-memory")
+        )
+        if floor and ours and floor[-1] != ours[-1]:
+            found.append(
+                f"{_short(column)}: the floor answers {floor[-1]} bytes, ours {ours[-1]}:"
+                " it is no floor any more"
+            )
     spreads = [each for each in cells if not math.isnan(each)]
     if spreads and median(spreads) > _NOISY:
         found.append(
@@ -165,62 +196,56 @@ def warnings(figures: Figures) -> list[str]:
     return found
 
 
-def legend(results: Results) -> list[str]:
-    """Return the explanation of the columns."""
+def _legend(results: Results, columns: Sequence[str]) -> list[str]:
+    """Return the explanation of these columns."""
     kept = next(iter(results.kept.values()), None)
     facts = {**vars(results.plan), "written": kept.written if kept else 0}
-    return [each.format(**facts) for each in _LEGEND]
+    return [text.format(**facts) for column, text in _LEGEND.items() if column in columns]
 
 
 def as_text(figures: Figures) -> str:
     """Return everything for a terminal."""
-    results = figures.results
+    results, tables = figures.results, _tables(figures)
     parts = [
         textwrap.fill("; ".join(f"{n} {v}" for n, v in results.versions.items()), 110),
-        _aligned(rows(figures)),
-        _aligned(goal_rows(figures), left=4),
-        "\n".join(textwrap.fill(each, 110) for each in legend(results)),
-        "\n".join(textwrap.fill(each, 110) for each in more_lines(figures)),
-        "\n".join(f"left out: {name}: {reason}" for name, reason in LEFT_OUT.items()),
-        "\n".join(f"WARNING: {each}" for each in warnings(figures)),
+        *map(_aligned, tables),
+        "\n".join(textwrap.fill(each, 110) for each in _legend(results, tables[0][0])),
+        "\n".join(textwrap.fill(each, 110) for each in _more_lines(figures)),
+        "\n".join(f"WARNING: {each}" for each in _warnings(figures)),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
 def as_markdown(figures: Figures) -> str:
     """Return everything for a page."""
-    results = figures.results
+    results, tables = figures.results, _tables(figures)
     parts = [
-        _table(rows(figures)),
-        _table(goal_rows(figures)),
-        *(f"- {each}" for each in legend(results)),
+        *map(_table, tables),
+        *(f"- {each}" for each in _legend(results, tables[0][0])),
         "",
-        *(f"- {each}" for each in more_lines(figures)),
-        *(f"- Left out: {name}: {reason}." for name, reason in LEFT_OUT.items()),
-        *(f"- **Doubtful:** {each}." for each in warnings(figures)),
+        *(f"- {each}" for each in _more_lines(figures)),
+        *(f"- **Doubtful:** {each}." for each in _warnings(figures)),
         "",
         "Versions: " + ", ".join(f"{n} {v}" for n, v in results.versions.items()) + ".",
     ]
     return "\n".join(parts)
 
 
-def _aligned(table: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Set in columns; a row of two cells, which tells a reason, has no part in their widths."""
-    full = [row for row in table if len(row) > 2]
-    widths = [max(map(len, column)) for column in zip(*full, strict=True)]
-    lines = []
-    for row in table:
-        cells = [
+def _aligned(table: Table) -> str:
+    left = 4 if table[0][1] == "goal" else 1
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = [
+        "  ".join(
             cell.ljust(width) if index < left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=False))
-        ]
-        lines.append("  ".join(cells if len(row) > 2 else [cells[0], row[1]]).rstrip())
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
 
 
-def _table(table: Sequence[Sequence[str]]) -> str:
+def _table(table: Table) -> str:
     head, *body = table
-    rest = [[*row, *[""] * (len(head) - len(row))] for row in body]
-    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest)]
+    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)]
     return "\n".join([*lines, ""])

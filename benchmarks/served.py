@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import multiprocessing
 import os
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from multiprocessing.connection import Connection
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
-from benchmarks import generator
+from benchmarks import cores, generator
 from benchmarks.contestants import BY_NAME, Contestant, version_of
-from benchmarks.worker import WorkerError, loop_factory
+from benchmarks.worker import Worker, WorkerError
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_SPAWN = multiprocessing.get_context("spawn")
 _CONTESTANT, _URL = "BENCHMARK_CONTESTANT", "BENCHMARK_REDIS_URL"
 
 
@@ -55,6 +47,7 @@ class Server:
             stdout=self._log,
             stderr=self._log,
         )
+        cores.loosen(self._process.pid)
 
     def wait_until_ready(self, seconds: float = 60) -> None:
         """Wait until it takes connections.
@@ -66,6 +59,7 @@ class Server:
         while time.monotonic() < end and self._process.poll() is None:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
+                cores.pin(self._process.pid)
                 return
             time.sleep(0.05)
         self._log.seek(0)
@@ -73,14 +67,16 @@ class Server:
         raise WorkerError(f"uvicorn did not start: {lines[-1][:200]}")
 
     def burst(
-        self, load: Generator, path: str, size: str | None, connections: int, seconds: float
+        self, load: Worker, path: str, size: str | None, connections: int, seconds: float
     ) -> generator.Burst:
         """Have the generator send load to it, with a session of its own on each connection."""
         cookies: list[str | None] = [None] * connections
         if size is not None:
             key = (size, connections)
             if key not in self._cookies:
-                self._cookies[key] = load.call(generator.seeded, self.port, size, connections)
+                self._cookies[key] = load.call(
+                    generator.seeded, self.port, self._process.pid, size, connections
+                )
             cookies = self._cookies[key]
         expected: generator.Expected = "user"
         if path == "/write":
@@ -89,6 +85,7 @@ class Server:
         return load.call(
             generator.burst,
             self.port,
+            self._process.pid,
             path,
             cookies,
             seconds,
@@ -111,38 +108,6 @@ class Server:
         self._log.close()
 
 
-class Generator:
-    """The process of the load generator."""
-
-    def __init__(self) -> None:
-        self._pipe, theirs = _SPAWN.Pipe()
-        self._process = _SPAWN.Process(target=_generate, args=(theirs,), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Have the process await a function.
-
-        Raises:
-            WorkerError: It failed.
-        """
-        self._pipe.send((function, args, kwargs))
-        if not self._pipe.poll(120):
-            raise WorkerError("the load generator does not answer")
-        fine, answer = self._pipe.recv()
-        if not fine:
-            raise WorkerError(answer)
-        result: T = answer
-        return result
-
-    def close(self) -> None:
-        """End the process."""
-        self._pipe.send(None)
-        self._process.join(3)
-        if self._process.is_alive():
-            self._process.kill()
-
-
 async def capacity(seconds: float) -> float:
     """Return the requests a second that the generator sends to a server without work.
 
@@ -150,25 +115,9 @@ async def capacity(seconds: float) -> float:
     """
     server = await generator.serve_canned()
     port = server.sockets[0].getsockname()[1]
-    rate = (await generator.burst(port, "/", [None] * 64, seconds)).rate
+    rate = (await generator.burst(port, os.getpid(), "/", [None] * 64, seconds)).rate
     server.close()
     return rate
-
-
-def _generate(pipe: Connection) -> None:
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        while True:
-            try:
-                order = pipe.recv()
-            except (EOFError, KeyboardInterrupt):
-                return
-            if order is None:
-                return
-            function, args, kwargs = order
-            try:
-                pipe.send((True, runner.run(function(*args, **kwargs))))
-            except Exception as error:  # noqa: BLE001 - told to whoever asked
-                pipe.send((False, f"{type(error).__name__}: {error}"[:300]))
 
 
 def _free_port() -> int:

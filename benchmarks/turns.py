@@ -8,13 +8,11 @@ from typing import Any
 
 import redis
 
-from benchmarks import correctness, generator, inprocess, served
-from benchmarks.bench import HOST, Bench, chunks, end
+from benchmarks import correctness, inprocess, served
+from benchmarks.bench import Bench, chunks, end
 from benchmarks.contestants import Contestant
 from benchmarks.plan import COLUMNS, IN_PROCESS
 from benchmarks.worker import Worker
-
-LONE = ("bare", "ours-redis")
 
 
 def in_process(bench: Bench) -> None:
@@ -55,33 +53,20 @@ def _take_turns(bench: Bench, workers: dict[str, Worker]) -> None:
             for each in _in_process(bench):
                 if whom == "Starlette" and each.bare != "bare":
                     continue
-                at_once = plan.connections if each.interface == "asgi" else 1
                 worker, key = workers[each.name], (each.name, size)
                 with bench.leaving_out(each):
                     if key not in cookies:
-                        cookies[key] = worker.call(inprocess.cookies_for, size, at_once)
-                    spun = worker.call(inprocess.spin, path, cookies[key], at_once, plan.seconds)
+                        cookies[key] = worker.call(inprocess.cookies_for, size, plan.connections)
+                    spun = worker.call(
+                        inprocess.spin, path, cookies[key], plan.connections, plan.seconds
+                    )
                     if turn:
                         results.turn(results.inprocess, each.name, column).append(spun)
-        _lone_in_process(bench, workers, cookies, keep=turn > 0)
-
-
-def _lone_in_process(bench: Bench, workers: dict[str, Worker], cookies: Any, *, keep: bool) -> None:
-    results, seconds = bench.results, bench.plan.seconds
-    for name in LONE:
-        if results.roster.has(name):
-            mine = cookies[name, "small"][:1]
-            spun = workers[name].call(inprocess.spin, "/read", mine, 1, seconds)
-            if keep:
-                results.alone[name].append(spun)
-    trip = workers["bare"].call(inprocess.raw_trip, HOST, bench.port, seconds)
-    if keep:
-        results.trip.append(trip.microseconds)
 
 
 def _check(bench: Bench, workers: dict[str, Worker]) -> None:
     plan, results = bench.plan, bench.results
-    for each in results.roster.of("none", "cookie", "memory", "redis", interface=None):
+    for each in results.roster.of("none", "cookie", "memory", "redis"):
         bench.say(f"races and cycles: {each.label}")
         worker = workers[each.name]
         with bench.leaving_out(each):
@@ -94,7 +79,7 @@ def through_uvicorn(bench: Bench) -> None:
     """Send requests over sockets, from another process."""
     plan, results = bench.plan, bench.results
     bench.say("start a uvicorn for each contestant")
-    load = served.Generator()
+    load = Worker()
     servers: dict[str, served.Server] = {}
     try:
         for chunk in chunks(results.roster.of("none", "cookie", "memory", "redis")):
@@ -107,8 +92,6 @@ def through_uvicorn(bench: Bench) -> None:
             bench.say(f"through uvicorn, round {turn} of {plan.served_rounds}")
             for column in COLUMNS:
                 _burst_each(bench, servers, load, column, warm_up=turn == 0)
-            if turn:
-                _lone_served(bench, servers, load)
     finally:
         load.close()
         end(servers.values())
@@ -118,7 +101,7 @@ def through_uvicorn(bench: Bench) -> None:
 def _burst_each(
     bench: Bench,
     servers: dict[str, served.Server],
-    load: served.Generator,
+    load: Worker,
     column: str,
     *,
     warm_up: bool,
@@ -134,13 +117,3 @@ def _burst_each(
                 burst = server.burst(load, path, size, plan.connections, seconds)
                 if not warm_up:
                     results.turn(results.served, name, column).append(burst)
-
-
-def _lone_served(bench: Bench, servers: dict[str, served.Server], load: served.Generator) -> None:
-    seconds = bench.plan.served_seconds
-    for name in LONE:
-        if bench.results.roster.has(name):
-            lone = servers[name].burst(load, "/read", "small", 1, seconds)
-            bench.results.alone_served[name].append(lone.p50)
-    trip = load.call(generator.raw_trip, HOST, bench.port, seconds)
-    bench.results.trip_served.append(trip)

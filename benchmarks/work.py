@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import threading
 from collections.abc import Callable, MutableMapping
 from typing import Any
 
@@ -68,8 +67,7 @@ def new(session: Session) -> str:
 
 def marks(session: Session) -> str:
     """Count the marks that `mark` has left."""
-    names = session.keys()  # Django's sessions have no iterator
-    return f"{sum(name.startswith(MARK) for name in names):>{WIDTH}}"
+    return f"{sum(name.startswith(MARK) for name in session):>{WIDTH}}"
 
 
 def logout(session: Session) -> str:
@@ -124,30 +122,22 @@ class Gate:
     def __init__(self) -> None:
         self.closed = False
         self.held = 0
-        self._lock = threading.Lock()
-        self._opened = threading.Event()
 
     def close(self) -> None:
         """Hold whoever comes."""
-        self._opened.clear()
         self.held, self.closed = 0, True
 
     def open(self) -> None:
         """Let everybody go on."""
         self.closed = False
-        self._opened.set()
 
     async def wait(self) -> None:
-        """Wait as a coroutine does."""
+        """Wait until it is open."""
         self.held += 1
         while self.closed:  # noqa: ASYNC110 - an event would belong to one loop
             await asyncio.sleep(0)
 
-    def wait_in_thread(self) -> None:
-        """Wait as a thread does."""
-        with self._lock:
-            self.held += 1
-        self._opened.wait(10)
-
 
 gate = Gate()
+swaps = 0
+"""How often a store that counts was asked to compare and swap."""

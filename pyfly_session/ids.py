@@ -27,6 +27,10 @@ def is_acceptable(candidate: str) -> bool:
     return _is_acceptable(candidate) is not None
 
 
+RECORD = ":"
+"""What the id of a record has, and that of a session has not: `is_acceptable` refuses it."""
+
+
 def record_id(kind: str, key: str) -> str:
     """Return the id of a record: what the library stores beside sessions, and about them.
 
@@ -37,12 +41,12 @@ def record_id(kind: str, key: str) -> str:
         kind: What the record is about, a short word of lowercase letters.
         key: Which record of that kind, out of the characters of a session's id.
     """
-    return f"{kind}:{key}"
+    return f"{kind}{RECORD}{key}"
 
 
 def is_record(entry_id: str) -> bool:
     """Return whether an id is that of a record, and not of a session: it contains a colon."""
-    return ":" in entry_id
+    return RECORD in entry_id
 
 
 def mask(session_id: str) -> str:
@@ -52,20 +56,3 @@ def mask(session_id: str) -> str:
     won back from it.
     """
     return "#" + hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-
-
-RECORD = ":"
-"""What the id of a record has, and no other: no client can send it."""
-
-
-def record_id(kind: str, key: str) -> str:
-    """Return the id of a record: what the library keeps in the store beside the sessions.
-
-    No client can send it, so a record is never taken for a session.
-    """
-    return f"{kind}{RECORD}{key}"
-
-
-def is_record(session_id: str) -> bool:
-    """Return whether an id is that of a record."""
-    return RECORD in session_id

@@ -57,39 +57,30 @@ def test_applications_are_called_and_raced() -> None:
     assert ours.split()[-3:] == ["0/8", "0/1", "0"]  # lost, revived, cycles
 
 
-def test_load_is_sent_to_a_server() -> None:
-    [bare] = lines_of(run("--only", "bare", "--parts", "served"), "no sessions")
-    assert bare.count("k±") == 8
+def test_load_is_sent_to_servers_whose_cpu_is_taken() -> None:
+    # A floor that does not send as many bytes as ours would be a warning.
+    done = run("--only", "ours-memory", "--parts", "served")
+    rates, cpu = lines_of(done, "no sessions, same headers")
+    assert rates.count("k±") == 8
+    assert len(cpu.split("floor")[1].split()) == 8
+    assert len(lines_of(done, "1  ")) == 5
 
 
 def test_the_event_loop_is_watched() -> None:
-    goals = lines_of(run("--only", "ours-memory", "--parts", "steps"), "7  ")
+    goals = lines_of(run("--only", "ours-memory", "--parts", "steps"), "8  ")
     assert "sessions expire" in goals[-1]
-    assert "not measured" not in goals[-1]
+
+
+def test_writers_meet_and_imports_are_timed() -> None:
+    done = run("--only", "ours-memory,ours-redis", "--parts", "writers,imports")
+    swaps, _, lost, *_ = lines_of(done, "4  ")
+    assert "swaps" in swaps
+    assert lost.endswith(" reached")
+    assert "NOT" not in lost
+    assert len(lines_of(done, "9  ")) == 1
 
 
 def test_an_unknown_contestant_is_refused_by_name() -> None:
     done = run("--only", "django-rest")
     assert done.returncode == 1
-    assert "no contestant is called django-rest; there are bare, cookie," in done.stderr
-
-
-def test_steps_of_a_request_are_left_out_and_put_on_a_page(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("<!-- where: begin -->\nstale\n<!-- where: end -->\n", "utf-8")
-    code = (
-        "import sys; from benchmarks import where; sys.argv[1:] = [sys.argv[1]];"
-        " where._ROUNDS, where._REQUESTS, where._SECONDS = 1, 64, 0.02; where.main()"
-    )
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-c", code, str(page)],
-        cwd=ROOT,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    written = page.read_text("utf-8")
-    assert "stale" not in written
-    assert written.count("| **") == 4
-    assert "| take the session apart | " in written
+    assert "no contestant is called django-rest; there are bare, floor," in done.stderr

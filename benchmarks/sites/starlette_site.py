@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.applications import Starlette
@@ -14,6 +14,17 @@ from starlette.routing import Route
 
 from benchmarks import work
 
+# As ours sends them with a session: what they cost belongs to no library.
+_SENT = [
+    (
+        b"set-cookie",
+        b"PYFLY_SESSION=0123456789abcdef0123456789abcdef;"
+        b" HttpOnly; Max-Age=1800; Path=/; SameSite=lax",
+    ),
+    (b"cache-control", b"no-store"),
+    (b"vary", b"Cookie"),
+]
+
 Action = Callable[[Any], str]
 Load = Callable[[Request], Awaitable[Any]]
 
@@ -23,6 +34,7 @@ def site(
     middleware: list[Middleware],
     actions: dict[str, Action] | None = None,
     mapping: Load | None = None,
+    headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> Starlette:
     """Return the site.
 
@@ -31,11 +43,14 @@ def site(
         middleware: What keeps the sessions.
         actions: Those that a session which is no dictionary has in another way.
         mapping: Gives a handler the session as a dictionary, if ``load`` does not.
+        headers: Sent with each answer, but for those of handlers that want no session.
     """
 
     def handler(action: Action) -> Callable[[Request], Awaitable[PlainTextResponse]]:
         async def handle(request: Request) -> PlainTextResponse:
-            return PlainTextResponse(action(await load(request)))
+            response = PlainTextResponse(action(await load(request)))
+            response.raw_headers += headers
+            return response
 
         return handle
 
@@ -54,7 +69,9 @@ def site(
     return Starlette(routes=[*routes, Route("/mark/{name}", mark)], middleware=middleware)
 
 
-def bare(url: str, lifetime: int | None = None) -> Starlette:
+def bare(
+    url: str, lifetime: int | None = None, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> Starlette:
     """Return the site without sessions; its data is one dictionary, for everybody."""
     data = work.session_data("small")
 
@@ -62,7 +79,12 @@ def bare(url: str, lifetime: int | None = None) -> Starlette:
         return data
 
     # An ended session would end for everybody.
-    return site(load, [], {"logout": lambda session: work.USER})
+    return site(load, [], {"logout": lambda session: work.USER}, headers=headers)
+
+
+def floor(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the same, with answers as long as those with a session."""
+    return bare(url, lifetime, _SENT)
 
 
 async def _loaded(request: Request) -> Any:
@@ -125,6 +147,15 @@ def _our_marks(session: Any) -> str:
     return f"{count:>{work.WIDTH}}"
 
 
+def _our_update(session: Any) -> str:
+    session.update_attribute("updates", lambda count: (count or 0) + 1)
+    return work.USER
+
+
+def _our_updates(session: Any) -> str:
+    return f"{session.get_attribute('updates') or 0:>{work.WIDTH}}"
+
+
 def _our_logout(session: Any) -> str:
     session.invalidate()
     return work.USER
@@ -147,6 +178,7 @@ OURS: dict[str, Action] = {
 
 
 def _ours(lifetime: int | None, **properties: Any) -> Starlette:
+    from pyfly_session import HttpSession
     from pyfly_session.auto_configuration import enable_sessions
 
     async def load(request: Request) -> Any:
@@ -155,7 +187,10 @@ def _ours(lifetime: int | None, **properties: Any) -> Starlette:
     given = {"enabled": True, "creation": "if-required", **properties}
     if lifetime is not None:
         given["ttl"] = lifetime
-    app = site(load, [], OURS, mapping=_loaded)
+    actions = OURS
+    if hasattr(HttpSession, "update_attribute"):
+        actions = {**OURS, "update": _our_update, "updates": _our_updates}
+    app = site(load, [], actions, mapping=_loaded)
     return enable_sessions(app, config={"pyfly": {"session": given}})
 
 
@@ -172,6 +207,22 @@ def ours_memory_unbounded(url: str, lifetime: int | None = None) -> Starlette:
 def ours_redis(url: str, lifetime: int | None = None) -> Starlette:
     """Return the site with our sessions in Redis."""
     return _ours(lifetime, store="redis", redis={"url": url})
+
+
+def ours_redis_counted(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the same, with a store that counts how often it swaps."""
+    from pyfly_session.adapters.redis import RedisSessionStore
+
+    counting: Any = RedisSessionStore
+    swap = counting.compare_and_swap
+
+    async def counted(store: Any, *args: Any) -> Any:
+        work.swaps += 1
+        return await swap(store, *args)
+
+    # Whoever is given a store may keep its methods from the beginning.
+    counting.compare_and_swap = counted
+    return ours_redis(url, lifetime)
 
 
 def ours_redis_one_by_one(url: str, lifetime: int | None = None) -> Starlette:

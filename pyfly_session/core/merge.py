@@ -9,17 +9,20 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
+from pyfly_session import ids
 from pyfly_session.core.codec import Raw, SessionCodec
 from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
     LAST_ACCESSED,
+    LOGGED_IN_FROM,
     PRINCIPAL,
     RESERVED_NAMES,
     encode_time,
+    read_metadata,
 )
 from pyfly_session.core.session import Change, HttpSession, Stored
-from pyfly_session.errors import SessionTooLargeError
+from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
 
 Fragments = Mapping[str, Raw]
 
@@ -65,11 +68,31 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
         return Verdict.MERGE if same_owner or PRINCIPAL not in before else Verdict.DROP
     if same_owner and current.id == loaded.id and not session.moved:
         return Verdict.MERGE
-    # Whoever gave the session another id meanwhile may not get this login. Unless they logged in
-    # the same user meanwhile: a button was pressed twice.
-    logged_in = codec.decode(now[PRINCIPAL]) if PRINCIPAL in now else None
-    is_joined = logged_in == change.principal and not _equal(before, now, AUTHENTICATED_AT)
-    return Verdict.MERGE if is_joined else Verdict.FORK
+    # Whoever gave the session another id meanwhile may not get this login, unless they logged the
+    # same user in: a button was pressed twice.
+    is_second = is_login_of(now, codec, change.principal, loaded.id)
+    return Verdict.FORK if is_second is None else Verdict.MERGE
+
+
+def is_login_of(
+    fragments: Fragments, codec: SessionCodec, principal: str, former_id: str
+) -> float | None:
+    """Return the Unix time of the login of a principal that replaced an id; None if it did not.
+
+    Args:
+        fragments: Those of the session that the id has led to.
+        codec: Decodes them.
+        principal: Who logged in.
+        former_id: The id.
+    """
+    try:
+        found = read_metadata(fragments, codec, PRINCIPAL, LOGGED_IN_FROM, AUTHENTICATED_AT)
+    except SessionDecodingError:
+        return None
+    if found.get(PRINCIPAL) != principal or found.get(LOGGED_IN_FROM) != ids.mask(former_id):
+        return None
+    at: float | None = found.get(AUTHENTICATED_AT)
+    return at
 
 
 def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float) -> dict[str, Raw]:

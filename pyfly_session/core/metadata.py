@@ -17,6 +17,8 @@ MAX_INACTIVE_INTERVAL = "_max_inactive_interval"
 PRINCIPAL = "_principal"
 PRINCIPAL_ALIASES = "_principal_aliases"
 AUTHENTICATED_AT = "_authenticated_at"
+# The mask of the id that the login replaced: tells a second press of the button from a second user.
+LOGGED_IN_FROM = "_logged_in_from"
 RESERVED_NAMES = frozenset(
     {
         CREATED_AT,
@@ -25,6 +27,7 @@ RESERVED_NAMES = frozenset(
         PRINCIPAL,
         PRINCIPAL_ALIASES,
         AUTHENTICATED_AT,
+        LOGGED_IN_FROM,
         TYPE_KEY,
     }
 )
@@ -115,6 +118,7 @@ _IS_VALID: dict[str, Callable[[Any], bool]] = {
     AUTHENTICATED_AT: _is_timestamp,
     MAX_INACTIVE_INTERVAL: is_interval,
     PRINCIPAL: lambda value: isinstance(value, str),
+    LOGGED_IN_FROM: lambda value: isinstance(value, str),
     PRINCIPAL_ALIASES: _are_names,
 }
 RARE_NAMES = frozenset(_IS_VALID) - {CREATED_AT, LAST_ACCESSED}

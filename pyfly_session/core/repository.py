@@ -21,9 +21,8 @@ from pyfly_session.core.codec import Raw
 from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.invalidation import Invalidation
-from pyfly_session.core.merge import Outcome, Verdict, assembled, forked, verdict
+from pyfly_session.core.merge import Outcome, Verdict, assembled, forked, is_login_of, verdict
 from pyfly_session.core.metadata import (
-    AUTHENTICATED_AT,
     CREATED_AT,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
@@ -389,7 +388,7 @@ class SessionRepository:
                     batch.append(waiting.pop(0))
                 try:
                     latest = await self._swap(batch, latest)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - it is raised where each of them waits
                     for writer in batch:
                         writer.fail(error)
                 finally:
@@ -400,7 +399,9 @@ class SessionRepository:
             for writer in waiting:
                 writer.settle()
 
-    async def _swap(self, writers: list[_Writer], current: Stored) -> Stored:
+    async def _swap(  # noqa: C901 - one loop, with every end that it can have
+        self, writers: list[_Writer], current: Stored
+    ) -> Stored:
         """Merge what the writers changed onto what is stored now; settle each of them.
 
         Returns:
@@ -414,7 +415,8 @@ class SessionRepository:
             if attempt >= _EAGER_ATTEMPTS:
                 await back_off(attempt)
                 # What the last attempt met is old by now, and would meet the next writer.
-                current = await self._followed(current.id, writers) or current
+                ttl = self.seconds_to_live(writers[0].session)
+                current = await self._followed(current.id, None, ttl) or current
             writers, forks, fragments, value = self._merged(writers, current)
             for writer in forks:
                 await self._fork(writer)
@@ -438,7 +440,7 @@ class SessionRepository:
                     writer.stored(current, alone=alone)
                 return current
             if isinstance(found, Moved):
-                latest = await self._followed(found.new_id, writers)
+                latest = await self._followed(found.new_id, change.new_id, ttl)
             else:
                 latest = None if found is None else Stored(current.id, found)
                 self.counts["conflicts"] += latest is not None
@@ -475,23 +477,26 @@ class SessionRepository:
                 try:
                     laid = writer.change.applied_to(fragments, codec)
                     value = assembled(laid, before, codec, self._max_size)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - raised by its own request
                     writer.fail(error)
                 else:
                     fragments = laid
                     merged.append(writer)
         return merged, forks, fragments, value
 
-    async def _followed(self, session_id: str, writers: list[_Writer]) -> Stored | None:
-        """Return what is stored, under whatever id the session has been given since."""
-        session, change = writers[0].session, writers[0].change
+    async def _followed(self, session_id: str, own_id: str | None, ttl: int) -> Stored | None:
+        """Return what is stored, under whatever id the session has been given since.
+
+        Args:
+            session_id: The id to begin with.
+            own_id: One that this request may have given it, in an attempt that was interrupted.
+            ttl: Seconds that it lives from now.
+        """
+        key_of = self.capable_store.key_of
         for _ in range(_ATTEMPTS):
-            if self.capable_store.key_of(session_id) == self.capable_store.key_of(
-                change.new_id or ""
-            ):
-                # An attempt of this very request that was interrupted got there.
-                session_id = change.new_id or session_id
-            payload = await self._load(session_id, self.seconds_to_live(session))
+            if own_id is not None and key_of(session_id) == key_of(own_id):
+                session_id = own_id
+            payload = await self._load(session_id, ttl)
             if not isinstance(payload, Moved):
                 return None if payload is None else Stored(session_id, payload)
             session_id = payload.new_id
@@ -506,7 +511,7 @@ class SessionRepository:
             stored = Stored(change.new_id or ids.new_id(), payload, fragments)
             ttl = self._seconds_to_live_of(fragments)
             await self.capable_store.create_if_absent(stored.id, payload, ttl)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised by its own request
             writer.fail(error)
         else:
             session.forked(stored, change)
@@ -553,24 +558,15 @@ class SessionRepository:
         Raises:
             SessionStoreError: The backend failed.
         """
-        session_id = session.presented_id if session.stored is None else session.stored.id
-        for _ in range(_ATTEMPTS):
-            if session_id is None:
-                return False
-            payload = await self._load(session_id, self.seconds_to_live(session))
-            if isinstance(payload, Moved):
-                session_id = payload.new_id
-                continue
-            if payload is None:
-                return False
-            other = HttpSession.restore(Stored(session_id, payload), self._codec, self._clock())
-            logged_in_at = other.metadata(AUTHENTICATED_AT) or 0.0
-            return (
-                other.principal == principal
-                and abs(self._clock() - logged_in_at) <= _SAME_LOGIN_SECONDS
-                and session_id not in (session.presented_id, session.stored and session.stored.id)
-            )
-        return False
+        former_id = session.presented_id if session.stored is None else session.stored.id
+        if former_id is None:
+            return False
+        current = await self._followed(former_id, None, self.seconds_to_live(session))
+        if current is None or current.id == former_id:
+            return False
+        fragments = current.taken_apart(self._codec)
+        at = is_login_of(fragments, self._codec, principal, former_id)
+        return at is not None and self._clock() - at <= _SAME_LOGIN_SECONDS
 
     async def _end(self, session: HttpSession) -> Outcome:
         former = session.stored

@@ -15,6 +15,7 @@ from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
     LAST_ACCESSED,
+    LOGGED_IN_FROM,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
     PRINCIPAL_ALIASES,
@@ -429,6 +430,7 @@ class HttpSession:
                 PRINCIPAL: principal,
                 PRINCIPAL_ALIASES: (list(aliases) or None) if principal else None,
                 AUTHENTICATED_AT: self.loaded_at if principal else None,
+                LOGGED_IN_FROM: ids.mask(self.stored.id) if principal and self.stored else None,
             }
         )
 

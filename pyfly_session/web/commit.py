@@ -117,7 +117,7 @@ class Commit:
         # Without a coroutine for what most requests come to.
         self._write_head(message["headers"])
         sent = self._send(message)
-        return sent
+        return sent  # noqa: RET504 - typed
 
     async def finish_head(self, head: Message, send: Send | None = None) -> None:
         """Run the hooks, commit, write the cookie and the cache headers onto the head, send it.
@@ -306,7 +306,9 @@ class Commit:
             return self._resolver.expire()
         return None
 
-    def _write_headers(self, headers: list[Header]) -> None:
+    def _write_headers(  # noqa: C901 - a decision each
+        self, headers: list[Header]
+    ) -> None:
         header = self._header()
         if header is None and not self.session.accessed:
             return
@@ -384,10 +386,7 @@ class KeepAlive:
 
 
 def _may_be_shared(headers: list[Header]) -> bool:
-    for name, value in headers:
-        if name.lower() == b"cache-control" and _is_shared(value):
-            return True
-    return False
+    return any(name.lower() == b"cache-control" and _is_shared(value) for name, value in headers)
 
 
 def _vary_also(header: Header, vary: bytes) -> Header:

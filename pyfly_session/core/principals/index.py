@@ -216,7 +216,7 @@ class PrincipalSessions:
             idle=idle,
         )
 
-    async def register_limited(
+    async def register_limited(  # noqa: C901 - one atomic decision
         self,
         principal: str,
         session_id: str,
