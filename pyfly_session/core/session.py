@@ -75,6 +75,7 @@ class Change:
     Attributes:
         delta: What was set or removed, encoded; the metadata too.
         updates: What was changed by functions.
+        clears: Nothing of the attributes that are stored stays.
         payload: The whole session, encoded, if it is a new one of plain values; else None.
         new_id: The id that the session is to have from now on, None for the one it has.
         principal: Who logged in by this change, or None.
@@ -83,7 +84,7 @@ class Change:
         ends: The session is to end.
     """
 
-    __slots__ = ("delta", "ends", "is_empty", "is_plain", "new_id", "payload", "principal",
+    __slots__ = ("clears", "delta", "ends", "is_empty", "is_plain", "new_id", "payload", "principal",
                  "updates")  # fmt: skip
 
     def __init__(
@@ -96,6 +97,7 @@ class Change:
         payload: bytes | None = None,
         is_plain: bool = False,
         is_empty: bool = False,
+        clears: bool = False,
         ends: bool = False,
     ) -> None:
         self.delta = delta
@@ -105,6 +107,7 @@ class Change:
         self.payload = payload
         self.is_plain = is_plain
         self.is_empty = is_empty
+        self.clears = clears
         self.ends = ends
 
     def applied_to(self, fragments: Mapping[str, Raw], codec: SessionCodec) -> dict[str, Raw]:
@@ -114,6 +117,8 @@ class Change:
             SessionUpdateError: A function failed on what another request had stored.
         """
         result = dict(fragments)
+        if self.clears:
+            result = {name: part for name, part in fragments.items() if name in RESERVED_NAMES}
         for name, update in self.updates.items():
             result[name] = Raw(update.encoded(fragments, name, codec))
         for name, fragment in self.delta.items():
@@ -157,7 +162,7 @@ class HttpSession:
     """
 
     __slots__ = (
-        "_attributes", "_codec", "_id", "_is_new", "_metadata", "_previous_id",
+        "_attributes", "_cleared", "_codec", "_id", "_is_new", "_metadata", "_previous_id",
         "_rotation_refusal", "_wanted_id", "_write_refusal", "accessed", "commit_under_way",
         "displaced", "id_is_known", "invalidated",
         "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
@@ -216,6 +221,7 @@ class HttpSession:
         self._codec = codec
         self.loaded_at = now
         self._is_new = is_new
+        self._cleared = False
         self.id_is_known = not is_new
         self.invalidated = False
         self.why_transient: str | None = None
@@ -298,7 +304,7 @@ class HttpSession:
             return False
         if self.stored is not None and (self.invalidated or self._wanted_id is not None):
             return True
-        if self._metadata_changed:
+        if self._metadata_changed or self._cleared:
             return True
         return self._attributes is not None and self._attributes.changed
 
@@ -401,6 +407,7 @@ class HttpSession:
             self.authenticate(None)
         for name in list(self._own):
             self._own.remove(name)
+        self._cleared = True
 
     @property
     def principal(self) -> str | None:
@@ -418,13 +425,14 @@ class HttpSession:
     def authenticate(self, principal: str | None, aliases: Iterable[str] = ()) -> None:
         """Record who logged in just now; `pyfly_session.security.login` does it.
 
-        By an alias the session is found as well, by what a provider calls it for example. Those
-        of a former login of the same principal stay.
+        By an alias the session is found as well, by what a provider calls it for example. Without
+        any, those of a former login of the same principal stay.
         """
         self._require_writable()
         self.displaced |= frozenset(self.principal_names)
+        aliases = list(aliases)
         if principal is not None and principal == self.principal:
-            aliases = dict.fromkeys((*self.principal_names[1:], *aliases))
+            aliases = aliases or self.principal_names[1:]
         self._note(
             {
                 PRINCIPAL: principal,
@@ -572,7 +580,7 @@ class HttpSession:
             changed, updates = attributes.changes()
             delta.update(changed)
         metadata = self._metadata
-        if not metadata and self._wanted_id is None:
+        if not (metadata or self._wanted_id or self._cleared):
             return Change(delta, updates, is_plain=True, is_empty=not (changed or updates))
         for name, value in metadata.items():
             delta[name] = None if value is None else self._codec.encode(name, value)
@@ -583,7 +591,8 @@ class HttpSession:
             new_id=self._wanted_id if self.rotated else None,
             principal=metadata.get(PRINCIPAL),
             is_plain=is_plain,
-            is_empty=is_plain and not (changed or updates),
+            is_empty=is_plain and not (changed or updates or self._cleared),
+            clears=self._cleared,
         )
 
     def committed(self, stored: Stored, change: Change, *, alone: bool = False) -> None:
@@ -609,6 +618,7 @@ class HttpSession:
         if self.own_idle_time is not None or MAX_INACTIVE_INTERVAL in fragments:
             self.own_idle_time = self.metadata(MAX_INACTIVE_INTERVAL)
         self._wanted_id = None
+        self._cleared = False
         self.moved = stored.id != self._id
         self.touched = bool(self._metadata)
         if self._attributes is not None:

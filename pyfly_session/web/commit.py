@@ -321,7 +321,7 @@ class Commit:
             elif name == b"cache-control":
                 cached.append(given)
         if cached and header is not None and any(_is_shared(value) for _, value in cached):
-            if self._outcome in _LIVE and self.session.id_is_known:
+            if self._outcome is Outcome.UNTOUCHED:
                 # A cache gives this response to others, and the id would go with it.
                 header = None
             else:

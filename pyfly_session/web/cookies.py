@@ -121,8 +121,11 @@ class SessionCookie:
                 return False
             return is_foreign(found.get(b"origin"), found.get(b"host"))
         # Links to this site carry a lax cookie, whoever's page they are on.
-        is_link = is_safe and found.get(b"sec-fetch-mode") in (b"navigate", None)
-        is_link = is_link and found.get(b"sec-fetch-dest") in (b"document", None)
+        is_link = (
+            is_safe
+            and found.get(b"sec-fetch-mode") == b"navigate"
+            and found.get(b"sec-fetch-dest") == b"document"
+        )
         return is_strict or not is_link
 
     def issue(self, session_id: str, max_age: int, *, known: bool) -> Header:

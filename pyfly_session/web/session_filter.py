@@ -363,6 +363,9 @@ class SessionFilter(OncePerRequestFilter):
         if response is not None:
             if isinstance(error, SessionUpdateError):
                 await commit.discard()
+            if not commit.session.touched:
+                # A refusal is no reason to give the client an id.
+                send = commit.send_as_it_is
             await response(scope, receive, send)
             return True
         if not commit.head_sent:

@@ -35,7 +35,7 @@ __all__ = ["KEY_PREFIX", "RedisSessionStore", "allow_session_type"]
 
 KEY_PREFIX = "pyfly:session:"
 # Longer than a change of id takes between its steps.
-_RENAME_SECONDS = 10
+_RENAME_SECONDS = 30
 
 _logger = logging.getLogger(__name__)
 P = ParamSpec("P")
@@ -215,7 +215,11 @@ class RedisSessionStore:
             await self._send("rename", "SET", new_key, value, "EX", briefly)
         found = await self._leave(session_id, new_id, expected, value)
         if found in (value, Moved(new_id)):
-            await self._send("rename", "EXPIRE", new_key, ttl)
+            try:
+                await self._send("rename", "EXPIRE", new_key, ttl)
+            except SessionStoreError as error:
+                # The change is done; the next request with the new id gives it its full time.
+                _logger.warning("a session lives for seconds only under its new id: %s", error)
         else:
             await self._send("rename", "DEL", new_key)
         return found
