@@ -72,9 +72,9 @@ class LoadAndSlide(Protocol):
     """Capability: read and extend in one step."""
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
-        """Return the encoded session and let it live ``ttl`` seconds from now.
+        """Return the encoded session and let it live at least ``ttl`` seconds from now.
 
-        An absent session is never brought back.
+        A session that lives longer is not cut short. An absent session is never brought back.
 
         Returns:
             The bytes that are stored under this id, or None if the session is absent. A store

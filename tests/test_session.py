@@ -53,7 +53,7 @@ def changes(session: HttpSession) -> dict[str, bytes | None]:
     return {
         name: None if part is None else bytes(part)
         for name, part in delta.items()
-        if name != "_last_accessed" and (name != "_created_at" or session.stored)
+        if name not in ("_last_accessed", "_version") and (name != "_created_at" or session.stored)
     }
 
 

@@ -100,7 +100,7 @@ class InMemorySessionStore:
             return self._find(session_id) is not None
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
-        """Return the encoded session and let it live ``ttl`` seconds from now."""
+        """Return the encoded session and let it live at least ``ttl`` seconds from now."""
         with self._lock:
             now = self._clock()
             if now >= self._sweep_at:
@@ -109,9 +109,12 @@ class InMemorySessionStore:
                 entry = shelf.get(session_id)
                 if entry is None:
                     continue
-                if _unpack_from(entry, len(entry) - _END_SIZE)[0] <= now:
+                end = _unpack_from(entry, len(entry) - _END_SIZE)[0]
+                if end <= now:
                     return self._forward(session_id)
                 payload = entry[:-_END_SIZE]
+                if end > now + ttl:
+                    return payload
                 if key == _shelf_of(session_id, ttl):
                     # Later than before, for most; else the sweep comes a little late.
                     shelf[session_id] = payload + _pack(now + ttl)

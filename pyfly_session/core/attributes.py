@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import pickle
 from collections.abc import Callable, Iterator, Mapping
@@ -157,7 +158,7 @@ class Attributes:
         if name in self._watched and self._changed_in_place(name) is not None:
             # That change was none by a function: the whole value is this request's own.
             self._assigned[name] = None
-        value = function(value if owner is None else owner.plain(value))
+        value = self._applied(name, function, value if owner is None else owner.plain(value))
         base = self._seen.get(name)
         update = self._updates.get(name)
         self._release(name)
@@ -171,6 +172,12 @@ class Attributes:
             else:
                 self._watched[name] = snapshot(value)
         return value
+
+    def _applied(self, name: str, function: UpdateFunction, value: Any) -> Any:
+        """Return what a function makes of a copy of a value."""
+        if type(value) not in IMMUTABLE:
+            value = self._codec.decode(self._codec.encode(name, value))
+        return require_no_coroutine(name, function(value))
 
     def remove(self, name: str) -> None:
         """Remove a value, if it is there."""
@@ -367,6 +374,18 @@ def laid_over(fragments: Mapping[str, Raw], delta: Delta) -> dict[str, Raw]:
             result.pop(name, None)
         else:
             result[name] = fragment if type(fragment) is Raw else Raw(fragment)
+    return result
+
+
+def require_no_coroutine(name: str, result: Any) -> Any:
+    """Return what a function of `Attributes.update` returned; refuse what has to be awaited."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(
+            f"update_attribute({name!r}, ...) takes no coroutine function: it runs again when the"
+            " session is stored; await what it needs before"
+        )
     return result
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -13,6 +16,8 @@ from pyfly_session.errors import ReservedAttributeError, SessionDecodingError
 
 CREATED_AT = "_created_at"
 LAST_ACCESSED = "_last_accessed"
+# Another one with every write: two requests that make the same change do not write the same bytes.
+VERSION = "_version"
 MAX_INACTIVE_INTERVAL = "_max_inactive_interval"
 PRINCIPAL = "_principal"
 PRINCIPAL_ALIASES = "_principal_aliases"
@@ -23,6 +28,7 @@ RESERVED_NAMES = frozenset(
     {
         CREATED_AT,
         LAST_ACCESSED,
+        VERSION,
         MAX_INACTIVE_INTERVAL,
         PRINCIPAL,
         PRINCIPAL_ALIASES,
@@ -121,5 +127,24 @@ _IS_VALID: dict[str, Callable[[Any], bool]] = {
     LOGGED_IN_FROM: lambda value: isinstance(value, str),
     PRINCIPAL_ALIASES: _are_names,
 }
+_versions: Iterator[int]
+
+
+def _begin_versions() -> None:
+    """Count from where no other process does."""
+    global _versions
+    _versions = itertools.count(secrets.randbits(63))
+
+
+def new_version() -> bytes:
+    """Return an encoded version that no write has had before."""
+    return b'"%x"' % next(_versions)
+
+
+_begin_versions()
+os.register_at_fork(after_in_child=_begin_versions)
+
 RARE_NAMES = frozenset(_IS_VALID) - {CREATED_AT, LAST_ACCESSED}
 """Metadata that few sessions have."""
+METADATA_NAMES = (CREATED_AT, LAST_ACCESSED, VERSION, MAX_INACTIVE_INTERVAL, *sorted(RARE_NAMES))
+"""All metadata, in the order in which it begins the stored form."""

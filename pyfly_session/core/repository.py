@@ -181,9 +181,7 @@ class SessionRepository:
             return None
         if session.own_idle_time is not None:
             # The common idle time was applied before this session's own was known.
-            await self.finish(
-                self.capable_store.load_and_slide(session_id, self.seconds_to_live(session))
-            )
+            await self.finish(self._slide(stored, self.seconds_to_live(session)))
         if stored.fragments is not None and PRINCIPAL in stored.fragments:
             for listener in self._listeners:
                 listener.loaded(session)
@@ -210,14 +208,25 @@ class SessionRepository:
         payload = await self._load(stored.id, ttl)
         if payload is None or isinstance(payload, Moved):
             return False
-        now = self._seconds_to_live_of(Stored(stored.id, payload).taken_apart(self._codec))
+        current = Stored(stored.id, payload)
+        now = self._seconds_to_live_of(current.taken_apart(self._codec))
         if now != ttl:
             # Another request gave it an idle time of its own.
-            await self._load(stored.id, now)
+            await self._slide(current, now)
         if session.principal is not None:
             for listener in self._listeners:
                 listener.loaded(session)
         return True
+
+    async def _slide(self, stored: Stored, ttl: int) -> None:
+        """Let a session that was just loaded live exactly as long as its own idle time."""
+        if ttl >= self.ttl:
+            await self._load(stored.id, ttl)
+        else:
+            # A load never shortens a life; a write does.
+            await self.capable_store.compare_and_swap(
+                stored.id, stored.payload, stored.payload, ttl
+            )
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
@@ -291,6 +300,8 @@ class SessionRepository:
             return Outcome.MOVED
         if self.invalidation.has_ended(stored_id):
             return Outcome.GONE
+        if self._max_lifetime is not None and self._has_outlived(session):
+            return Outcome.GONE
         if self._clock() - session.loaded_at > _RECHECK_SECONDS:
             return None
         return Outcome.UNTOUCHED
@@ -339,9 +350,12 @@ class SessionRepository:
             payload = assembled(fragments, {}, self._codec, self._max_size)
         stored = Stored(session_id, payload, fragments)
         ttl = self._seconds_to_live_of(fragments)
+        former = session.attempt
+        if change.updates:
+            session.attempt = payload, change
         if not await self.capable_store.create_if_absent(session_id, payload, ttl):
             # An attempt that was interrupted got there; nobody else has this random id.
-            session.stored = stored
+            session.stored, session.attempt = stored, former
             return await self._write(session, change, stored)
         session.committed(stored, change, alone=True)
         return Outcome.STORED
@@ -388,9 +402,14 @@ class SessionRepository:
                     batch.append(waiting.pop(0))
                 try:
                     latest = await self._swap(batch, latest)
-                except Exception as error:  # noqa: BLE001 - it is raised where each of them waits
+                except BaseException as error:
                     for writer in batch:
                         writer.fail(error)
+                    if not isinstance(error, Exception):
+                        # The loop is being closed; nobody waits in vain.
+                        for writer in waiting:
+                            writer.fail(error)
+                        raise
                 finally:
                     for writer in batch:
                         writer.settle()
@@ -415,8 +434,7 @@ class SessionRepository:
             if attempt >= _EAGER_ATTEMPTS:
                 await back_off(attempt)
                 # What the last attempt met is old by now, and would meet the next writer.
-                ttl = self.seconds_to_live(writers[0].session)
-                current = await self._followed(current.id, None, ttl) or current
+                current = await self._followed(current.id, None) or current
             writers, forks, fragments, value = self._merged(writers, current)
             for writer in forks:
                 await self._fork(writer)
@@ -424,6 +442,9 @@ class SessionRepository:
                 return current
             session, change = writers[0].session, writers[0].change
             ttl = self._seconds_to_live_of(fragments)
+            if writers[0].done is not None:
+                for writer in writers:
+                    writer.remember(value)
             # The first change of an id wins: the next one is dropped, and its client told no id.
             new_id = change.new_id
             if new_id is not None and session.is_at(current.id):
@@ -440,10 +461,13 @@ class SessionRepository:
                     writer.stored(current, alone=alone)
                 return current
             if isinstance(found, Moved):
-                latest = await self._followed(found.new_id, change.new_id, ttl)
+                latest = await self._followed(found.new_id, change.new_id)
             else:
                 latest = None if found is None else Stored(current.id, found)
                 self.counts["conflicts"] += latest is not None
+                if latest is not None:
+                    for writer in writers:
+                        writer.resume(latest, self._clock())
             if latest is None:
                 for writer in writers:
                     self._gone(writer)
@@ -484,19 +508,18 @@ class SessionRepository:
                     merged.append(writer)
         return merged, forks, fragments, value
 
-    async def _followed(self, session_id: str, own_id: str | None, ttl: int) -> Stored | None:
+    async def _followed(self, session_id: str, own_id: str | None) -> Stored | None:
         """Return what is stored, under whatever id the session has been given since.
 
         Args:
             session_id: The id to begin with.
             own_id: One that this request may have given it, in an attempt that was interrupted.
-            ttl: Seconds that it lives from now.
         """
         key_of = self.capable_store.key_of
         for _ in range(_ATTEMPTS):
             if own_id is not None and key_of(session_id) == key_of(own_id):
                 session_id = own_id
-            payload = await self._load(session_id, ttl)
+            payload = await self._load(session_id, self.ttl)
             if not isinstance(payload, Moved):
                 return None if payload is None else Stored(session_id, payload)
             session_id = payload.new_id
@@ -561,7 +584,7 @@ class SessionRepository:
         former_id = session.presented_id if session.stored is None else session.stored.id
         if former_id is None:
             return False
-        current = await self._followed(former_id, None, self.seconds_to_live(session))
+        current = await self._followed(former_id, None)
         if current is None or current.id == former_id:
             return False
         fragments = current.taken_apart(self._codec)
@@ -591,14 +614,27 @@ class _Writer:
         self.change = change
         self.done: asyncio.Future[None] | None = None
         self.outcome: Outcome | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def stored(self, stored: Stored, *, alone: bool) -> None:
         """Take note that the change is in what is stored."""
         self.session.committed(stored, self.change, alone=alone)
         self.outcome = Outcome.MOVED if self.session.moved else Outcome.STORED
 
-    def fail(self, error: Exception) -> None:
+    def remember(self, value: bytes) -> None:
+        """Take note of what is tried to be stored, should the attempt be interrupted."""
+        if self.change.updates and self.session.attempt is None:
+            self.session.attempt = value, self.change
+
+    def resume(self, latest: Stored, now: float) -> None:
+        """Go on from an attempt that was interrupted, if it got there: no update counts twice."""
+        attempt = self.session.attempt
+        self.session.attempt = None
+        if attempt is not None and attempt[0] == latest.payload:
+            self.session.committed(latest, attempt[1])
+            self.change = self.session.change(now)
+
+    def fail(self, error: BaseException) -> None:
         """Take note of what keeps it from being stored, unless it is."""
         if self.outcome is None:
             self.error = error

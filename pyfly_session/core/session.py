@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from asyncio import Future
 from collections.abc import Iterable, Mapping
@@ -17,12 +16,15 @@ from pyfly_session.core.metadata import (
     LAST_ACCESSED,
     LOGGED_IN_FROM,
     MAX_INACTIVE_INTERVAL,
+    METADATA_NAMES,
     PRINCIPAL,
     PRINCIPAL_ALIASES,
     RARE_NAMES,
     RESERVED_NAMES,
+    VERSION,
     check_times,
     encode_time,
+    new_version,
     principal_names,
     read_metadata,
     require_free,
@@ -84,8 +86,8 @@ class Change:
         ends: The session is to end.
     """
 
-    __slots__ = ("clears", "delta", "ends", "is_empty", "is_plain", "new_id", "payload", "principal",
-                 "updates")  # fmt: skip
+    __slots__ = ("clears", "delta", "ends", "is_empty", "is_plain", "new_id", "payload",
+                 "principal", "updates")  # fmt: skip
 
     def __init__(
         self,
@@ -126,7 +128,11 @@ class Change:
                 result.pop(name, None)
             else:
                 result[name] = fragment if type(fragment) is Raw else Raw(fragment)
-        return result
+        if self.is_plain:
+            return result
+        # The metadata in front, where a store can find it without decoding the rest.
+        first = {name: result[name] for name in METADATA_NAMES if name in result}
+        return {**first, **result}
 
 
 class HttpSession:
@@ -156,6 +162,7 @@ class HttpSession:
             cookie back.
         displaced: By which names the session was found before somebody logged in or out.
         presented_id: The id that the request came with, if it was replaced or ended a moment ago.
+        attempt: What a commit tried to store that has functions in it, and whose change it was.
         commit_under_way: Done when a commit that goes on without its request is.
         registrations: Names that a record tells the session by before it is stored, each with the
             id that it is told under; kept by `pyfly_session.core.principals`.
@@ -163,7 +170,8 @@ class HttpSession:
 
     __slots__ = (
         "_attributes", "_cleared", "_codec", "_id", "_is_new", "_metadata", "_previous_id",
-        "_rotation_refusal", "_wanted_id", "_write_refusal", "accessed", "commit_under_way",
+        "_rotation_refusal", "_wanted_id", "_write_refusal", "accessed", "attempt",
+        "commit_under_way",
         "displaced", "id_is_known", "invalidated",
         "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
         "stored", "touched", "why_transient",
@@ -238,6 +246,7 @@ class HttpSession:
         self.stored = stored
         self.presented_id: str | None = None
         self.commit_under_way: Future[None] | None = None
+        self.attempt: tuple[bytes, Change] | None = None
         self.accessed = self.touched = False
 
     @property
@@ -356,8 +365,8 @@ class HttpSession:
 
         Args:
             name: The attribute.
-            function: Synchronous; gets the value, or None if there is none, and returns the
-                new one.
+            function: Synchronous; gets a copy of the value, or None if there is none, and returns
+                the new one.
 
         Returns:
             The new value, as this request sees it.
@@ -369,11 +378,6 @@ class HttpSession:
         """
         self._require_writable()
         require_free(name)
-        if inspect.iscoroutinefunction(function):
-            raise TypeError(
-                f"update_attribute({name!r}, ...) needs a function that is not async: it runs"
-                " again when the session is stored; await what it needs before"
-            )
         return self._own.update(name, function)
 
     def remove_attribute(self, name: str) -> None:
@@ -455,6 +459,7 @@ class HttpSession:
         Privilege Level Change".
         """
         self.require_rotation()
+        self.touched = True
         if self.moved:
             # The id is another request's by now; this one has no right to the next one.
             return
@@ -464,7 +469,7 @@ class HttpSession:
 
     def require_rotation(self) -> None:
         """Refuse, with an error, if a change of id would be."""
-        self._require_writable()
+        self._check_writable()
         if self._rotation_refusal is not None:
             raise SessionReadOnlyError(self._rotation_refusal)
 
@@ -490,8 +495,8 @@ class HttpSession:
         self.touched = True
         metadata = {
             name: value
-            for name in RESERVED_NAMES
-            if name != LAST_ACCESSED and (value := self.metadata(name)) is not None
+            for name in (CREATED_AT, *RARE_NAMES)
+            if (value := self.metadata(name)) is not None
         }
         metadata.setdefault(CREATED_AT, self.loaded_at)
         attributes = {name: self._own.read(name) for name in list(self._own)}
@@ -568,13 +573,19 @@ class HttpSession:
             if plain is not None and len(self._metadata) == 1:
                 # In one call, which costs much less than a call for each attribute.
                 whole = self._codec.encode_whole(
-                    {CREATED_AT: self._metadata[CREATED_AT], LAST_ACCESSED: now, **plain}
+                    {
+                        CREATED_AT: self._metadata[CREATED_AT],
+                        LAST_ACCESSED: now,
+                        VERSION: new_version()[1:-1].decode(),
+                        **plain,
+                    }
                 )
                 if whole is not None:
                     payload, fragments = whole
                     return Change({**fragments}, payload=payload, is_empty=not plain)
             delta[CREATED_AT] = encode_time(self._metadata.get(CREATED_AT, self.loaded_at))
         delta[LAST_ACCESSED] = encode_time(now)
+        delta[VERSION] = new_version()
         changed: Delta = {}
         if attributes is not None:
             changed, updates = attributes.changes()
@@ -617,7 +628,7 @@ class HttpSession:
         fragments = stored.fragments or stored.taken_apart(self._codec)
         if self.own_idle_time is not None or MAX_INACTIVE_INTERVAL in fragments:
             self.own_idle_time = self.metadata(MAX_INACTIVE_INTERVAL)
-        self._wanted_id = None
+        self._wanted_id = self.attempt = None
         self._cleared = False
         self.moved = stored.id != self._id
         self.touched = bool(self._metadata)
@@ -656,11 +667,15 @@ class HttpSession:
             raise SessionInvalidatedError
 
     def _require_writable(self) -> None:
+        self._check_writable()
+        self.touched = True
+
+    def _check_writable(self) -> None:
+        self.accessed = True
         if self.invalidated:
             raise SessionInvalidatedError
         if self._write_refusal is not None:
             raise SessionReadOnlyError(self._write_refusal)
-        self.accessed = self.touched = True
 
     def __repr__(self) -> str:
         state = "invalidated" if self.invalidated else "new" if self._is_new else "stored"

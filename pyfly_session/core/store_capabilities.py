@@ -26,6 +26,7 @@ import inspect
 from typing import cast
 
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.metadata import MAX_INACTIVE_INTERVAL, is_interval
 from pyfly_session.errors import SessionEncodingError, StoreContractError
 from pyfly_session.ports import (
     CompareAndSwap,
@@ -124,7 +125,9 @@ class CapableStore:
     async def _get_and_save(self, session_id: str, ttl: int) -> bytes | Moved | None:
         payload = await self._read(session_id)
         if payload:
-            await self._write(session_id, payload, ttl)
+            data = self.codec.loads(payload)
+            own = data.get(MAX_INACTIVE_INTERVAL)
+            await self._store.save(session_id, data, max(ttl, own) if is_interval(own) else ttl)
         return payload
 
     async def _save_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:

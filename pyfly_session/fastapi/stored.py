@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
+from pyfly_session.core.attributes import require_no_coroutine
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError
 from pyfly_session.fastapi.session import Session
@@ -94,7 +95,7 @@ class Stored(Generic[T]):
             found = None if stored is None else self._validated(stored)
             if found is None and self._default is not None:
                 found = self._default()
-            return self.plain(function(found))
+            return self.plain(require_no_coroutine(self.name, function(found)))
 
         session.update_attribute(self.name, plain)
         found = self.get(session)

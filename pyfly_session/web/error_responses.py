@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Scope
@@ -22,6 +23,8 @@ from pyfly_session.errors import (
 
 _logger = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
+# In the scope of a request whose error has been answered.
+_ANSWERED = "pyfly_session.error_answered"
 _RETRY_LATER = {"Retry-After": "5"}
 
 
@@ -54,22 +57,45 @@ async def response_of_handler(scope: Scope, error: Exception) -> Any:
     Starlette calls it outside of all middleware, where nothing that it does to a session could be
     saved. None if there is none, or the application shows tracebacks instead.
     """
-    app = scope.get("app")
-    if scope["type"] != "http" or getattr(app, "debug", False):
+    layer = getattr(scope.get("app"), "middleware_stack", None)
+    while layer is not None and not isinstance(layer, ServerErrorMiddleware):
+        layer = getattr(layer, "app", None)
+    if scope["type"] != "http" or layer is None or layer.handler is None or layer.debug:
         return None
-    handler: Any = None
-    handlers: Mapping[Any, Any] = getattr(app, "exception_handlers", None) or {}
-    for key, value in handlers.items():
-        if key in (500, Exception):
-            handler = value
-    if handler is None:
-        return None
-    request = Request(scope)
-    if inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 - an object may have an async one
-    ):
-        return await handler(request, error)
-    return await run_in_threadpool(handler, request, error)
+    if not isinstance(layer.handler, _OncePerError):
+        layer.handler = _OncePerError(layer.handler)
+    handler: Any = layer.handler
+    return await handler.respond(Request(scope), error)
+
+
+class _OncePerError:
+    """A handler that Starlette does not call again for an error that it has responded to.
+
+    Args:
+        handler: The application's.
+    """
+
+    def __init__(self, handler: Any) -> None:
+        self._handler = handler
+
+    async def __call__(self, request: Request, error: Exception) -> Any:
+        """Return its response; one that is not sent if there was one before."""
+        if request.scope.pop(_ANSWERED, False):
+            return PlainTextResponse("")
+        return await self._call(request, error)
+
+    async def respond(self, request: Request, error: Exception) -> Any:
+        """Return its response, ahead of Starlette."""
+        response = await self._call(request, error)
+        request.scope[_ANSWERED] = True
+        return response
+
+    async def _call(self, request: Request, error: Exception) -> Any:
+        if inspect.iscoroutinefunction(self._handler) or inspect.iscoroutinefunction(
+            getattr(self._handler, "__call__", None)  # noqa: B004 - that of an object
+        ):
+            return await self._handler(request, error)
+        return await run_in_threadpool(self._handler, request, error)
 
 
 def _refusal(

@@ -368,9 +368,11 @@ class SessionFilter(OncePerRequestFilter):
                 send = commit.send_as_it_is
             await response(scope, receive, send)
             return True
-        if not commit.head_sent:
-            await self._send_500(error, commit, scope, receive, send)
-        await commit.commit_unheard()
+        try:
+            if not commit.head_sent:
+                await self._send_500(error, commit, scope, receive, send)
+        finally:
+            await commit.commit_unheard()
         return False
 
     async def _send_500(

@@ -435,8 +435,11 @@ class Crowd:
             await asyncio.sleep(0)
         if task.done():
             return False
-        await running.pop(victim).cancel()
-        answers = {path: await each.end() for path, each in running.items()}
+        try:
+            await running.pop(victim).cancel()
+            answers = {path: await each.end() for path, each in running.items()}
+        finally:
+            await asyncio.gather(*(each.end() for each in running.values()))
         await self.site.filter.repository.drain()
         assert {path: each.status for path, each in answers.items()} == dict.fromkeys(answers, 200)
         [(living, stored)] = (await self.living()).items()

@@ -66,12 +66,27 @@ return {2}
 """
 
 
+# KEYS: session. ARGV: seconds to live. A session that has an idle time of its own in front, as the
+# codec writes it, lives exactly so long from now; any other is not cut short.
+_LOAD = """
+local current = redis.call('GET', KEYS[1])
+if current then
+    local own = string.match(string.sub(current, 1, 160), '"_max_inactive_interval":(%d+)[,}]')
+    if own or redis.call('TTL', KEYS[1]) < tonumber(ARGV[1]) then
+        redis.call('EXPIRE', KEYS[1], own or ARGV[1])
+    end
+end
+return current
+"""
+
+
 def _digest(value: bytes) -> str:
     # SHA-1 tells two versions of one session apart; nobody gains by making them collide.
     return hashlib.sha1(value, usedforsecurity=False).hexdigest()
 
 
 _SWAP_DIGEST = _digest(_SWAP.encode())
+_LOAD_DIGEST = _digest(_LOAD.encode())
 
 
 class _NoScripting(enum.Enum):
@@ -158,9 +173,20 @@ class RedisSessionStore:
         """
         # Here, and where else most requests come by, without `_send`: a coroutine less that waits.
         key = self._key(session_id)
+        execute = self._commands.execute
+        payload: bytes | None
         try:
-            payload: bytes | None = await self._commands.execute("load", "GETEX", key, "EX", ttl)
+            if self._scripting:
+                try:
+                    payload = await execute("load", "EVALSHA", _LOAD_DIGEST, 1, key, ttl)
+                except NoScriptError:
+                    payload = await execute("load", "EVAL", _LOAD, 1, key, ttl)
+            else:
+                payload = await execute("load", "GETEX", key, "EX", ttl)
         except FAILURES as error:
+            if lacks_scripting(error):
+                self._scripting = False
+                return await self.load_and_slide(session_id, ttl)
             raise await self._failure("load", error) from error
         if payload is None and not ids.is_record(session_id):
             return await self._way("load", session_id)
