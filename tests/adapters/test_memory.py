@@ -19,6 +19,7 @@ from pyfly_session.ports import FORWARD_SECONDS
 from tests.conftest import Clock
 
 VALUE = DEFAULT_CODEC.dumps({"_created_at": 1.0})
+TICK = 2**-10
 
 
 # Of a size that nothing else in these tests has.
@@ -121,12 +122,27 @@ async def test_sessions_of_very_many_idle_times_each_end_in_time(clock: Clock) -
     assert held() == 0
 
 
-async def test_a_session_moves_to_the_idle_time_it_was_given_last(clock: Clock) -> None:
+async def test_a_session_lives_for_the_longest_idle_time_that_it_was_loaded_with(
+    clock: Clock,
+) -> None:
+    """A load that does not know better cuts no life short."""
     store = memory(clock)
     await store.create_if_absent("s", VALUE, 10)
-    for ttl in (1000, 3, 200, 60):
+    for ttl in (200, 3, 1000, 60):
         await store.load_and_slide("s", ttl)
         assert len(store) == 1
+
+    clock.advance(1000 - TICK)
+    assert await store.exists("s")
+    clock.advance(TICK)
+    assert not await store.exists("s")
+
+
+async def test_a_session_moves_to_the_idle_time_that_it_was_written_with(clock: Clock) -> None:
+    store = memory(clock)
+    await store.create_if_absent("s", VALUE, 1000)
+    assert await store.compare_and_swap("s", VALUE, VALUE, 60) == VALUE
+    assert len(store) == 1
 
     clock.advance(60)
     assert not await store.exists("s")

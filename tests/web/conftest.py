@@ -35,6 +35,7 @@ class Site:
     def configure(self, **options: Any) -> Site:
         """Make the filter anew, with these options."""
         self.filter = SessionFilter(self.probe.store, clock=self.clock, **options)
+        self.ttl: int = options.get("ttl", 1800)
         return self
 
     def another_node(self, **options: Any) -> Site:
@@ -66,7 +67,7 @@ class Site:
     async def seed(self, session_id: str = "a" * 32, **attributes: Any) -> str:
         """Store a session and return its id."""
         data = {"_created_at": self.clock(), "_last_accessed": self.clock(), **attributes}
-        await self.probe.inner.save(session_id, data, 1800)
+        await self.probe.inner.save(session_id, data, self.ttl)
         return session_id
 
 

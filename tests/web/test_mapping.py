@@ -67,7 +67,7 @@ async def test_clear_forgets_everything_and_keeps_the_session(site: Site) -> Non
     answer = await browser.get("/clear")
     assert answer.session_id == session_id
     raw: dict[str, Any] = await site.probe.inner.get(session_id)
-    assert set(raw) == {"_created_at", "_last_accessed"}
+    assert set(raw) == {"_created_at", "_last_accessed", "_version"}
 
 
 async def test_internal_names_of_other_libraries_are_kept(site: Site) -> None:

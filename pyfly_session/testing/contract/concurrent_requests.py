@@ -63,11 +63,14 @@ class ConcurrentRequests(StoreHooks):
 
     @promised_by("compare_and_swap", needs=CompareAndSwap)
     async def test_many_writers_at_once_lose_nothing(self, store: Any) -> None:
-        """No lost update: of many requests at once, the change of each one is kept."""
-        repository = repository_of(store)
-        session_id = await start(repository)
+        """No lost update: of many requests at once, the change of each one is kept.
+
+        As in so many processes: those of one are stored together, by one swap.
+        """
+        session_id = await start(repository_of(store))
 
         async def write(number: int) -> Outcome:
+            repository = repository_of(store)
             session = await request(repository, session_id)
             await asyncio.sleep(0)
             session.set_attribute(f"n{number}", number)

@@ -99,26 +99,6 @@ class Identity(StoreHooks):
             expect(found, {"cart": [1]}, "attributes in the session of the next user")
 
     @promised_by("compare_and_swap", "rename", needs=_SAFE)
-    async def test_an_update_never_sees_the_value_of_the_next_user(self, store: Any) -> None:
-        """The function of `update_attribute` is not run on what another user stored."""
-        repository, elsewhere = repository_of(store), repository_of(store)
-        former = await _session_of(repository, "alice")
-        slow, login = await request(repository, former), await request(elsewhere, former)
-        login.set_attribute("cart", ["of bob"])
-        await _log_in(elsewhere, login, "bob", rotate=True)
-        seen: list[Any] = []
-
-        def look(cart: Any) -> Any:
-            seen.append(cart)
-            return cart
-
-        slow.update_attribute("cart", look)
-        await repository.commit(slow)
-        expect(["of bob"] in seen, False, "the function saw the value of the next user")
-        found = await attributes_of(store, login.id)
-        expect(found, {"cart": ["of bob"]}, "attributes in the session of the next user")
-
-    @promised_by("compare_and_swap", "rename", needs=_SAFE)
     async def test_what_a_visitor_does_while_logging_in_is_kept(self, store: Any) -> None:
         """A late write of a visitor, or of the same user, follows the login."""
         for user in (None, "alice"):

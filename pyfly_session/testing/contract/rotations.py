@@ -137,14 +137,16 @@ class Rotations(StoreHooks):
     @promised_by("rename", needs=_SAFE)
     async def test_rotations_at_the_same_moment_leave_one_session(self, store: Any) -> None:
         """Many requests change the id at once: the first one's survives, with all changes."""
-        repository = repository_of(store)
-        former = await start(repository)
-        logins = [await request(repository, former) for _ in range(6)]
+        former = await start(repository_of(store))
+        # As in so many processes: those of one do not meet in the store.
+        processes = [repository_of(store) for _ in range(6)]
+        logins = [await request(each, former) for each in processes]
         for number, login in enumerate(logins):
             login.rotate_id()
             login.set_attribute(f"n{number}", number)
         wanted = [login.id for login in logins]
-        outcomes = await asyncio.gather(*map(repository.commit, logins))
+        commits = (each.commit(login) for each, login in zip(processes, logins, strict=True))
+        outcomes = await asyncio.gather(*commits)
 
         alive = [each for each in wanted if await store.exists(each)]
         won = [each for each, o in zip(wanted, outcomes, strict=True) if o is Outcome.STORED]
