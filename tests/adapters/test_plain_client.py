@@ -69,7 +69,7 @@ async def test_verbs_at_the_same_time_are_sent_one_by_one(store: RedisSessionSto
 
 async def test_a_request_is_told_which_client_it_needs(store: RedisSessionStore) -> None:
     refusal = (
-        "FourMethods has no execute_command, which GETEX needs; give RedisSessionStore a client"
+        "FourMethods has no execute_command, which EVALSHA needs; give RedisSessionStore a client"
         " of redis.asyncio, or of fakeredis in a test"
     )
     with pytest.raises(TypeError, match=f"^{re.escape(refusal)}$"):

@@ -116,11 +116,17 @@ async def test_a_committed_session_is_readable_json_as_well(
 
     key = KEY_PREFIX + session.id
     assert await valkey.keys() == [key.encode()]
-    assert json.loads(await valkey.get(key)) == {
-        "_created_at": 100.0,
-        "_last_accessed": 100.0,
-        "user": "alice",
-    }
+    stored = json.loads(await valkey.get(key))
+    version = stored["_version"]
+    assert isinstance(version, str)
+    assert version
+    # In this order: what changes with every write is in front, where a script finds it.
+    assert list(stored.items()) == [
+        ("_created_at", 100.0),
+        ("_last_accessed", 100.0),
+        ("_version", version),
+        ("user", "alice"),
+    ]
     assert 85 < await valkey.ttl(key) <= 90
 
 
@@ -273,6 +279,7 @@ async def test_a_request_that_only_reads_is_one_command(
     store: RedisSessionStore, commands: Commands
 ) -> None:
     await store.create_if_absent(O, VALUE, 60)
+    await store.load_and_slide(O, 60)  # The server knows the script now.
     repository = SessionRepository(store)
     await commands.forget()
 
@@ -282,14 +289,16 @@ async def test_a_request_that_only_reads_is_one_command(
     await repository.commit(session)
     await repository.commit(session)
 
-    assert await commands.seen() == {"getex": 1}
+    # All but the first are what the script does on the server.
+    assert await commands.seen() == {"evalsha": 1, "get": 1, "ttl": 1, "expire": 1}
 
 
 async def test_a_request_that_writes_is_one_command_more(
     store: RedisSessionStore, commands: Commands
 ) -> None:
     await store.create_if_absent(O, VALUE, 60)
-    await store.compare_and_swap(O, VALUE, VALUE, 60)  # The server knows the script now.
+    await store.load_and_slide(O, 60)
+    await store.compare_and_swap(O, VALUE, VALUE, 60)  # The server knows the scripts now.
     repository = SessionRepository(store)
     await commands.forget()
 
@@ -299,8 +308,8 @@ async def test_a_request_that_writes_is_one_command_more(
     await repository.commit(session)
     await repository.commit(session)
 
-    # GET and SET are what the script does on the server.
-    assert await commands.seen() == {"getex": 1, "evalsha": 1, "get": 1, "set": 1}
+    # All but the two EVALSHA are what the scripts do on the server.
+    assert await commands.seen() == {"evalsha": 2, "get": 2, "ttl": 1, "expire": 1, "set": 1}
 
 
 async def test_a_new_session_is_one_command(store: RedisSessionStore, commands: Commands) -> None:
@@ -315,7 +324,9 @@ async def test_a_new_session_is_one_command(store: RedisSessionStore, commands: 
     assert await commands.seen() == {"set": 1}
 
 
-async def test_a_change_of_id_is_two_commands(store: RedisSessionStore, commands: Commands) -> None:
+async def test_a_change_of_id_is_three_commands(
+    store: RedisSessionStore, commands: Commands, valkey: Any
+) -> None:
     await store.create_if_absent(O, VALUE, 60)
     await store.compare_and_swap(O, VALUE, VALUE, 60)
     repository = SessionRepository(store)
@@ -326,19 +337,48 @@ async def test_a_change_of_id_is_two_commands(store: RedisSessionStore, commands
 
     await repository.commit(session)
 
-    assert await commands.seen() == {"set": 2, "evalsha": 1, "get": 1, "del": 1}
+    # Stored for seconds, the script (which has the rest of it), given its full time.
+    assert await commands.seen() == {"set": 2, "evalsha": 1, "get": 1, "del": 1, "expire": 1}
+    assert 1790 < await valkey.ttl(KEY_PREFIX + session.id) <= 1800
 
 
 async def test_a_session_with_an_idle_time_of_its_own_costs_one_command_more(
     store: RedisSessionStore, commands: Commands, valkey: Any
 ) -> None:
-    await valkey.set(KEY, '{"_created_at": 1.0, "_max_inactive_interval": 30}', ex=60)
+    await store.load_and_slide(O, 60)
+    await store.compare_and_swap(O, VALUE, VALUE, 60)  # The server knows the scripts now.
+    await valkey.set(KEY, '{"_created_at":1.0,"_max_inactive_interval":30}', ex=60)
     await commands.forget()
 
     await SessionRepository(store, ttl=1800).load(O)
 
-    assert await commands.seen() == {"getex": 2}
+    assert await commands.seen() == {"evalsha": 2, "get": 2, "expire": 1, "set": 1}
     assert 25 < await valkey.ttl(KEY) <= 30
+
+
+@pytest.mark.parametrize("idle", [30, 3600])
+async def test_the_server_slides_a_session_to_its_own_idle_time_by_itself(
+    store: RedisSessionStore, valkey: Any, idle: int
+) -> None:
+    value = b'{"_created_at":1.0,"_last_accessed":1.0,"_max_inactive_interval":%d}' % idle
+    for lives in (60, 7200):
+        await valkey.set(KEY, value, ex=lives)
+
+        assert await store.load_and_slide(O, 1800) == value
+
+        assert idle - 5 < await valkey.ttl(KEY) <= idle
+
+
+async def test_what_only_looks_like_an_idle_time_of_its_own_is_none(
+    store: RedisSessionStore, valkey: Any
+) -> None:
+    value = b'{"_created_at":1.0,"note":"\\"_max_inactive_interval\\":5,"}'
+    assert json.loads(value)["note"] == '"_max_inactive_interval":5,'
+    await valkey.set(KEY, value, ex=60)
+
+    assert await store.load_and_slide(O, 1800) == value
+
+    assert 1790 < await valkey.ttl(KEY) <= 1800
 
 
 # Failures
@@ -389,20 +429,43 @@ async def test_a_server_that_forgot_its_scripts_learns_them_again(
 
     await valkey.script_flush()
     assert await store.compare_and_swap(O, other, VALUE, 60) == VALUE
+    assert await store.load_and_slide(O, 60) == VALUE
 
     await commands.forget()
     assert await store.compare_and_swap(O, VALUE, other, 60) == other
-    assert (await commands.seen()).get("script|load") is None
+    assert await store.load_and_slide(O, 60) == other
+    seen = await commands.seen()
+    assert seen["evalsha"] == 2
+    assert not seen.keys() & {"eval", "script|load"}
 
 
-async def test_a_server_without_getex_is_named_as_too_old(valkey: Any) -> None:
-    execute = valkey.execute_command
+def lack(client: Any, *commands: str) -> None:
+    """Have a client's server not know some commands."""
+    execute = client.execute_command
 
-    async def as_redis_6_0(*args: Any, **options: Any) -> Any:
+    async def lacking(*args: Any, **options: Any) -> Any:
+        name, *rest = args
         # The server itself words the refusal.
-        return await execute(*("GETEX_IS_UNKNOWN" if arg == "GETEX" else arg for arg in args))
+        known = f"{name}_IS_UNKNOWN" if name in commands else name
+        return await execute(known, *rest, **options)
 
-    valkey.execute_command = as_redis_6_0
+    client.execute_command = lacking
+
+
+async def test_a_server_without_scripting_loads_by_getex(valkey: Any, commands: Commands) -> None:
+    lack(valkey, "EVALSHA", "EVAL")
+    store = RedisSessionStore(client=valkey)
+    await store.create_if_absent(O, VALUE, 60)
+    await commands.forget()
+
+    assert [await store.load_and_slide(O, 1800) for _ in range(2)] == [VALUE, VALUE]
+
+    assert (await commands.seen())["getex"] == 2
+    assert 1790 < await valkey.ttl(KEY) <= 1800
+
+
+async def test_a_server_with_neither_scripting_nor_getex_is_named_as_too_old(valkey: Any) -> None:
+    lack(valkey, "EVALSHA", "EVAL", "GETEX")
     store = RedisSessionStore(client=valkey)
 
     with pytest.raises(UnsupportedServerError, match=r"6\.2") as caught:
@@ -414,15 +477,17 @@ async def test_a_server_without_getex_is_named_as_too_old(valkey: Any) -> None:
     assert await store.get(O) == {"a": 1}
 
 
+@pytest.mark.parametrize("forbidden", ["evalsha", "expire"])
 async def test_a_command_that_is_forbidden_is_not_taken_for_an_old_server(
-    valkey: Any, valkey_url: str
+    valkey: Any, valkey_url: str, forbidden: str
 ) -> None:
+    await valkey.set(KEY, VALUE, ex=30)
     await valkey.acl_setuser(
-        "limited", enabled=True, nopass=True, commands=["+@all", "-getex"], keys=["*"]
+        "limited", enabled=True, nopass=True, commands=["+@all", f"-{forbidden}"], keys=["*"]
     )
     client: Any = aioredis.from_url(valkey_url, username="limited", password="x")
     try:
-        with pytest.raises(SessionStoreError, match="NoPermission") as caught:
+        with pytest.raises(SessionStoreError, match="no permissions") as caught:
             await RedisSessionStore(client=client).load_and_slide(O, 60)
         assert not isinstance(caught.value, UnsupportedServerError)
     finally:

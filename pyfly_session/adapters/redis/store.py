@@ -175,8 +175,9 @@ class RedisSessionStore:
         key = self._key(session_id)
         execute = self._commands.execute
         payload: bytes | None
+        scripting = self._scripting
         try:
-            if self._scripting:
+            if scripting:
                 try:
                     payload = await execute("load", "EVALSHA", _LOAD_DIGEST, 1, key, ttl)
                 except NoScriptError:
@@ -184,7 +185,7 @@ class RedisSessionStore:
             else:
                 payload = await execute("load", "GETEX", key, "EX", ttl)
         except FAILURES as error:
-            if lacks_scripting(error):
+            if scripting and lacks_scripting(error):
                 self._scripting = False
                 return await self.load_and_slide(session_id, ttl)
             raise await self._failure("load", error) from error
