@@ -42,10 +42,10 @@ def figures(container: Any) -> dict[str, Any]:
 
 
 async def health(container: Any, deadline: float) -> dict[str, Any]:
-    """Ask the store what every request asks first, and return how that went.
+    """Ask the store what requests ask it, and return how that went.
 
-    An id that nobody has is loaded. Redis and Valkey count that as writing, so that a server
-    which takes no writes, a replica for example, is down as well.
+    An id that nobody has is loaded, as every request does first, and deleted, because a server
+    that takes no writes, a replica for example, is down as well.
 
     Args:
         container: The container.
@@ -56,7 +56,9 @@ async def health(container: Any, deadline: float) -> dict[str, Any]:
     try:
         store = container.session_repository().store
         async with asyncio.timeout(deadline):
-            await CapableStore(store).load_and_slide(ids.new_id(), _PROBE_SECONDS)
+            nobodys = ids.new_id()
+            await CapableStore(store).load_and_slide(nobodys, _PROBE_SECONDS)
+            await store.delete(nobodys)
     except TimeoutError:
         reason = f"the store did not answer within {deadline:g} s"
     except SessionError as error:
