@@ -137,7 +137,7 @@ def user(server: Any, monkeypatch: pytest.MonkeyPatch, rights: str) -> Iterator[
     ("rights", "refused"),
     [
         ("~pyfly:session:* +@all -evalsha -eval", {"scripting", "store"}),
-        ("~pyfly:session:* ~{pyfly:session:*}:moved +@all -getex", {"store"}),
+        ("~pyfly:session:* ~{pyfly:session:*}:moved +@all -expire", {"store"}),
         ("~other:* +@all", {"store"}),
     ],
 )
@@ -154,7 +154,10 @@ def test_missing_rights_are_errors(
     assert "grant +get" in found["store"]["remedy"]
 
 
-RIGHTS = "~pyfly:session:* ~{pyfly:session:*}:moved +get +set +del +exists +getex +evalsha +eval"
+RIGHTS = (
+    "~pyfly:session:* ~{pyfly:session:*}:moved"
+    " +get +set +del +exists +ttl +expire +getex +evalsha +eval"
+)
 
 
 def test_the_rights_of_the_store_are_enough(
@@ -226,6 +229,10 @@ def answering(server: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[
     return answering
 
 
+# A server without scripts that does not know what is used instead of them.
+UNKNOWN = {
+    each: ResponseError(f"unknown command '{each}'") for each in ("EVALSHA", "EVAL", "GETEX")
+}
 ODD = [
     ("version", {"INFO_server": {"redis_version": "6.0.16", "valkey_version": ""}}, "error", "6.2"),
     ("version", {"INFO_server": {"redis_version": ""}}, "hint", None),
@@ -241,10 +248,10 @@ ODD = [
     ("memory", {"INFO_memory": {"maxmemory": 100, "used_memory": 95}}, "warning", "more memory"),
     ("persistence", {"INFO_persistence": {"aof_enabled": 1}}, "ok", None),
     ("scripting", {"EVALSHA": NoPermissionError("no permission")}, "error", "+evalsha"),
-    ("store", {"GETEX": ResponseError("unknown command 'GETEX'")}, "error", "6.2"),
+    ("store", UNKNOWN, "error", "6.2"),
     ("store", {"SET": ResponseError("OOM command not allowed")}, "error", "more memory"),
     ("store", {"SET": ResponseError("MISCONF Errors writing")}, "error", "disk"),
-    ("store", {"GETEX": b'{"of":"others"}'}, "error", "something else"),
+    ("store", {"EXISTS": 1}, "error", "something else"),
 ]
 
 
@@ -276,7 +283,7 @@ def test_a_server_that_cannot_save_is_an_error(
 def test_a_probe_that_fails_half_way_is_removed(
     server: redis.Redis, run: Run, answering: Callable[..., None]
 ) -> None:
-    answering(GETEX=ResponseError("unknown command 'GETEX'"))
+    answering(**UNKNOWN)
     assert run("doctor").exit_code == 1
     assert server.keys() == []
 

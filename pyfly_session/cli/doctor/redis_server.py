@@ -247,7 +247,8 @@ async def _work(store: Any, probe: str) -> AsyncIterator[Finding]:
         try:
             created = await store.create_if_absent(probe, first, _PROBE_SECONDS)
             began = time.perf_counter()
-            loaded = await store.load_and_slide(probe, _PROBE_SECONDS)
+            # Longer, or there would be nothing to slide.
+            loaded = await store.load_and_slide(probe, 2 * _PROBE_SECONDS)
             took = time.perf_counter() - began
             changed = await store.compare_and_swap(probe, first, second, _PROBE_SECONDS)
         finally:
@@ -274,7 +275,7 @@ def _cause(error: SessionStoreError) -> str:
 def _remedy(reason: str) -> str | None:
     """Return what to do about the answer of a server that refuses to work."""
     for sign, remedy in (
-        ("permission", "grant +get +set +del +exists +getex +evalsha +eval on ~<key-prefix>*"),
+        ("permission", "grant +get +set +del +exists +ttl +expire +getex +evalsha +eval on ~<key-prefix>*"),
         ("OOM", "give the server more memory; it refuses writes"),
         ("READONLY", "use the address of the master"),
         ("read only replica", "use the address of the master"),
