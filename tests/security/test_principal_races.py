@@ -99,7 +99,7 @@ async def test_change_of_id_that_is_given_up_does_not_save_the_session(two: Prin
     request = await loaded(elsewhere, session.id)
     request.rotate_id()
     await elsewhere.principals.register("alice", request.id, 1.0, replaces=[session.id])
-    request._noted = {"alice": request.id}
+    request.registrations = {"alice": request.id}
 
     async def give_up() -> None:
         await elsewhere.release(request)
