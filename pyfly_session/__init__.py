@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pyfly_session.core.codec import SessionCodec, allow_session_type
 from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.merge import Outcome
-from pyfly_session.core.principals.index import PrincipalSession, PrincipalSessions
+from pyfly_session.core.principals.index import PrincipalSessions
+from pyfly_session.core.principals.records import PrincipalSession
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import require_store

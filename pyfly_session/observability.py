@@ -97,10 +97,17 @@ class ObservedStore(CapableStore):
         self._inner = store
         self.codec = store.codec
         self.watch_losses = store.watch_losses
-        self.key_of, self.recall = store.key_of, store.recall
         self._system = system
         self._tracer = tracer
         self._duration = duration
+
+    def key_of(self, session_id: str) -> str:
+        """Return what the store knows the id as."""
+        return self._inner.key_of(session_id)
+
+    def recall(self, key: str) -> str:
+        """Return an id for which `key_of` gives the key."""
+        return self._inner.recall(key)
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return the session's dictionary, or None."""
@@ -115,7 +122,7 @@ class ObservedStore(CapableStore):
         return await self._observed("exists", session_id, self._inner.exists(session_id))
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
-        """Return the encoded session and let it live ``ttl`` seconds from now."""
+        """Return the encoded session and let it live at least ``ttl`` seconds from now."""
         call = self._inner.load_and_slide(session_id, ttl)
         return await self._observed("load_and_slide", session_id, call)
 

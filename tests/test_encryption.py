@@ -259,7 +259,7 @@ async def test_a_visitor_whose_session_was_tampered_with_gets_a_new_one(clock: C
     app = site.app(user=user)
     assert (await ask(app, "/user", cookie=KNOWN)).text == '"alice"'
     payload = await store.load_and_slide(KNOWN, 60)
-    assert payload
+    assert isinstance(payload, bytes)
     await store.compare_and_swap(KNOWN, payload, payload[:-10] + b"A" * 10, 60)
 
     answer = await ask(app, "/user", cookie=KNOWN)

@@ -38,6 +38,7 @@ from pyfly_session import (
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
 from pyfly_session.observability import ObservedSessionRepository, Telemetry, system_of
+from pyfly_session.ports import Moved
 from pyfly_session.security import login
 from pyfly_session.web import SessionHeader
 from tests.conftest import Clock, FourVerbStore
@@ -340,7 +341,7 @@ class TestStoreOperations:
         tracer = observer.tracer_provider.get_tracer("driver")
 
         class TracedStore(InMemorySessionStore):
-            async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+            async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
                 with tracer.start_as_current_span("GETEX"):
                     return await super().load_and_slide(session_id, ttl)
 
@@ -372,7 +373,7 @@ class TestStoreOperations:
         self, observer: Observer, browser_of: Any
     ) -> None:
         class Dead(InMemorySessionStore):
-            async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
+            async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
                 raise SessionStoreError(f"GETEX {session_id}: connection refused", operation="load")
 
         browser = browser_of(Dead())

@@ -724,6 +724,6 @@ async def test_what_is_stored_is_one_json_object(
     session_id = await start(repository, user="alice")
 
     payload = await inner.load_and_slide(session_id, 60)
-    assert payload is not None
+    assert isinstance(payload, bytes)
     assert [*json.loads(payload)] == ["_created_at", "_last_accessed", "_version", "user"]
     assert DEFAULT_CODEC.loads(payload) == json.loads(payload)

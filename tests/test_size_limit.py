@@ -101,12 +101,16 @@ async def test_exactly_the_limit_is_allowed_and_one_byte_more_is_not(clock: Cloc
         session = repository.create()
         session.set_attribute("x", "")
         await repository.commit(session)
-        empty = len(await store.load_and_slide(session.id, 60) or b"")
+        payload = await store.load_and_slide(session.id, 60)
+        assert isinstance(payload, bytes)
+        empty = len(payload)
         session = limited(store, clock).create()
         session.set_attribute("x", "y" * (LIMIT - empty + extra))
         if fits:
             assert await limited(store, clock).commit(session) is Outcome.STORED
-            assert len(await store.load_and_slide(session.id, 60) or b"") == LIMIT
+            payload = await store.load_and_slide(session.id, 60)
+            assert isinstance(payload, bytes)
+            assert len(payload) == LIMIT
         else:
             with pytest.raises(SessionTooLargeError):
                 await limited(store, clock).commit(session)

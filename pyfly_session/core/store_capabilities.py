@@ -23,7 +23,7 @@ and a session that is gone when its commit begins is not brought back.
 from __future__ import annotations
 
 import inspect
-from typing import cast
+from typing import Any, cast
 
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.core.metadata import MAX_INACTIVE_INTERVAL, is_interval
@@ -126,7 +126,7 @@ class CapableStore:
         payload = await self._read(session_id)
         if payload:
             data = self.codec.loads(payload)
-            own = data.get(MAX_INACTIVE_INTERVAL)
+            own: Any = data.get(MAX_INACTIVE_INTERVAL)
             await self._store.save(session_id, data, max(ttl, own) if is_interval(own) else ttl)
         return payload
 

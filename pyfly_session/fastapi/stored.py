@@ -79,7 +79,7 @@ class Stored(Generic[T]):
         session.set_attribute(self.name, None)
         session.bind(self.name, value, self)
 
-    def update(self, session: HttpSession, function: Callable[[T | None], T]) -> T:
+    def update(self, session: HttpSession, function: Callable[[Any], T]) -> T:
         """Change the object by a function of it; requests that meet lose nothing.
 
         Args:

@@ -17,7 +17,7 @@ from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
 from pyfly_session.security import SecurityContext, login
 from pyfly_session.web import SessionCookie, SessionHeader, SessionIdResolvers
-from pyfly_session.web.session_id_resolver import Header
+from pyfly_session.web.cookies import Header
 from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
 

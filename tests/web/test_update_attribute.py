@@ -292,15 +292,15 @@ class TestRefused:
             async def __call__(self, visits: Any) -> int:
                 return one_more(visits)
 
-        function = {
+        functions: dict[str, Any] = {
             "function": one_more_later,
             "partial": functools.partial(one_more_later),
             "lambda": lambda visits: one_more_later(visits),
             "object": Later(),
-        }[shape]
+        }
         session = HttpSession(KNOWN, {"visits": 1})
         with pytest.raises(TypeError, match="coroutine") as caught:
-            session.update_attribute("visits", function)
+            session.update_attribute("visits", functions[shape])
         assert "'visits'" in str(caught.value)
         assert session.get_attribute("visits") == 1
         assert not session.modified
