@@ -38,7 +38,8 @@ class _Requirement(SecurityBase):
         self.target_parameter = target_parameter or ("target" if at_provider else "next")
 
     def _require_loaded(self, connection: HTTPConnection, session: HttpSession) -> None:
-        if session.transient:
+        # Who comes with an id that has ended, or without the cookie, is nobody.
+        if session.why_transient == "unavailable":
             headers = {**_HEADERS, "Retry-After": "5"}
             raise _refusal(connection, 503, "The session store is unavailable.", headers)
 

@@ -243,6 +243,25 @@ async def test_nobody_is_sent_to_log_in_while_the_store_is_down(memory_site: Sit
     assert (await browser.get("/api/me")).text == '"alice"'
 
 
+@pytest.mark.parametrize("path", ["/logout", "/login/alice"])
+async def test_who_comes_with_an_id_of_a_moment_ago_has_to_log_in(app: FastAPI, path: str) -> None:
+    browser = await logged_in(app)
+    former = browser.cookie
+    await browser.get(path, method="POST")
+    assert challenge(await ask(app, "/api/me", cookie=former))[0] == 401
+    assert challenge(await ask(app, "/known", cookie=former))[0] == 401
+    answer = await ask(app, "/account/orders", cookie=former, headers=PAGE)
+    assert (answer.status, answer.cookie()) == (303, None)
+
+
+async def test_whose_cookie_was_withheld_has_to_log_in(app: FastAPI) -> None:
+    foreign = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")]
+    answer = await ask(app, "/account/orders", method="POST", headers=[*PAGE, *foreign])
+    assert (answer.status, answer.cookie()) == (303, None)
+    answer = await ask(app, "/api/me", headers=foreign)
+    assert challenge(answer) == (401, 'Session error="login_required"')
+
+
 async def test_a_socket_without_a_login_is_closed(app: FastAPI) -> None:
     answer = await ask(app, "/socket", kind="websocket", headers=PAGE)
     assert [each["type"] for each in answer.messages] == ["websocket.close"]

@@ -329,6 +329,24 @@ async def test_a_store_that_is_down_begins_no_login(shop: Shop) -> None:
     assert (answer.status, json.loads(answer.text)["error"]) == (503, "session_unavailable")
 
 
+@pytest.mark.parametrize("path", ["/logout", "/rotate"])
+async def test_who_comes_with_an_id_of_a_moment_ago_can_log_in(shop: Shop, path: str) -> None:
+    await shop.log_in("bob")
+    former = shop.browser.cookie
+    await shop.browser.get(path, method="POST" if path == "/logout" else "GET")
+    shop.browser.cookie = former
+    assert await shop.who() == "None None"
+    assert (await shop.log_in("alice")).status == 303
+    assert await shop.who() == "alice None"
+
+
+async def test_another_site_begins_no_login_where_the_cookie_was_withheld(shop: Shop) -> None:
+    image = [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "no-cors")]
+    answer = await ask(shop.app, "/oauth2/authorization/green", headers=image)
+    assert (answer.status, json.loads(answer.text)["error"]) == (403, "cross_site")
+    assert answer.cookie() is None
+
+
 async def test_without_sessions_the_error_names_the_property(shop: Shop) -> None:
     app = Starlette(routes=shop.handler.routes())
     with pytest.raises(ConfigurationError, match=r"pyfly\.session\.enabled"):

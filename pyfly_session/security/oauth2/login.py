@@ -135,10 +135,15 @@ class OAuth2LoginHandler:
 
     async def _start(self, request: Request, provider: Provider) -> str:
         session = session_of(request)
-        if session.transient:
+        if session.why_transient == "withheld":
+            raise OAuth2LoginError("cross_site", "Another site cannot log you in.", 403)
+        if session.why_transient == "unavailable":
             raise OAuth2LoginError("session_unavailable", "Please try again in a moment.", 503)
         # First what can fail: nothing is kept of an attempt that does not begin.
         await provider.metadata()
+        if session.transient:
+            # Its id was replaced, or has ended; whoever logs in goes on with a session of their own.
+            session.start_afresh()
         name = provider.registration.registration_id
         base = str(request.base_url).rstrip("/")
         attempt = authorization_request.start(
