@@ -21,7 +21,7 @@ from tests.topology.tls import front, make_certificate
 RIGHTS = [
     "~pyfly:session:*",
     "~{pyfly:session:*}:moved",
-    *("+get", "+set", "+del", "+exists", "+getex", "+evalsha", "+eval"),
+    *("+get", "+set", "+del", "+exists", "+ttl", "+expire", "+getex", "+evalsha", "+eval"),
 ]
 CLUSTER_RIGHTS = ["+cluster|slots", "+command", "+asking"]
 USER = ["sessions", "on", ">its own", *RIGHTS]
