@@ -137,13 +137,25 @@ class InMemorySessionStore:
     ) -> bytes | Moved | None:
         """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
         with self._lock:
-            current = self._find(session_id)
-            if current is None:
-                return self._forward(session_id)
-            if current != expected:
-                return current
-            self._put(session_id, value, ttl)
-            return value
+            now = self._clock()
+            if now >= self._sweep_at:
+                self._sweep(now)
+            for key, shelf in self._shelves.items():
+                entry = shelf.get(session_id)
+                if entry is None:
+                    continue
+                if _end_of(entry) <= now:
+                    break
+                if len(entry) != len(expected) + _END_SIZE or not entry.startswith(expected):
+                    return entry[:-_END_SIZE]
+                if key == _shelf_of(session_id, ttl):
+                    # Later than before, for most; else the sweep comes a little late.
+                    shelf[session_id] = value + _pack(now + ttl)
+                    shelf.move_to_end(session_id)
+                else:
+                    self._put(session_id, value, ttl)
+                return value
+            return self._forward(session_id)
 
     async def rename(
         self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int

@@ -16,7 +16,7 @@ from pyfly_session.core.codec import Raw, SessionCodec, report_lost_attribute
 from pyfly_session.core.metadata import RESERVED_NAMES
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError, SessionUpdateError
 
-Delta = dict[str, bytes | Raw | None]
+Delta = dict[str, bytes | None]
 """Attribute name to encoded fragment, or to None if the attribute was removed."""
 
 UpdateFunction = Callable[[Any], Any]
@@ -231,8 +231,8 @@ class Attributes:
                     delta[name] = fragment
         for name, fragment in delta.items():
             if fragment is not None:
-                # It may change until it is stored.
                 value = self._live[name]
+                # It may change until it is stored.
                 self._encoding[name] = value, None if type(value) in IMMUTABLE else snapshot(value)
         if not self._updates:
             return delta, _NOTHING
@@ -250,8 +250,20 @@ class Attributes:
         for value in live.values():
             if type(value) not in _SCALARS:
                 return None
-        self._encoding = {name: (value, None) for name, value in live.items()}
-        return live
+        return dict(live)
+
+    def stored_plain(self, plain: Mapping[str, Any], fragments: Mapping[str, Raw]) -> bool:
+        """Take note that the store now holds what `plain_changes` returned, and nothing else.
+
+        Returns:
+            False if nothing can have changed since.
+        """
+        live, assigned = self._live, self._assigned
+        for name, value in plain.items():
+            if live.get(name, ...) is value:
+                assigned.pop(name, None)
+        self._seen = fragments
+        return bool(assigned or self._watched or self._updates)
 
     def committed(
         self,
@@ -265,7 +277,7 @@ class Attributes:
         What was set or removed while the commit was under way waits for the next one.
 
         Args:
-            delta: What was set, removed or changed in place; metadata in it is passed over.
+            delta: What was set, removed or changed in place.
             updates: What was updated.
             fragments: All that is stored now.
             before: What it was laid over, if nothing of others came between; else None.
@@ -274,8 +286,6 @@ class Attributes:
             False if nothing can have changed since.
         """
         for name, fragment in delta.items():
-            if name in RESERVED_NAMES:
-                continue
             if (fragment is None) == (name not in self._live):
                 self._assigned.pop(name, None)
             if name in self._updates:
@@ -373,7 +383,7 @@ def laid_over(fragments: Mapping[str, Raw], delta: Delta) -> dict[str, Raw]:
         if fragment is None:
             result.pop(name, None)
         else:
-            result[name] = fragment if type(fragment) is Raw else Raw(fragment)
+            result[name] = Raw(fragment)
     return result
 
 

@@ -107,7 +107,7 @@ def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float
 
 
 def assembled(
-    fragments: dict[str, Raw], current: Fragments, codec: SessionCodec, max_size: int | None
+    fragments: Fragments, current: Fragments | None, codec: SessionCodec, max_size: int | None
 ) -> bytes:
     """Return the stored form of a session.
 
@@ -123,7 +123,7 @@ def assembled(
     payload = codec.assemble(fragments)
     if max_size is not None and len(payload) > max_size:
         # The time of the write has as many digits as it happens to have.
-        former = {**current, LAST_ACCESSED: fragments[LAST_ACCESSED]}
+        former = {**(current or {}), LAST_ACCESSED: fragments[LAST_ACCESSED]}
         if not current or len(payload) > len(codec.assemble(former)):
             sizes = {name: len(bytes(part)) for name, part in fragments.items()}
             largest = max(sizes, key=sizes.__getitem__)

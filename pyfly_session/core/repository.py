@@ -147,7 +147,11 @@ class SessionRepository:
             end=self.invalidation.end,
             later=tasks.finish_later,
         )
-        self._listeners: tuple[CommitListener, ...] = (events, Registration(self.principals))
+        self._has_events = bool(listeners)
+        registration = Registration(self.principals)
+        self._listeners: tuple[CommitListener, ...] = (
+            (events, registration) if listeners else (registration,)
+        )
 
     def create(self) -> HttpSession:
         """Return a new session with an id made here; it is stored when it is committed."""
@@ -274,12 +278,14 @@ class SessionRepository:
         if former is not None and not session.touched:
             return await self._untouched(session, former)
         change = session.change(self._clock())
-        if change.is_empty:
-            if former is not None:
-                return await self._untouched(session, former)
-            if not create:
+        if former is None:
+            if change.is_empty and not create:
                 return Outcome.UNSAVED
-        elif former is not None and change.is_plain:
+            if change.is_plain and not self._has_events:
+                return await self._create(session, change)
+        elif change.is_empty:
+            return await self._untouched(session, former)
+        elif change.is_plain:
             return await self._write(session, change, former)
         return await self._announced(session, change, former)
 
@@ -345,7 +351,7 @@ class SessionRepository:
 
     async def _create(self, session: HttpSession, change: Change) -> Outcome:
         session_id, payload = session.current_id, change.payload
-        fragments = change.applied_to({}, self._codec)
+        fragments = change.fragments or change.applied_to({}, self._codec)
         if payload is None or self._max_size is not None:
             payload = assembled(fragments, {}, self._codec, self._max_size)
         stored = Stored(session_id, payload, fragments)
@@ -356,7 +362,7 @@ class SessionRepository:
         if not await self.capable_store.create_if_absent(session_id, payload, ttl):
             # An attempt that was interrupted got there; nobody else has this random id.
             session.stored, session.attempt = stored, former
-            return await self._write(session, change, stored)
+            return await self._write(session, session.change(self._clock()), stored)
         session.committed(stored, change, alone=True)
         return Outcome.STORED
 
@@ -368,21 +374,48 @@ class SessionRepository:
         """
         loop = asyncio.get_running_loop()
         key = id(loop), stored.id
-        writer = _Writer(session, change)
         waiting = self._writing.get(key)
-        if waiting is None and not change.updates:
-            waiting = self._writing[key] = []
-            latest = stored
-            try:
-                latest = await self._swap([writer], stored)
-            finally:
-                if waiting:
-                    self.finish_later(self._serve(key, waiting, latest))
-                else:
-                    del self._writing[key]
-            return writer.outcome or writer.result()
-        # Never interrupted half-way: a function that ran on a stored value must not run again.
-        done = writer.done = session.commit_under_way = loop.create_future()
+        if waiting is not None or change.updates:
+            return await self._write_with_others(session, change, stored, key)
+        waiting = self._writing[key] = []
+        latest = stored
+        try:
+            if change.is_plain:
+                # What most writes come to: nobody else has written since the session was loaded.
+                fragments = change.applied_to(stored.taken_apart(self._codec), self._codec)
+                value = assembled(fragments, stored.fragments, self._codec, self._max_size)
+                ttl = self._seconds_to_live_of(fragments)
+                found = await self.capable_store.compare_and_swap(
+                    stored.id, stored.payload, value, ttl
+                )
+                if found == value:
+                    latest = Stored(stored.id, value, fragments)
+                    session.committed(latest, change, alone=True)
+                    return Outcome.MOVED if session.moved else Outcome.STORED
+                met = await self._met(found, stored, None)
+                if met is None:
+                    return self._gone(session)
+                latest = met
+            writer = _Writer(session, change)
+            left = _ATTEMPTS - change.is_plain
+            latest = await self._swap([writer], latest, attempts=left)
+        finally:
+            if waiting:
+                self.finish_later(self._serve(key, waiting, latest))
+            else:
+                del self._writing[key]
+        return writer.result()
+
+    async def _write_with_others(
+        self, session: HttpSession, change: Change, stored: Stored, key: tuple[int, str]
+    ) -> Outcome:
+        """Have a change stored by a task, which goes on if the request is cancelled.
+
+        A function that ran on a stored value must not run again.
+        """
+        writer = _Writer(session, change)
+        done = writer.done = session.commit_under_way = asyncio.get_running_loop().create_future()
+        waiting = self._writing.get(key)
         if waiting is None:
             waiting = self._writing[key] = [writer]
             self.finish_later(self._serve(key, waiting, stored))
@@ -419,7 +452,7 @@ class SessionRepository:
                 writer.settle()
 
     async def _swap(  # noqa: C901 - one loop, with every end that it can have
-        self, writers: list[_Writer], current: Stored
+        self, writers: list[_Writer], current: Stored, *, attempts: int = _ATTEMPTS
     ) -> Stored:
         """Merge what the writers changed onto what is stored now; settle each of them.
 
@@ -430,16 +463,16 @@ class SessionRepository:
             SessionStoreError: The backend failed, or other writers won every attempt.
         """
         store = self.capable_store
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS - attempts, _ATTEMPTS):
             if attempt >= _EAGER_ATTEMPTS:
                 await back_off(attempt)
                 # What the last attempt met is old by now, and would meet the next writer.
                 current = await self._followed(current.id, None) or current
-            writers, forks, fragments, value = self._merged(writers, current)
-            for writer in forks:
-                await self._fork(writer)
-            if not writers:
-                return current
+            fragments, value = self._merged(writers, current)
+            if not all(writer.merges for writer in writers):
+                writers = await self._parted(writers)
+                if not writers:
+                    return current
             session, change = writers[0].session, writers[0].change
             ttl = self._seconds_to_live_of(fragments)
             if writers[0].done is not None:
@@ -460,53 +493,60 @@ class SessionRepository:
                 for writer in writers:
                     writer.stored(current, alone=alone)
                 return current
-            if isinstance(found, Moved):
-                latest = await self._followed(found.new_id, change.new_id)
-            else:
-                latest = None if found is None else Stored(current.id, found)
-                self.counts["conflicts"] += latest is not None
-                if latest is not None:
-                    for writer in writers:
-                        writer.resume(latest, self._clock())
+            latest = await self._met(found, current, change.new_id)
+            for writer in writers:
+                if latest is None:
+                    writer.outcome = self._gone(writer.session)
+                else:
+                    writer.resume(latest, self._clock())
             if latest is None:
-                for writer in writers:
-                    self._gone(writer)
                 return current
             current = latest
         raise SessionConflictError(ids.mask(writers[0].session.current_id), _ATTEMPTS)
 
-    def _merged(
-        self, writers: list[_Writer], current: Stored
-    ) -> tuple[list[_Writer], list[_Writer], Mapping[str, Raw], bytes]:
+    def _merged(self, writers: list[_Writer], current: Stored) -> tuple[Mapping[str, Raw], bytes]:
         """Lay the changes over what is stored, in their order.
 
         Returns:
-            The writers whose changes may go there, and those that have to fork; the others are
-            settled. The merged fragments, and their stored form.
+            The merged fragments, and their stored form.
         """
         codec = self._codec
         before = fragments = current.fragments or current.taken_apart(codec)
-        merged: list[_Writer] = []
-        forks: list[_Writer] = []
         value = b""
         for writer in writers:
-            where = Verdict.MERGE
-            if current is not writer.session.stored or writer.change.principal is not None:
-                where = verdict(writer.session, writer.change, current, codec)
-            if where is Verdict.FORK:
-                forks.append(writer)
-            elif where is Verdict.DROP:
+            session, change = writer.session, writer.change
+            try:
+                if current is not session.stored or change.principal is not None:
+                    writer.verdict = verdict(session, change, current, codec)
+                    writer.merges = writer.verdict is Verdict.MERGE
+                    if not writer.merges:
+                        continue
+                laid = change.applied_to(fragments, codec)
+                value = assembled(laid, before, codec, self._max_size)
+                fragments = laid
+            except Exception as error:  # noqa: BLE001 - raised by its own request
+                writer.fail(error)
+        return fragments, value
+
+    async def _parted(self, writers: list[_Writer]) -> list[_Writer]:
+        """Settle the writers whose changes do not go there; return the others."""
+        for writer in writers:
+            if writer.error is None and writer.verdict is Verdict.DROP:
                 self._drop(writer)
-            else:
-                try:
-                    laid = writer.change.applied_to(fragments, codec)
-                    value = assembled(laid, before, codec, self._max_size)
-                except Exception as error:  # noqa: BLE001 - raised by its own request
-                    writer.fail(error)
-                else:
-                    fragments = laid
-                    merged.append(writer)
-        return merged, forks, fragments, value
+            elif writer.error is None and writer.verdict is Verdict.FORK:
+                await self._fork(writer)
+        return [writer for writer in writers if writer.merges]
+
+    async def _met(
+        self, found: bytes | Moved | None, current: Stored, own_id: str | None
+    ) -> Stored | None:
+        """Return what a swap met instead of what it expected; None if the session is gone."""
+        if isinstance(found, Moved):
+            return await self._followed(found.new_id, own_id)
+        if found is None:
+            return None
+        self.counts["conflicts"] += 1
+        return Stored(current.id, found)
 
     async def _followed(self, session_id: str, own_id: str | None) -> Stored | None:
         """Return what is stored, under whatever id the session has been given since.
@@ -548,13 +588,13 @@ class SessionRepository:
         )
         writer.outcome = Outcome.DROPPED
 
-    def _gone(self, writer: _Writer) -> None:
+    def _gone(self, session: HttpSession) -> Outcome:
         self.counts["gone"] += 1
         _logger.info(
             "session %s ended while a request was using it; its changes were dropped",
-            ids.mask(writer.session.current_id),
+            ids.mask(session.current_id),
         )
-        writer.outcome = Outcome.GONE
+        return Outcome.GONE
 
     def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
         if self._max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
@@ -593,7 +633,9 @@ class SessionRepository:
 
     async def _end(self, session: HttpSession) -> Outcome:
         former = session.stored
-        change = Change({}, ends=True)
+        change = Change({}, {})
+        change.ends = True
+        names = frozenset(session.principal_names)
         session_id = session.presented_id if former is None else former.id
         if session_id is not None:
             await self.invalidation.delete(session_id)
@@ -601,20 +643,23 @@ class SessionRepository:
             # An attempt that was interrupted may have stored it already.
             await self.capable_store.delete(session.current_id)
         session.ended()
+        session.displaced |= names
         return await self._after(session, change, Outcome.ENDED, former)
 
 
 class _Writer:
     """A request's change that waits to be stored, and what came of it."""
 
-    __slots__ = ("change", "done", "error", "outcome", "session")
+    # Most writers are alone, and are stored.
+    done: asyncio.Future[None] | None = None
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    verdict = Verdict.MERGE
+    merges = True
 
     def __init__(self, session: HttpSession, change: Change) -> None:
         self.session = session
         self.change = change
-        self.done: asyncio.Future[None] | None = None
-        self.outcome: Outcome | None = None
-        self.error: BaseException | None = None
 
     def stored(self, stored: Stored, *, alone: bool) -> None:
         """Take note that the change is in what is stored."""
@@ -637,7 +682,7 @@ class _Writer:
     def fail(self, error: BaseException) -> None:
         """Take note of what keeps it from being stored, unless it is."""
         if self.outcome is None:
-            self.error = error
+            self.error, self.merges = error, False
 
     def settle(self) -> None:
         """Let the request go on."""

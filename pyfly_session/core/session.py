@@ -60,25 +60,27 @@ class Stored:
 
     def taken_apart(self, codec: SessionCodec) -> Mapping[str, Raw]:
         """Return the fragments; none of a value that another program has put there meanwhile."""
-        fragments = self.fragments
-        if fragments is None:
-            try:
-                fragments = codec.split(self.payload)
-            except SessionDecodingError as error:
-                report_lost_attribute("*", error)
-                fragments = _NOTHING
-            self.fragments = fragments
-        return fragments
+        if self.fragments is not None:
+            return self.fragments
+        try:
+            self.fragments = codec.split(self.payload)
+        except SessionDecodingError as error:
+            report_lost_attribute("*", error)
+            self.fragments = _NOTHING
+        return self.fragments
 
 
 class Change:
     """What one request did to a session since its last commit.
 
     Attributes:
-        delta: What was set or removed, encoded; the metadata too.
-        updates: What was changed by functions.
+        delta: The attributes that were set or removed, encoded.
+        metadata: What was set or removed of the metadata, encoded.
+        updates: The attributes that were changed by functions.
         clears: Nothing of the attributes that are stored stays.
         payload: The whole session, encoded, if it is a new one of plain values; else None.
+        fragments: The same taken apart.
+        plain: Its attributes.
         new_id: The id that the session is to have from now on, None for the one it has.
         principal: Who logged in by this change, or None.
         is_plain: Nothing but attributes has changed.
@@ -86,31 +88,21 @@ class Change:
         ends: The session is to end.
     """
 
-    __slots__ = ("clears", "delta", "ends", "is_empty", "is_plain", "new_id", "payload",
-                 "principal", "updates")  # fmt: skip
+    # Most changes have none of these.
+    clears = is_empty = ends = False
+    is_plain = True
+    payload: bytes | None = None
+    fragments: dict[str, Raw] = _NOTHING
+    plain: Mapping[str, Any] = _NOTHING
+    new_id: str | None = None
+    principal: str | None = None
 
     def __init__(
-        self,
-        delta: Delta,
-        updates: Mapping[str, Update] = _NOTHING,
-        *,
-        new_id: str | None = None,
-        principal: str | None = None,
-        payload: bytes | None = None,
-        is_plain: bool = False,
-        is_empty: bool = False,
-        clears: bool = False,
-        ends: bool = False,
+        self, delta: Delta, metadata: Delta, updates: Mapping[str, Update] = _NOTHING
     ) -> None:
         self.delta = delta
+        self.metadata = metadata
         self.updates = updates
-        self.new_id = new_id
-        self.principal = principal
-        self.payload = payload
-        self.is_plain = is_plain
-        self.is_empty = is_empty
-        self.clears = clears
-        self.ends = ends
 
     def applied_to(self, fragments: Mapping[str, Raw], codec: SessionCodec) -> dict[str, Raw]:
         """Return a session's fragments with this change laid over them.
@@ -123,11 +115,12 @@ class Change:
             result = {name: part for name, part in fragments.items() if name in RESERVED_NAMES}
         for name, update in self.updates.items():
             result[name] = Raw(update.encoded(fragments, name, codec))
-        for name, fragment in self.delta.items():
-            if fragment is None:
-                result.pop(name, None)
-            else:
-                result[name] = fragment if type(fragment) is Raw else Raw(fragment)
+        for delta in (self.metadata, self.delta):
+            for name, fragment in delta.items():
+                if fragment is None:
+                    result.pop(name, None)
+                else:
+                    result[name] = Raw(fragment)
         if self.is_plain:
             return result
         # The metadata in front, where a store can find it without decoding the rest.
@@ -164,17 +157,19 @@ class HttpSession:
         presented_id: The id that the request came with, if it was replaced or ended a moment ago.
         attempt: What a commit tried to store that has functions in it, and whose change it was.
         commit_under_way: Done when a commit that goes on without its request is.
+        write_refusal: With which message writes are refused, None if they are not.
+        rotation_refusal: With which message a change of id is refused, None if it is not.
         registrations: Names that a record tells the session by before it is stored, each with the
             id that it is told under; kept by `pyfly_session.core.principals`.
     """
 
     __slots__ = (
         "_attributes", "_cleared", "_codec", "_id", "_is_new", "_metadata", "_previous_id",
-        "_rotation_refusal", "_wanted_id", "_write_refusal", "accessed", "attempt",
+        "_wanted_id", "accessed", "attempt",
         "commit_under_way",
         "displaced", "id_is_known", "invalidated",
         "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
-        "stored", "touched", "why_transient",
+        "rotation_refusal", "stored", "touched", "why_transient", "write_refusal",
     )  # fmt: skip
 
     def __init__(
@@ -235,8 +230,8 @@ class HttpSession:
         self.why_transient: str | None = None
         self.own_idle_time: int | None = None
         self.moved = False
-        self._write_refusal: str | None = None
-        self._rotation_refusal: str | None = None
+        self.write_refusal: str | None = None
+        self.rotation_refusal: str | None = None
         # None until somebody reads or changes an attribute.
         self._attributes: Attributes | None = None
         # What this request changed of the metadata, None for what it removed; replaced as a whole.
@@ -336,7 +331,14 @@ class HttpSession:
             raise SessionInvalidatedError
         if name in RESERVED_NAMES:
             return self.loaded_at if name == LAST_ACCESSED else self.metadata(name)
-        value = (self._attributes or self._own).read(name)
+        attributes = self._attributes
+        if attributes is None:
+            # Most requests read a text or two: nothing has to be kept of these.
+            value = self._read_plain(name)
+            if type(value) in IMMUTABLE:
+                return value
+            attributes = self._own
+        value = attributes.read(name)
         if type(value) not in IMMUTABLE:
             # It may be changed in place.
             self.touched = True
@@ -470,8 +472,8 @@ class HttpSession:
     def require_rotation(self) -> None:
         """Refuse, with an error, if a change of id would be."""
         self._check_writable()
-        if self._rotation_refusal is not None:
-            raise SessionReadOnlyError(self._rotation_refusal)
+        if self.rotation_refusal is not None:
+            raise SessionReadOnlyError(self.rotation_refusal)
 
     def invalidate(self) -> None:
         """End the session: its entry is deleted, its cookie removed, its attributes gone.
@@ -551,11 +553,6 @@ class HttpSession:
         self.stored = self._wanted_id = None
         self.touched = self.moved = False
 
-    def seal(self, *, writes: str | None = None, rotation: str | None = None) -> None:
-        """Refuse further writes, or a further change of id, with these messages."""
-        self._write_refusal = writes
-        self._rotation_refusal = rotation
-
     def change(self, now: float) -> Change:
         """Return what this request did since the last commit, encoded.
 
@@ -565,46 +562,47 @@ class HttpSession:
         Raises:
             SessionEncodingError: A value cannot be stored.
         """
+        attributes, metadata = self._attributes, self._metadata
+        if self.stored is None:
+            whole = self._whole(now)
+            if whole is not None:
+                return whole
         delta: Delta = {}
         updates: Mapping[str, Update] = _NOTHING
-        attributes = self._attributes
-        if self.stored is None:
-            plain = {} if attributes is None else attributes.plain_changes()
-            if plain is not None and len(self._metadata) == 1:
-                # In one call, which costs much less than a call for each attribute.
-                whole = self._codec.encode_whole(
-                    {
-                        CREATED_AT: self._metadata[CREATED_AT],
-                        LAST_ACCESSED: now,
-                        VERSION: new_version()[1:-1].decode(),
-                        **plain,
-                    }
-                )
-                if whole is not None:
-                    payload, fragments = whole
-                    return Change({**fragments}, payload=payload, is_empty=not plain)
-            delta[CREATED_AT] = encode_time(self._metadata.get(CREATED_AT, self.loaded_at))
-        delta[LAST_ACCESSED] = encode_time(now)
-        delta[VERSION] = new_version()
-        changed: Delta = {}
         if attributes is not None:
-            changed, updates = attributes.changes()
-            delta.update(changed)
-        metadata = self._metadata
-        if not (metadata or self._wanted_id or self._cleared):
-            return Change(delta, updates, is_plain=True, is_empty=not (changed or updates))
-        for name, value in metadata.items():
-            delta[name] = None if value is None else self._codec.encode(name, value)
-        is_plain = not (self._metadata_changed or self.rotated)
-        return Change(
-            delta,
-            updates,
-            new_id=self._wanted_id if self.rotated else None,
-            principal=metadata.get(PRINCIPAL),
-            is_plain=is_plain,
-            is_empty=is_plain and not (changed or updates or self._cleared),
-            clears=self._cleared,
-        )
+            delta, updates = attributes.changes()
+        written: Delta = {LAST_ACCESSED: encode_time(now), VERSION: new_version()}
+        change = Change(delta, written, updates)
+        if metadata or self._wanted_id or self._cleared:
+            if self.stored is None:
+                written[CREATED_AT] = encode_time(self.loaded_at)
+            for name, value in metadata.items():
+                written[name] = None if value is None else self._codec.encode(name, value)
+            change.new_id = self._wanted_id if self.rotated else None
+            change.principal = metadata.get(PRINCIPAL)
+            change.is_plain = not (self._metadata_changed or change.new_id)
+            change.clears = self._cleared
+        change.is_empty = change.is_plain and not (delta or updates or change.clears)
+        return change
+
+    def _whole(self, now: float) -> Change | None:
+        """Return the change of a new session of plain values, encoded in one call.
+
+        That costs much less than a call for each attribute.
+        """
+        plain = {} if self._attributes is None else self._attributes.plain_changes()
+        if plain is None or len(self._metadata) != 1:
+            return None
+        created_at = self._metadata[CREATED_AT]
+        times = {CREATED_AT: created_at, LAST_ACCESSED: now, VERSION: new_version()[1:-1].decode()}
+        whole = self._codec.encode_whole({**times, **plain})
+        if whole is None:
+            return None
+        change = Change(_NOTHING, _NOTHING)
+        change.plain = plain
+        change.payload, change.fragments = whole
+        change.is_empty = not plain
+        return change
 
     def committed(self, stored: Stored, change: Change, *, alone: bool = False) -> None:
         """Take note that the store now holds ``stored``, this request's change included.
@@ -621,8 +619,8 @@ class HttpSession:
             self._metadata = {
                 name: value
                 for name, value in self._metadata.items()
-                if name not in change.delta
-                or change.delta[name]
+                if name not in change.metadata
+                or change.metadata[name]
                 != (None if value is None else self._codec.encode(name, value))
             }
         fragments = stored.fragments or stored.taken_apart(self._codec)
@@ -632,12 +630,24 @@ class HttpSession:
         self._cleared = False
         self.moved = stored.id != self._id
         self.touched = bool(self._metadata)
-        if self._attributes is not None:
+        if self._attributes is None:
+            return
+        if change.plain and alone:
+            self.touched = self._attributes.stored_plain(change.plain, fragments)
+        else:
             base = None
             if alone:
                 base = _NOTHING if before is None else before.fragments
             if self._attributes.committed(change.delta, change.updates, fragments, base):
                 self.touched = True
+
+    def _read_plain(self, name: str) -> Any:
+        """Return a stored value; of one that cannot be decoded the second reading tells."""
+        fragments = _NOTHING if self.stored is None else self.stored.taken_apart(self._codec)
+        try:
+            return self._codec.decode(fragments[name]) if name in fragments else None
+        except SessionDecodingError:
+            return self
 
     @property
     def _own(self) -> Attributes:
@@ -674,8 +684,8 @@ class HttpSession:
         self.accessed = True
         if self.invalidated:
             raise SessionInvalidatedError
-        if self._write_refusal is not None:
-            raise SessionReadOnlyError(self._write_refusal)
+        if self.write_refusal is not None:
+            raise SessionReadOnlyError(self.write_refusal)
 
     def __repr__(self) -> str:
         state = "invalidated" if self.invalidated else "new" if self._is_new else "stored"

@@ -35,6 +35,7 @@ _OVER = (
 _LIVE = (Outcome.UNTOUCHED, Outcome.STORED, Outcome.FORKED)
 _ENDED = (Outcome.GONE, Outcome.ENDED, Outcome.DROPPED)
 _NO_STORE = (b"cache-control", b"no-store")
+_VARY_LENGTH, _CACHE_LENGTH = len(b"vary"), len(b"cache-control")
 _is_shared = re.compile(rb"(?:^|[\s,])(?:public|s-maxage)(?:[\s,=]|$)", re.IGNORECASE).search
 
 
@@ -112,7 +113,7 @@ class Commit:
             return sent
         # The application may use the same list for every response.
         message["headers"] = list(message.get("headers") or ())
-        if self._hooks or not self._is_settled(message["headers"]):
+        if self._hooks or self.session.touched or not self._is_settled(message["headers"]):
             return self.finish_head(message, self._send)
         # Without a coroutine for what most requests come to.
         self._write_head(message["headers"])
@@ -156,13 +157,11 @@ class Commit:
 
     def _is_settled(self, headers: list[Header]) -> bool:
         """Return whether the outcome is known without the store and without any encoding."""
-        if self.failure is not None:
-            return False
-        if self._outcome is None:
-            session, create = self.session, self._rules.create
-            if create and session.stored is None and not session.touched:
-                create = not _may_be_shared(headers)
-            self._outcome = self._rules.repository.settled(session, create=create)
+        if self.failure is not None or self._outcome is not None:
+            return self.failure is None
+        session, rules = self.session, self._rules
+        create = rules.create and (session.stored is not None or not _may_be_shared(headers))
+        self._outcome = rules.repository.settled(session, create=create)
         return self._outcome is not None
 
     async def commit(self, *, create: bool) -> None:
@@ -243,7 +242,7 @@ class Commit:
             outer.before_head(self.finish_head if self.head_sent else self._run_hooks)
         else:
             self._hooks = ()
-        self.session.seal(writes=_OVER, rotation=_OVER)
+        self.session.write_refusal = _OVER
 
     def slide_later(self) -> None:
         """Have the session of a request that takes long slid."""
@@ -265,7 +264,7 @@ class Commit:
             "the session was saved when the response left SessionFilter.do_filter; only in a"
             " WebFilterChainMiddleware can it be changed while a body streams or in the background"
         )
-        self.session.seal(writes=late, rotation=late)
+        self.session.write_refusal = late
         cookie = self._resolver
         raw = getattr(response, "raw_headers", None)
         if isinstance(raw, list):
@@ -290,8 +289,9 @@ class Commit:
         """Write what follows from the outcome; the head leaves now."""
         self.head_sent = True
         session = self.session
-        kept = session.stored is not None or session.transient
-        session.seal(writes=None if kept else _NO_NEW_SESSION, rotation=_NO_NEW_ID)
+        session.rotation_refusal = _NO_NEW_ID
+        if session.stored is None and session.why_transient is None:
+            session.write_refusal = _NO_NEW_SESSION
         if self.failure is None:
             self._write_headers(headers)
 
@@ -315,10 +315,10 @@ class Commit:
         vary = None
         cached: list[Header] = []
         for given in headers:
-            name = given[0].lower()
-            if name == b"vary":
+            length = len(given[0])
+            if length == _VARY_LENGTH and given[0].lower() == b"vary":
                 vary = vary or given
-            elif name == b"cache-control":
+            elif length == _CACHE_LENGTH and given[0].lower() == b"cache-control":
                 cached.append(given)
         if cached and header is not None and any(_is_shared(value) for _, value in cached):
             if self._outcome is Outcome.UNTOUCHED:
@@ -352,7 +352,7 @@ class KeepAlive:
     One timer for all requests of an event loop, and none while there are none.
 
     Args:
-        loop: The event loop of its requests.
+        loop: An event loop; requests of others are looked after as well, while it runs.
         idle: Idle time of most sessions in seconds.
 
     Attributes:

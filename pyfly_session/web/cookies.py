@@ -19,6 +19,7 @@ Header = tuple[bytes, bytes]
 # A browser sends one cookie of a name for each path and domain that set it, so few are
 # honest; each costs a look into the store.
 MAX_CANDIDATES = 4
+_AGES = 16
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PATH = re.compile(r"/[^;\x00-\x1f\x7f]*")
@@ -51,14 +52,16 @@ class SessionCookie:
     partitioned: bool = False
     persistent: bool = True
     # Made once, for they go through every request.
-    _start: str = field(init=False, repr=False, compare=False)
+    _start: bytes = field(init=False, repr=False, compare=False)
+    _after: dict[int, bytes] = field(init=False, repr=False, compare=False)
     _token: bytes = field(init=False, repr=False, compare=False)
     _wanted: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
     _tail: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._check()
-        object.__setattr__(self, "_start", f"{self.name}=")
+        object.__setattr__(self, "_start", f"{self.name}=".encode("latin-1"))
+        object.__setattr__(self, "_after", {})
         object.__setattr__(self, "_token", self.name.encode("latin-1"))
         token = re.escape(self._token)
         wanted = rb'(?:^|;)\s*%s\s*=[\s"]*(%s)[\s"]*(?=;|$)' % (token, ids.ACCEPTABLE.encode())
@@ -130,8 +133,18 @@ class SessionCookie:
 
     def issue(self, session_id: str, max_age: int, *, known: bool) -> Header:
         """Return the ``Set-Cookie`` that gives the browser this id, known or not: it slides."""
+        after = self._after.get(max_age)
+        if after is None:
+            after = self._remember_after(max_age)
+        return b"set-cookie", self._start + session_id.encode() + after
+
+    def _remember_after(self, max_age: int) -> bytes:
+        """Return what comes behind the id; for few ages, since most sessions live equally long."""
         age = f"; Max-Age={max_age}" if self.persistent else ""
-        return b"set-cookie", f"{self._start}{session_id}; HttpOnly{age}{self._tail}".encode()
+        after = f"; HttpOnly{age}{self._tail}".encode()
+        if len(self._after) < _AGES:
+            self._after[max_age] = after
+        return after
 
     def expire(self) -> Header:
         """Return the ``Set-Cookie`` that removes the cookie from the browser."""

@@ -317,8 +317,8 @@ class SessionFilter(OncePerRequestFilter):
             self.repository.counts["transient"] += 1
             return session
         if self.creation == "never":
-            session.seal(
-                writes="there is no session, and pyfly.session.creation is 'never': nothing can be"
+            session.write_refusal = (
+                "there is no session, and pyfly.session.creation is 'never': nothing can be"
                 " stored for this visitor; allow it with 'if-required' or 'always'"
             )
         for candidate in candidates:
@@ -336,9 +336,9 @@ class SessionFilter(OncePerRequestFilter):
 
     def _keep(self, commit: Commit) -> KeepAlive:
         """Have the session kept alive while its request runs."""
-        loop = asyncio.get_running_loop()
         keep_alive = self._keep_alive
-        if keep_alive is None or keep_alive.loop is not loop:
+        if keep_alive is None or not keep_alive.loop.is_running():
+            loop = asyncio.get_running_loop()
             keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
         keep_alive.running[commit] = None
         own_idle_time = commit.session.own_idle_time

@@ -262,7 +262,7 @@ async def test_what_is_no_context_is_refused_with_the_one_that_is_meant(user: An
 
 async def test_a_refused_login_changes_nothing() -> None:
     session = HttpSession("a" * 32, {"SECURITY_CONTEXT": SecurityContext("alice"), "cart": 1})
-    session.seal(rotation="too late")
+    session.rotation_refusal = "too late"
     request = SimpleNamespace(state=SimpleNamespace(session=session))
     with pytest.raises(SessionReadOnlyError):
         await login(request, SecurityContext("bob"))

@@ -297,19 +297,22 @@ class PrincipalSessions:
             if entry is None or entry.state == ENDING:
                 return None
             now = self._clock()
-            # What is not stored yet may still fail, and takes nobody's place.
             others = {
                 name: each
                 for name, each in entries.items()
-                if name != mine
-                and (each.state == LIVE or (each.fallback and each.state == PENDING))
+                if name != mine and each.state != ENDING
             }
             victims: list[str] = []
             if 0 <= limit <= len(others):
-                over = await self._over(principal, others)
-                entries = {name: each for name, each in entries.items() if name not in over}
-                staying = [name for name in others if name not in over]
-                staying.sort(key=lambda name: others[name].logged_in_at)
+                live = await self._resolve(principal, others)
+                gone = {name for name in others if name not in live}
+                entries = {
+                    name: each
+                    for name, each in entries.items()
+                    if name not in gone or self._is_pending(each)
+                }
+                # What is not stored yet may still fail, and takes nobody's place.
+                staying = sorted(live, key=lambda name: others[name].logged_in_at)
                 victims = staying[: max(0, len(staying) + 1 - limit)]
                 for name in victims:
                     entries[name] = entries[name]._replace(state=ENDING, noted_at=now)

@@ -41,7 +41,7 @@ class Registration:
             return
         await self._release(session, [name for name in session.registrations if name not in names])
         idle, logged_in_at = session.max_inactive_interval, login_time(session)
-        is_handed_over = PRINCIPAL in change.delta or session.stored is None or change.new_id
+        is_handed_over = PRINCIPAL in change.metadata or session.stored is None or change.new_id
         if not (is_handed_over or session.registrations):
             # It has another idle time.
             await asyncio.gather(
@@ -72,9 +72,10 @@ class Registration:
         displaced = {*session.displaced}
         if change.ends:
             await self.released(session)
-            displaced.update(session.principal_names)
         noted, session.registrations = session.registrations, {}
         session.displaced = frozenset()
+        if not (noted or displaced):
+            return outcome
         if former is not None and outcome is not Outcome.FORKED:
             gone = displaced - noted.keys()
             await asyncio.gather(*(index.deregister(name, former.id) for name in gone))
