@@ -15,6 +15,7 @@ import redis.asyncio as aioredis
 from fakeredis import FakeAsyncRedis
 from redis.crc import key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError
 
 from pyfly_session import (
     SessionCodec,
@@ -493,6 +494,35 @@ async def test_a_command_that_is_forbidden_is_not_taken_for_an_old_server(
     finally:
         await client.aclose()
         await valkey.acl_deluser("limited")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ReadOnlyError("You can't write against a read only replica. script: 1, on @user_script:6."),
+        aioredis.ResponseError(
+            "Error running script (call to f_1): @user_script:6: @user_script: 6: -READONLY You"
+            " can't write against a read only replica."
+        ),
+    ],
+    ids=["Redis 7", "Redis 6"],
+)
+async def test_connections_to_what_is_only_a_replica_by_now_are_closed(
+    store: RedisSessionStore, valkey: Any, refusal: Exception
+) -> None:
+    await store.load_and_slide(O, 60)
+    [idle] = valkey.connection_pool._available_connections
+    execute = valkey.execute_command
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise refusal
+
+    valkey.execute_command = refuse
+    with pytest.raises(SessionStoreError):
+        await store.load_and_slide(O, 60)
+    assert not idle.is_connected
+    valkey.execute_command = execute
+    assert await store.load_and_slide(O, 60) is None
 
 
 async def test_an_error_that_is_not_the_servers_passes(valkey: Any) -> None:

@@ -348,7 +348,8 @@ class RedisSessionStore:
             raise await self._failure(operation, error) from error
 
     async def _failure(self, operation: str, error: Exception) -> SessionStoreError:
-        if isinstance(error, ReadOnlyError):
+        # Redis 6 tells of what a script was refused in words of its own.
+        if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
             await self._hang_up()
         return translated(operation, error)
 
