@@ -527,7 +527,7 @@ async def test_a_session_that_others_change_on_every_attempt_is_given_up(
 async def test_a_rotation_that_meets_a_conflict_every_time_leaves_nothing_under_the_new_id(
     native_store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyfly_session.core.repository._ATTEMPTS", 3)
+    monkeypatch.setattr("pyfly_session.core.writer._ATTEMPTS", 3)
     store = interpose(native_store)
     repository = SessionRepository(store, clock=clock)
     session_id = await start(repository)

@@ -22,8 +22,8 @@ from pyfly_session import (
     SessionReadOnlyError,
 )
 from pyfly_session.core.attributes import IMMUTABLE
+from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.metadata import RESERVED_NAMES
-from pyfly_session.core.session import Change, Stored
 from pyfly_session.errors import SessionDecodingError
 
 NOW = 1_800_000_000.0

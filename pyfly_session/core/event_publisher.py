@@ -12,9 +12,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from pyfly_session import ids
+from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.merge import Outcome
 from pyfly_session.core.metadata import PRINCIPAL, read_metadata
-from pyfly_session.core.session import Change, HttpSession, Stored
+from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.core.tasks import BackgroundTasks
 from pyfly_session.errors import SessionDecodingError

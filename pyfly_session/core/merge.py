@@ -10,6 +10,7 @@ import enum
 from collections.abc import Mapping
 
 from pyfly_session import ids
+from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import Raw, SessionCodec
 from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
@@ -21,7 +22,7 @@ from pyfly_session.core.metadata import (
     encode_time,
     read_metadata,
 )
-from pyfly_session.core.session import Change, HttpSession, Stored
+from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
 
 Fragments = Mapping[str, Raw]

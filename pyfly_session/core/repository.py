@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from pyfly_session import ids
+from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import Raw
 from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.invalidation import Invalidation
-from pyfly_session.core.merge import Outcome, Verdict, assembled, forked, is_login_of, verdict
+from pyfly_session.core.merge import Outcome, assembled, is_login_of
 from pyfly_session.core.metadata import (
     CREATED_AT,
     MAX_INACTIVE_INTERVAL,
@@ -31,18 +32,17 @@ from pyfly_session.core.metadata import (
 )
 from pyfly_session.core.principals.index import PrincipalSessions
 from pyfly_session.core.principals.registration import Registration
-from pyfly_session.core.session import Change, HttpSession, Stored
+from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore, require_store
-from pyfly_session.core.tasks import BackgroundTasks, back_off
-from pyfly_session.errors import SessionConflictError, SessionDecodingError, SessionStoreError
+from pyfly_session.core.tasks import BackgroundTasks
+from pyfly_session.core.writer import SessionWriter
+from pyfly_session.errors import SessionDecodingError, SessionStoreError
 from pyfly_session.events import SessionListener
 from pyfly_session.ports import Moved, SessionStore
 
 __all__ = ["CommitListener", "Outcome", "SessionRepository"]
 
 _logger = logging.getLogger(__name__)
-_ATTEMPTS = 64
-_EAGER_ATTEMPTS = 4
 # A request that took longer than this asks once more whether its session still lives.
 _RECHECK_SECONDS = 0.05
 # Two logins of one user with the same former id that are no further apart are one: a button that
@@ -132,8 +132,6 @@ class SessionRepository:
         self._max_lifetime = max_lifetime
         self._max_size = max_size
         self._clock = clock
-        # Writers that wait for a swap of their session, by event loop and id.
-        self._writing: dict[tuple[int, str], list[_Writer]] = {}
         tasks = BackgroundTasks()
         self.finish, self.finish_later, self.drain = tasks.finish, tasks.finish_later, tasks.drain
         events = EventPublisher(listeners, self.capable_store, tasks, clock=clock)
@@ -145,6 +143,16 @@ class SessionRepository:
             max_lifetime=max_lifetime,
             clock=clock,
             end=self.invalidation.end,
+            later=tasks.finish_later,
+        )
+        self._writer = SessionWriter(
+            self.capable_store,
+            ttl=ttl,
+            max_size=max_size,
+            counts=self.counts,
+            clock=clock,
+            seconds_to_live=self._seconds_to_live_of,
+            remember=self.invalidation.remember,
             later=tasks.finish_later,
         )
         self._has_events = bool(listeners)
@@ -286,7 +294,7 @@ class SessionRepository:
         elif change.is_empty:
             return await self._untouched(session, former)
         elif change.is_plain:
-            return await self._write(session, change, former)
+            return await self._writer.write(session, change, former)
         return await self._announced(session, change, former)
 
     async def _untouched(self, session: HttpSession, stored: Stored) -> Outcome:
@@ -322,7 +330,7 @@ class SessionRepository:
             if former is None:
                 outcome = await self._create(session, change)
             else:
-                outcome = await self._write(session, change, former)
+                outcome = await self._writer.write(session, change, former)
         except Exception:
             await self.release(session)
             raise
@@ -362,239 +370,9 @@ class SessionRepository:
         if not await self.capable_store.create_if_absent(session_id, payload, ttl):
             # An attempt that was interrupted got there; nobody else has this random id.
             session.stored, session.attempt = stored, former
-            return await self._write(session, session.change(self._clock()), stored)
+            return await self._writer.write(session, session.change(self._clock()), stored)
         session.committed(stored, change, alone=True)
         return Outcome.STORED
-
-    async def _write(self, session: HttpSession, change: Change, stored: Stored) -> Outcome:
-        """Store a change of a session that exists, together with others that wait for that.
-
-        While a swap of a session is under way, further changes to it wait, and go as one. So
-        only writers of other processes can make a swap fail.
-        """
-        loop = asyncio.get_running_loop()
-        key = id(loop), stored.id
-        waiting = self._writing.get(key)
-        if waiting is not None or change.updates:
-            return await self._write_with_others(session, change, stored, key)
-        waiting = self._writing[key] = []
-        latest = stored
-        try:
-            if change.is_plain:
-                # What most writes come to: nobody else has written since the session was loaded.
-                fragments = change.applied_to(stored.taken_apart(self._codec), self._codec)
-                value = assembled(fragments, stored.fragments, self._codec, self._max_size)
-                ttl = self._seconds_to_live_of(fragments)
-                found = await self.capable_store.compare_and_swap(
-                    stored.id, stored.payload, value, ttl
-                )
-                if found == value:
-                    latest = Stored(stored.id, value, fragments)
-                    session.committed(latest, change, alone=True)
-                    return Outcome.MOVED if session.moved else Outcome.STORED
-                met = await self._met(found, stored, None)
-                if met is None:
-                    return self._gone(session)
-                latest = met
-            writer = _Writer(session, change)
-            left = _ATTEMPTS - change.is_plain
-            latest = await self._swap([writer], latest, attempts=left)
-        finally:
-            if waiting:
-                self.finish_later(self._serve(key, waiting, latest))
-            else:
-                del self._writing[key]
-        return writer.result()
-
-    async def _write_with_others(
-        self, session: HttpSession, change: Change, stored: Stored, key: tuple[int, str]
-    ) -> Outcome:
-        """Have a change stored by a task, which goes on if the request is cancelled.
-
-        A function that ran on a stored value must not run again.
-        """
-        writer = _Writer(session, change)
-        done = writer.done = session.commit_under_way = asyncio.get_running_loop().create_future()
-        waiting = self._writing.get(key)
-        if waiting is None:
-            waiting = self._writing[key] = [writer]
-            self.finish_later(self._serve(key, waiting, stored))
-        else:
-            waiting.append(writer)
-        await asyncio.wait({done})
-        session.commit_under_way = None
-        return writer.result()
-
-    async def _serve(self, key: tuple[int, str], waiting: list[_Writer], latest: Stored) -> None:
-        """Store what waits, in its order, until nothing does."""
-        try:
-            while waiting:
-                batch = [waiting.pop(0)]
-                # A change of id goes alone, for the next one has to look at where it led.
-                while waiting and not (batch[0].change.new_id or waiting[0].change.new_id):
-                    batch.append(waiting.pop(0))
-                try:
-                    latest = await self._swap(batch, latest)
-                except BaseException as error:
-                    for writer in batch:
-                        writer.fail(error)
-                    if not isinstance(error, Exception):
-                        # The loop is being closed; nobody waits in vain.
-                        for writer in waiting:
-                            writer.fail(error)
-                        raise
-                finally:
-                    for writer in batch:
-                        writer.settle()
-        finally:
-            self._writing.pop(key, None)
-            for writer in waiting:
-                writer.settle()
-
-    async def _swap(  # noqa: C901 - one loop, with every end that it can have
-        self, writers: list[_Writer], current: Stored, *, attempts: int = _ATTEMPTS
-    ) -> Stored:
-        """Merge what the writers changed onto what is stored now; settle each of them.
-
-        Returns:
-            What is stored, as far as it is known.
-
-        Raises:
-            SessionStoreError: The backend failed, or other writers won every attempt.
-        """
-        store = self.capable_store
-        for attempt in range(_ATTEMPTS - attempts, _ATTEMPTS):
-            if attempt >= _EAGER_ATTEMPTS:
-                await back_off(attempt)
-                # What the last attempt met is old by now, and would meet the next writer.
-                current = await self._followed(current.id, None) or current
-            fragments, value = self._merged(writers, current)
-            if not all(writer.merges for writer in writers):
-                writers = await self._parted(writers)
-                if not writers:
-                    return current
-            session, change = writers[0].session, writers[0].change
-            ttl = self._seconds_to_live_of(fragments)
-            if writers[0].done is not None:
-                for writer in writers:
-                    writer.remember(value)
-            # The first change of an id wins: the next one is dropped, and its client told no id.
-            new_id = change.new_id
-            if new_id is not None and session.is_at(current.id):
-                found = await store.rename(current.id, new_id, current.payload, value, ttl)
-            else:
-                new_id = None
-                found = await store.compare_and_swap(current.id, current.payload, value, ttl)
-            if found == value:
-                alone = len(writers) == 1 and current is session.stored
-                if new_id is not None:
-                    self.invalidation.remember(current.id)
-                current = Stored(new_id or current.id, value, fragments)
-                for writer in writers:
-                    writer.stored(current, alone=alone)
-                return current
-            latest = await self._met(found, current, change.new_id)
-            for writer in writers:
-                if latest is None:
-                    writer.outcome = self._gone(writer.session)
-                else:
-                    writer.resume(latest, self._clock())
-            if latest is None:
-                return current
-            current = latest
-        raise SessionConflictError(ids.mask(writers[0].session.current_id), _ATTEMPTS)
-
-    def _merged(self, writers: list[_Writer], current: Stored) -> tuple[Mapping[str, Raw], bytes]:
-        """Lay the changes over what is stored, in their order.
-
-        Returns:
-            The merged fragments, and their stored form.
-        """
-        codec = self._codec
-        before = fragments = current.fragments or current.taken_apart(codec)
-        value = b""
-        for writer in writers:
-            session, change = writer.session, writer.change
-            try:
-                if current is not session.stored or change.principal is not None:
-                    writer.verdict = verdict(session, change, current, codec)
-                    writer.merges = writer.verdict is Verdict.MERGE
-                    if not writer.merges:
-                        continue
-                laid = change.applied_to(fragments, codec)
-                value = assembled(laid, before, codec, self._max_size)
-                fragments = laid
-            except Exception as error:  # noqa: BLE001 - raised by its own request
-                writer.fail(error)
-        return fragments, value
-
-    async def _parted(self, writers: list[_Writer]) -> list[_Writer]:
-        """Settle the writers whose changes do not go there; return the others."""
-        for writer in writers:
-            if writer.error is None and writer.verdict is Verdict.DROP:
-                self._drop(writer)
-            elif writer.error is None and writer.verdict is Verdict.FORK:
-                await self._fork(writer)
-        return [writer for writer in writers if writer.merges]
-
-    async def _met(
-        self, found: bytes | Moved | None, current: Stored, own_id: str | None
-    ) -> Stored | None:
-        """Return what a swap met instead of what it expected; None if the session is gone."""
-        if isinstance(found, Moved):
-            return await self._followed(found.new_id, own_id)
-        if found is None:
-            return None
-        self.counts["conflicts"] += 1
-        return Stored(current.id, found)
-
-    async def _followed(self, session_id: str, own_id: str | None) -> Stored | None:
-        """Return what is stored, under whatever id the session has been given since.
-
-        Args:
-            session_id: The id to begin with.
-            own_id: One that this request may have given it, in an attempt that was interrupted.
-        """
-        key_of = self.capable_store.key_of
-        for _ in range(_ATTEMPTS):
-            if own_id is not None and key_of(session_id) == key_of(own_id):
-                session_id = own_id
-            payload = await self._load(session_id, self.ttl)
-            if not isinstance(payload, Moved):
-                return None if payload is None else Stored(session_id, payload)
-            session_id = payload.new_id
-        return None
-
-    async def _fork(self, writer: _Writer) -> None:
-        """Store what a login came to as a session of its own."""
-        session, change = writer.session, writer.change
-        try:
-            fragments = forked(session, change, self._codec, self._clock())
-            payload = assembled(fragments, {}, self._codec, self._max_size)
-            stored = Stored(change.new_id or ids.new_id(), payload, fragments)
-            ttl = self._seconds_to_live_of(fragments)
-            await self.capable_store.create_if_absent(stored.id, payload, ttl)
-        except Exception as error:  # noqa: BLE001 - raised by its own request
-            writer.fail(error)
-        else:
-            session.forked(stored, change)
-            writer.outcome = Outcome.FORKED
-
-    def _drop(self, writer: _Writer) -> None:
-        self.counts["dropped_changes"] += 1
-        _logger.info(
-            "session %s belongs to another user by now; the changes of a request were dropped",
-            ids.mask(writer.session.current_id),
-        )
-        writer.outcome = Outcome.DROPPED
-
-    def _gone(self, session: HttpSession) -> Outcome:
-        self.counts["gone"] += 1
-        _logger.info(
-            "session %s ended while a request was using it; its changes were dropped",
-            ids.mask(session.current_id),
-        )
-        return Outcome.GONE
 
     def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
         if self._max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
@@ -624,7 +402,7 @@ class SessionRepository:
         former_id = session.presented_id if session.stored is None else session.stored.id
         if former_id is None:
             return False
-        current = await self._followed(former_id, None)
+        current = await self._writer.followed(former_id)
         if current is None or current.id == former_id:
             return False
         fragments = current.taken_apart(self._codec)
@@ -645,54 +423,3 @@ class SessionRepository:
         session.ended()
         session.displaced |= names
         return await self._after(session, change, Outcome.ENDED, former)
-
-
-class _Writer:
-    """A request's change that waits to be stored, and what came of it."""
-
-    # Most writers are alone, and are stored.
-    done: asyncio.Future[None] | None = None
-    outcome: Outcome | None = None
-    error: BaseException | None = None
-    verdict = Verdict.MERGE
-    merges = True
-
-    def __init__(self, session: HttpSession, change: Change) -> None:
-        self.session = session
-        self.change = change
-
-    def stored(self, stored: Stored, *, alone: bool) -> None:
-        """Take note that the change is in what is stored."""
-        self.session.committed(stored, self.change, alone=alone)
-        self.outcome = Outcome.MOVED if self.session.moved else Outcome.STORED
-
-    def remember(self, value: bytes) -> None:
-        """Take note of what is tried to be stored, should the attempt be interrupted."""
-        if self.change.updates and self.session.attempt is None:
-            self.session.attempt = value, self.change
-
-    def resume(self, latest: Stored, now: float) -> None:
-        """Go on from an attempt that was interrupted, if it got there: no update counts twice."""
-        attempt = self.session.attempt
-        self.session.attempt = None
-        if attempt is not None and attempt[0] == latest.payload:
-            self.session.committed(latest, attempt[1])
-            self.change = self.session.change(now)
-
-    def fail(self, error: BaseException) -> None:
-        """Take note of what keeps it from being stored, unless it is."""
-        if self.outcome is None:
-            self.error, self.merges = error, False
-
-    def settle(self) -> None:
-        """Let the request go on."""
-        if self.done is not None and not self.done.done():
-            self.done.set_result(None)
-
-    def result(self) -> Outcome:
-        """Return what came of it, or raise what kept it from being stored."""
-        if self.error is not None:
-            raise self.error
-        if self.outcome is None:
-            raise SessionStoreError("the write was given up at shutdown", operation="merge")
-        return self.outcome

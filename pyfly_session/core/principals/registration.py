@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.merge import Outcome
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.principals.index import PrincipalSessions, login_time
-from pyfly_session.core.session import Change, HttpSession, Stored
+from pyfly_session.core.session import HttpSession
 
 
 def former_ids(session: HttpSession) -> list[str]:
