@@ -50,6 +50,7 @@ class Change:
         delta: The attributes that were set or removed, encoded.
         metadata: What was set or removed of the metadata, encoded.
         updates: The attributes that were changed by functions.
+        noted: The metadata before it was encoded.
         clears: Nothing of the attributes that are stored stays.
         payload: The whole session, encoded, if it is a new one of plain values; else None.
         fragments: The same taken apart.
@@ -62,6 +63,7 @@ class Change:
     """
 
     # Most changes have none of these.
+    noted: Mapping[str, Any] = _NOTHING
     clears = is_empty = ends = False
     is_plain = True
     payload: bytes | None = None

@@ -84,6 +84,17 @@ def read_metadata(fragments: Mapping[str, Raw], codec: SessionCodec, *names: str
     return metadata
 
 
+def read_one(fragments: Mapping[str, Raw], name: str, codec: SessionCodec) -> Any:
+    """Return one of a stored session's metadata, None where it is absent or unusable."""
+    if name not in fragments:
+        return None
+    try:
+        return read_metadata(fragments, codec, name)[name]
+    except SessionDecodingError:
+        # Another program has written it since the session was loaded.
+        return None
+
+
 def principal_names(metadata: Mapping[str, Any]) -> tuple[str, ...]:
     """Return under which names a session can be found: its principal's, and aliases of it."""
     principal = metadata.get(PRINCIPAL)

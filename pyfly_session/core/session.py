@@ -8,28 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pyfly_session import ids
+from pyfly_session.core import metadata as meta
 from pyfly_session.core.attributes import IMMUTABLE, Attributes, Delta, Update, UpdateFunction
 from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
-from pyfly_session.core.metadata import (
-    AUTHENTICATED_AT,
-    CREATED_AT,
-    LAST_ACCESSED,
-    LOGGED_IN_FROM,
-    MAX_INACTIVE_INTERVAL,
-    PRINCIPAL,
-    PRINCIPAL_ALIASES,
-    RARE_NAMES,
-    RESERVED_NAMES,
-    VERSION,
-    check_times,
-    encode_time,
-    new_version,
-    principal_names,
-    read_metadata,
-    require_free,
-    require_interval,
-)
 from pyfly_session.errors import (
     SessionDecodingError,
     SessionInvalidatedError,
@@ -53,34 +35,27 @@ class HttpSession:
         is_new: The session was created during this request.
 
     Attributes:
-        accessed: True if anything looked at the session, so that the response depends on it.
-        touched: False if nothing can have happened to the session since its last commit.
-        id_is_known: The client has the session's id already.
         invalidated: True if `invalidate` has been called.
-        loaded_at: Unix time in seconds when the request loaded or created it.
-        stored: What the store is known to hold, None for a session never stored.
-        moved: Another request gave the session another id, which this one is not told.
-        own_idle_time: As `max_inactive_interval`.
         why_transient: Why nothing is saved, None if it is. ``unavailable``: the store failed.
             ``replaced``: the request came with an id that was replaced or ended a moment ago.
             ``withheld``: the request comes from another site, so the browser may have kept its
             cookie back.
+        accessed: Anything looked at the session, so that the response depends on it.
+        touched: Something may have happened to it since its last commit.
+        stored: What the store is known to hold, None for a session never stored.
+        moved: Another request gave the session another id, which this one is not told.
+        id_is_known: The client has the session's id already.
+        presented_id: The id that the request came with, if that was replaced or ended.
         displaced: By which names the session was found before somebody logged in or out.
-        presented_id: The id that the request came with, if it was replaced or ended a moment ago.
-        attempt: What a commit tried to store that has functions in it, and whose change it was.
-        commit_under_way: Done when a commit that goes on without its request is.
-        write_refusal: With which message writes are refused, None if they are not.
-        rotation_refusal: With which message a change of id is refused, None if it is not.
-        registrations: Names that a record tells the session by before it is stored, each with the
-            id that it is told under; kept by `pyfly_session.core.principals`.
+        registrations: Which id a record tells of it for each name; see `Registration`.
+        attempt, commit_under_way: What a commit tries to store that has functions in it.
+        write_refusal, rotation_refusal: With which message that is refused, None if it is not.
     """
 
     __slots__ = (
         "_attributes", "_cleared", "_codec", "_id", "_is_new", "_metadata", "_previous_id",
-        "_wanted_id", "accessed", "attempt",
-        "commit_under_way",
-        "displaced", "id_is_known", "invalidated",
-        "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
+        "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced", "id_is_known",
+        "invalidated", "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
         "rotation_refusal", "stored", "touched", "why_transient", "write_refusal",
     )  # fmt: skip
 
@@ -89,11 +64,15 @@ class HttpSession:
     ) -> None:
         self._start(session_id, None, DEFAULT_CODEC, time.time(), is_new)
         data = data or {}
-        self._metadata = {name: value for name, value in data.items() if name in RESERVED_NAMES}
-        if CREATED_AT not in self._metadata:
-            self._metadata[CREATED_AT] = self.loaded_at
-        attributes = {name: value for name, value in data.items() if name not in RESERVED_NAMES}
-        self._own.adopt(attributes, as_changes=is_new)
+        self._metadata = {
+            name: value for name, value in data.items() if name in meta.RESERVED_NAMES
+        }
+        if meta.CREATED_AT not in self._metadata:
+            self._metadata[meta.CREATED_AT] = self.loaded_at
+        attributes = {
+            name: value for name, value in data.items() if name not in meta.RESERVED_NAMES
+        }
+        self.attributes.adopt(attributes, as_changes=is_new)
         self.touched = is_new
 
     @classmethod
@@ -101,7 +80,7 @@ class HttpSession:
         """Return a new, empty session with a fresh id; not stored yet."""
         session = cls.__new__(cls)
         session._start(None, None, codec, now, True)
-        session._metadata = {CREATED_AT: now}
+        session._metadata = {meta.CREATED_AT: now}
         return session
 
     @classmethod
@@ -114,12 +93,13 @@ class HttpSession:
         fragments = stored.fragments = codec.split(stored.payload)
         session = cls.__new__(cls)
         session._start(stored.id, stored, codec, now, False)
-        if not check_times(fragments):
+        if not meta.check_times(fragments):
             # Written at once, or the absolute lifetime would begin anew with each request.
-            session._note({CREATED_AT: now})
+            session._note({meta.CREATED_AT: now})
             session.touched = True
-        if not RARE_NAMES.isdisjoint(fragments):
-            session.own_idle_time = read_metadata(fragments, codec).get(MAX_INACTIVE_INTERVAL)
+        if not meta.RARE_NAMES.isdisjoint(fragments):
+            rare = meta.read_metadata(fragments, codec)
+            session.own_idle_time = rare.get(meta.MAX_INACTIVE_INTERVAL)
         return session
 
     def _start(
@@ -185,7 +165,7 @@ class HttpSession:
     def created_at(self) -> float:
         """Unix timestamp of the session's creation, in seconds."""
         self.accessed = True
-        created: float | None = self.metadata(CREATED_AT)
+        created: float | None = self.metadata(meta.CREATED_AT)
         return self.loaded_at if created is None else float(created)
 
     @property
@@ -209,10 +189,6 @@ class HttpSession:
         """True if the store still has the session under an id that it is about to leave."""
         return self._wanted_id is not None and self.stored is not None
 
-    def is_at(self, session_id: str) -> bool:
-        """Return whether that is the id that this request knows the stored session under."""
-        return not self.moved and self.stored is not None and self.stored.id == session_id
-
     @property
     def pending(self) -> bool:
         """True if something was done to the session since its last commit."""
@@ -232,8 +208,8 @@ class HttpSession:
     def set_max_inactive_interval(self, seconds: int | None) -> None:
         """Give this session an idle time of its own, at least 1 second; None takes it back."""
         self._require_writable()
-        require_interval(seconds)
-        self._note({MAX_INACTIVE_INTERVAL: seconds})
+        meta.require_interval(seconds)
+        self._note({meta.MAX_INACTIVE_INTERVAL: seconds})
         self.own_idle_time = seconds
 
     def get_attribute(self, name: str) -> Any:
@@ -241,15 +217,15 @@ class HttpSession:
         self.accessed = True
         if self.invalidated:
             raise SessionInvalidatedError
-        if name in RESERVED_NAMES:
-            return self.loaded_at if name == LAST_ACCESSED else self.metadata(name)
+        if name in meta.RESERVED_NAMES:
+            return self.loaded_at if name == meta.LAST_ACCESSED else self.metadata(name)
         attributes = self._attributes
         if attributes is None:
             # Most requests read a text or two: nothing has to be kept of these.
             value = self._read_plain(name)
             if type(value) in IMMUTABLE:
                 return value
-            attributes = self._own
+            attributes = self.attributes
         value = attributes.read(name)
         if type(value) not in IMMUTABLE:
             # It may be changed in place.
@@ -267,8 +243,8 @@ class HttpSession:
             SessionReadOnlyError: The request is over.
         """
         self._require_writable()
-        require_free(name)
-        (self._attributes or self._own).assign(name, value)
+        meta.require_free(name)
+        (self._attributes or self.attributes).assign(name, value)
 
     def update_attribute(self, name: str, function: UpdateFunction) -> Any:
         """Change an attribute by a function of its value; requests that meet lose nothing.
@@ -291,19 +267,19 @@ class HttpSession:
             SessionReadOnlyError: The request is over.
         """
         self._require_writable()
-        require_free(name)
-        return self._own.update(name, function)
+        meta.require_free(name)
+        return self.attributes.update(name, function)
 
     def remove_attribute(self, name: str) -> None:
         """Remove an attribute; nothing happens if there is none."""
         self._require_writable()
-        require_free(name)
-        self._own.remove(name)
+        meta.require_free(name)
+        self.attributes.remove(name)
 
     def has_attribute(self, name: object) -> bool:
         """Return whether there is such an attribute, be it None."""
         self._require_valid()
-        return name in self._own
+        return name in self.attributes
 
     def get_attribute_names(self) -> list[str]:
         """List the attributes; names with a leading underscore count as internal."""
@@ -312,7 +288,7 @@ class HttpSession:
     def attribute_names(self) -> list[str]:
         """List the attributes, names with a leading underscore included."""
         self._require_valid()
-        return list(self._own)
+        return list(self.attributes)
 
     def mark_accessed(self) -> None:
         """Take note that the response depends on the session."""
@@ -323,21 +299,21 @@ class HttpSession:
         self._require_writable()
         if self.principal is not None:
             self.authenticate(None)
-        for name in list(self._own):
-            self._own.remove(name)
+        for name in list(self.attributes):
+            self.attributes.remove(name)
         self._cleared = True
 
     @property
     def principal(self) -> str | None:
         """Who the session belongs to, None if nobody is logged in."""
-        principal: str | None = self.metadata(PRINCIPAL)
+        principal: str | None = self.metadata(meta.PRINCIPAL)
         return principal
 
     @property
     def principal_names(self) -> tuple[str, ...]:
         """By which names the session can be found: its principal's, and aliases of it."""
-        return principal_names(
-            {name: self.metadata(name) for name in (PRINCIPAL, PRINCIPAL_ALIASES)}
+        return meta.principal_names(
+            {name: self.metadata(name) for name in (meta.PRINCIPAL, meta.PRINCIPAL_ALIASES)}
         )
 
     def authenticate(self, principal: str | None, aliases: Iterable[str] = ()) -> None:
@@ -348,15 +324,18 @@ class HttpSession:
         """
         self._require_writable()
         self.displaced |= frozenset(self.principal_names)
+        former = ids.mask(self.stored.id) if principal and self.stored else None
         aliases = list(aliases)
         if principal is not None and principal == self.principal:
             aliases = aliases or self.principal_names[1:]
         self._note(
             {
-                PRINCIPAL: principal,
-                PRINCIPAL_ALIASES: (list(aliases) or None) if principal else None,
-                AUTHENTICATED_AT: self.loaded_at if principal else None,
-                LOGGED_IN_FROM: ids.mask(self.stored.id) if principal and self.stored else None,
+                meta.PRINCIPAL: principal,
+                meta.PRINCIPAL_ALIASES: (list(aliases) or None) if principal else None,
+                meta.AUTHENTICATED_AT: self.loaded_at if principal else None,
+                meta.LOGGED_IN_FROM: ids.mask(self.stored.id)
+                if principal and self.stored
+                else None,
             }
         )
 
@@ -383,9 +362,10 @@ class HttpSession:
 
     def require_rotation(self) -> None:
         """Refuse, with an error, if a change of id would be."""
-        self._check_writable()
-        if self.rotation_refusal is not None:
-            raise SessionReadOnlyError(self.rotation_refusal)
+        self._require_valid()
+        refusal = self.write_refusal or self.rotation_refusal
+        if refusal is not None:
+            raise SessionReadOnlyError(refusal)
 
     def invalidate(self) -> None:
         """End the session: its entry is deleted, its cookie removed, its attributes gone.
@@ -409,51 +389,20 @@ class HttpSession:
         self.touched = True
         metadata = {
             name: value
-            for name in (CREATED_AT, *RARE_NAMES)
+            for name in (meta.CREATED_AT, *meta.RARE_NAMES)
             if (value := self.metadata(name)) is not None
         }
-        metadata.setdefault(CREATED_AT, self.loaded_at)
-        attributes = {name: self._own.read(name) for name in list(self._own)}
-        return {**metadata, LAST_ACCESSED: self.loaded_at, **attributes}
+        metadata.setdefault(meta.CREATED_AT, self.loaded_at)
+        attributes = {name: self.attributes.read(name) for name in list(self.attributes)}
+        return {**metadata, meta.LAST_ACCESSED: self.loaded_at, **attributes}
 
     # What follows is for the commit of the session, not for applications.
 
     def metadata(self, name: str) -> Any:
         """Return what the session keeps about itself, None where that is absent or unusable."""
-        if name in self._metadata:
-            return self._metadata[name]
-        fragments = None if self.stored is None else self.stored.taken_apart(self._codec)
-        if not fragments or name not in fragments:
-            return None
-        try:
-            return read_metadata(fragments, self._codec, name).get(name)
-        except SessionDecodingError:
-            # Another program has written it since.
-            return None
-
-    def bind(self, name: str, value: Any, owner: Any) -> None:
-        """Have an object stand for an attribute; see `Attributes.bind`."""
-        self.touched = True
-        self._own.bind(name, value, owner)
-
-    def owner(self, name: str) -> Any:
-        """Return whose object stands for an attribute, or None."""
-        return self._own.owner(name)
-
-    def make_transient(self, why: str, presented_id: str | None = None) -> None:
-        """Take note that nothing of this session is going to be saved.
-
-        Args:
-            why: See `why_transient`.
-            presented_id: The id that was replaced or ended.
-        """
-        self.why_transient = why
-        self.presented_id = presented_id
-
-    def start_afresh(self) -> None:
-        """Be saved after all, as the new session that it is."""
-        self.why_transient = self.presented_id = None
-        self.touched = True
+        if name in self._metadata or self.stored is None:
+            return self._metadata.get(name)
+        return meta.read_one(self.stored.taken_apart(self._codec), name, self._codec)
 
     def forked(self, stored: Stored, change: Change) -> None:
         """Take note that it is stored as a session of its own, under an id that is its own."""
@@ -468,9 +417,6 @@ class HttpSession:
     def change(self, now: float) -> Change:
         """Return what this request did since the last commit, encoded.
 
-        Args:
-            now: Unix time of the commit, in seconds.
-
         Raises:
             SessionEncodingError: A value cannot be stored.
         """
@@ -483,15 +429,19 @@ class HttpSession:
         updates: Mapping[str, Update] = _NOTHING
         if attributes is not None:
             delta, updates = attributes.changes()
-        written: Delta = {LAST_ACCESSED: encode_time(now), VERSION: new_version()}
+        written: Delta = {
+            meta.LAST_ACCESSED: meta.encode_time(now),
+            meta.VERSION: meta.new_version(),
+        }
         change = Change(delta, written, updates)
+        change.noted = metadata
         if metadata or self._wanted_id or self._cleared:
             if self.stored is None:
-                written[CREATED_AT] = encode_time(self.loaded_at)
+                written[meta.CREATED_AT] = meta.encode_time(self.loaded_at)
             for name, value in metadata.items():
                 written[name] = None if value is None else self._codec.encode(name, value)
             change.new_id = self._wanted_id if self.rotated else None
-            change.principal = metadata.get(PRINCIPAL)
+            change.principal = metadata.get(meta.PRINCIPAL)
             change.is_plain = not (self._metadata_changed or change.new_id)
             change.clears = self._cleared
         change.is_empty = change.is_plain and not (delta or updates or change.clears)
@@ -505,13 +455,17 @@ class HttpSession:
         plain = {} if self._attributes is None else self._attributes.plain_changes()
         if plain is None or len(self._metadata) != 1:
             return None
-        created_at = self._metadata[CREATED_AT]
-        times = {CREATED_AT: created_at, LAST_ACCESSED: now, VERSION: new_version()[1:-1].decode()}
+        created_at = self._metadata[meta.CREATED_AT]
+        times = {
+            meta.CREATED_AT: created_at,
+            meta.LAST_ACCESSED: now,
+            meta.VERSION: meta.new_version()[1:-1].decode(),
+        }
         whole = self._codec.encode_whole({**times, **plain})
         if whole is None:
             return None
         change = Change(_NOTHING, _NOTHING)
-        change.plain = plain
+        change.plain, change.noted = plain, self._metadata
         change.payload, change.fragments = whole
         change.is_empty = not plain
         return change
@@ -519,25 +473,17 @@ class HttpSession:
     def committed(self, stored: Stored, change: Change, *, alone: bool = False) -> None:
         """Take note that the store now holds ``stored``, this request's change included.
 
-        Args:
-            stored: What is stored, under which id.
-            change: What this request changed of it.
-            alone: Nothing in it was written by others since this request saw the session.
+        ``alone`` if nothing in it was written by others since this request saw the session.
         """
         before, self.stored = self.stored, stored
-        if change.payload is not None:
-            self._metadata = _NOTHING
-        elif self._metadata:
-            self._metadata = {
-                name: value
-                for name, value in self._metadata.items()
-                if name not in change.metadata
-                or change.metadata[name]
-                != (None if value is None else self._codec.encode(name, value))
-            }
+        noted, self._metadata = self._metadata, _NOTHING
+        if noted is not change.noted:
+            # Something was noted while the commit was under way.
+            earlier = change.noted
+            self._metadata = {n: v for n, v in noted.items() if earlier.get(n, ...) is not v}
         fragments = stored.fragments or stored.taken_apart(self._codec)
-        if self.own_idle_time is not None or MAX_INACTIVE_INTERVAL in fragments:
-            self.own_idle_time = self.metadata(MAX_INACTIVE_INTERVAL)
+        if self.own_idle_time is not None or meta.MAX_INACTIVE_INTERVAL in fragments:
+            self.own_idle_time = self.metadata(meta.MAX_INACTIVE_INTERVAL)
         self._wanted_id = self.attempt = None
         self._cleared = False
         self.moved = stored.id != self._id
@@ -562,20 +508,19 @@ class HttpSession:
             return self
 
     @property
-    def _own(self) -> Attributes:
+    def attributes(self) -> Attributes:
+        """The attributes, decoded as far as somebody has read them."""
         attributes = self._attributes
         if attributes is None:
             stored = self.stored
-            fragments = _NOTHING
-            if stored is not None:
-                fragments = stored.fragments or stored.taken_apart(self._codec)
+            fragments = _NOTHING if stored is None else stored.taken_apart(self._codec)
             attributes = self._attributes = Attributes(self._codec, fragments)
         return attributes
 
     @property
     def _metadata_changed(self) -> bool:
         changed = self._metadata
-        if len(changed) == 1 and CREATED_AT in changed:
+        if len(changed) == 1 and meta.CREATED_AT in changed:
             # It goes with the first write of a new session, which it is no reason for.
             return self.stored is not None
         return bool(changed)
@@ -589,15 +534,10 @@ class HttpSession:
             raise SessionInvalidatedError
 
     def _require_writable(self) -> None:
-        self._check_writable()
-        self.touched = True
-
-    def _check_writable(self) -> None:
-        self.accessed = True
-        if self.invalidated:
-            raise SessionInvalidatedError
+        self._require_valid()
         if self.write_refusal is not None:
             raise SessionReadOnlyError(self.write_refusal)
+        self.touched = True
 
     def __repr__(self) -> str:
         state = "invalidated" if self.invalidated else "new" if self._is_new else "stored"

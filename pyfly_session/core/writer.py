@@ -176,7 +176,11 @@ class SessionWriter:
                     writer.remember(value)
             # The first change of an id wins: the next one is dropped, and its client told no id.
             new_id = change.new_id
-            if new_id is not None and session.is_at(current.id):
+            if (
+                new_id is not None
+                and session.stored is not None
+                and session.stored.id == current.id
+            ):
                 found = await store.rename(current.id, new_id, current.payload, value, ttl)
             else:
                 new_id = None

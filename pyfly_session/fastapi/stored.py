@@ -58,7 +58,7 @@ class Stored(Generic[T]):
             SessionDecodingError: What is stored is no such object, and ``strict`` is set.
         """
         stored = session.get_attribute(self.name)
-        owner = session.owner(self.name)
+        owner = session.attributes.owner(self.name)
         if isinstance(owner, Stored):
             if owner.model != self.model:
                 raise TypeError(
@@ -71,13 +71,14 @@ class Stored(Generic[T]):
         if found is None and self._default is not None:
             found = self._default()
         if found is not None:
-            session.bind(self.name, found, self)
+            session.attributes.bind(self.name, found, self)
+            session.touched = True
         return found
 
     def set(self, session: HttpSession, value: T) -> None:
         """Store an object in place of what is there."""
         session.set_attribute(self.name, None)
-        session.bind(self.name, value, self)
+        session.attributes.bind(self.name, value, self)
 
     def update(self, session: HttpSession, function: Callable[[Any], T]) -> T:
         """Change the object by a function of it; requests that meet lose nothing.

@@ -116,7 +116,8 @@ async def _may_log_in(request: Any, session: HttpSession, user_id: str) -> bool:
         used = filter_of(request)
         if used is not None and await used.repository.has_just_logged_in(session, user_id):
             return False
-        session.start_afresh()
+        # From here on it is the new session that it is.
+        session.why_transient = session.presented_id = None
         return True
     raise SessionStoreUnavailableError(
         "the session could not be loaded, so a login would not be saved", operation="login"
@@ -272,7 +273,7 @@ async def _take_place(request: Any, session: HttpSession, user_id: str, new_id: 
         return True
     session.registrations = before
     if await used.repository.has_just_logged_in(session, user_id):
-        session.make_transient("replaced", None if session.stored is None else session.stored.id)
+        session.why_transient = "replaced"
         return False
     raise TooManySessionsError(user_id)
 

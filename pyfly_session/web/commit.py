@@ -185,7 +185,7 @@ class Commit:
                 raise
             # Nothing that existed is lost: the visitor stays without a session.
             _logger.warning("a new session is not saved: %s", error)
-            session.make_transient("unavailable")
+            session.why_transient = "unavailable"
             repository.counts["transient"] += 1
             self._outcome = Outcome.UNSAVED
 

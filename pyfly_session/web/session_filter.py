@@ -313,7 +313,7 @@ class SessionFilter(OncePerRequestFilter):
         session = self.repository.create()
         if unloaded is not None:
             _logger.warning("a request goes on without its session: %s", unloaded)
-            session.make_transient("unavailable")
+            session.why_transient = "unavailable"
             self.repository.counts["transient"] += 1
             return session
         if self.creation == "never":
@@ -323,7 +323,7 @@ class SessionFilter(OncePerRequestFilter):
             )
         for candidate in candidates:
             if self.repository.invalidation.is_late(candidate):
-                session.make_transient("replaced", candidate)
+                session.why_transient, session.presented_id = "replaced", candidate
                 return session
         may_be_withheld = getattr(resolver, "may_be_withheld", None)
         if (
@@ -331,7 +331,7 @@ class SessionFilter(OncePerRequestFilter):
             and may_be_withheld is not None
             and may_be_withheld(headers, scope.get("method", "GET"))
         ):
-            session.make_transient("withheld")
+            session.why_transient = "withheld"
         return session
 
     def _keep(self, commit: Commit) -> KeepAlive:

@@ -273,7 +273,7 @@ async def test_a_refused_login_changes_nothing() -> None:
 
 async def test_a_login_that_would_not_be_saved_is_refused() -> None:
     session = HttpSession("a" * 32)
-    session.make_transient("unavailable")
+    session.why_transient = "unavailable"
     request = SimpleNamespace(state=SimpleNamespace(session=session))
     with pytest.raises(SessionStoreUnavailableError):
         await login(request, SecurityContext("alice"))

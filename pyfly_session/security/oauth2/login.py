@@ -142,8 +142,8 @@ class OAuth2LoginHandler:
         # First what can fail: nothing is kept of an attempt that does not begin.
         await provider.metadata()
         if session.transient:
-            # Its id was replaced, or has ended; whoever logs in goes on with a session of their own.
-            session.start_afresh()
+            # Its id was replaced, or has ended: a login begins with a session of its own.
+            session.why_transient = session.presented_id = None
         name = provider.registration.registration_id
         base = str(request.base_url).rstrip("/")
         attempt = authorization_request.start(
