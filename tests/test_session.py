@@ -51,7 +51,7 @@ def stored(**attributes: Any) -> HttpSession:
 def changes(session: HttpSession) -> dict[str, bytes | None]:
     """Return what a commit would write now, but for the times that go with every write."""
     change = session.change(NOW)
-    written = change.fragments or {**change.metadata, **change.delta}
+    written: dict[str, Any] = {**change.fragments, **change.metadata, **change.delta}
     return {
         name: None if part is None else bytes(part)
         for name, part in written.items()

@@ -125,7 +125,7 @@ class SessionCodec:
             return None
         return payload, _split(payload)
 
-    def assemble(self, fragments: dict[str, Raw]) -> bytes:
+    def assemble(self, fragments: Mapping[str, Raw]) -> bytes:
         """Do the same as `join` with fragments of one kind."""
         try:
             return _encode(fragments)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -64,7 +64,7 @@ class EncryptedSessionCodec(SessionCodec):
         whole = super().encode_whole(data)
         return whole and (self._cipher.encrypt(whole[0]), whole[1])
 
-    def assemble(self, fragments: dict[str, Raw]) -> bytes:
+    def assemble(self, fragments: Mapping[str, Raw]) -> bytes:
         """Return the encrypted form of a session."""
         return self._cipher.encrypt(super().assemble(fragments))
 

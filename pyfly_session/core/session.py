@@ -7,16 +7,11 @@ from asyncio import Future
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pyfly_session import ids
+from pyfly_session import errors, ids
 from pyfly_session.core import metadata as meta
 from pyfly_session.core.attributes import IMMUTABLE, Attributes, Delta, Update, UpdateFunction
 from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
-from pyfly_session.errors import (
-    SessionDecodingError,
-    SessionInvalidatedError,
-    SessionReadOnlyError,
-)
 
 _NOTHING: dict[str, Any] = {}
 _NO_NAMES: frozenset[str] = frozenset()
@@ -25,7 +20,8 @@ _NO_NAMES: frozenset[str] = frozenset()
 class HttpSession:
     """One session as one request sees it.
 
-    Owned by the request that loaded it; not shared between tasks that run at the same time.
+    Owned by the request that loaded it; not shared between tasks that run at the same time. When
+    the request is over, everything that would change it raises `SessionReadOnlyError`.
     Attributes are decoded when they are first read. Changing a mutable value in place
     (``session.get_attribute("cart").append(...)``) is noticed when the session is committed.
 
@@ -59,69 +55,17 @@ class HttpSession:
         "rotation_refusal", "stored", "touched", "why_transient", "write_refusal",
     )  # fmt: skip
 
-    def __init__(
-        self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
-    ) -> None:
-        self._start(session_id, None, DEFAULT_CODEC, time.time(), is_new)
-        data = data or {}
-        self._metadata = {
-            name: value for name, value in data.items() if name in meta.RESERVED_NAMES
-        }
-        if meta.CREATED_AT not in self._metadata:
-            self._metadata[meta.CREATED_AT] = self.loaded_at
-        attributes = {
-            name: value for name, value in data.items() if name not in meta.RESERVED_NAMES
-        }
-        self.attributes.adopt(attributes, as_changes=is_new)
-        self.touched = is_new
-
-    @classmethod
-    def create(cls, codec: SessionCodec, now: float) -> HttpSession:
-        """Return a new, empty session with a fresh id; not stored yet."""
-        session = cls.__new__(cls)
-        session._start(None, None, codec, now, True)
-        session._metadata = {meta.CREATED_AT: now}
-        return session
-
-    @classmethod
-    def restore(cls, stored: Stored, codec: SessionCodec, now: float) -> HttpSession:
-        """Return a session that a store holds, accessed at ``now``.
-
-        Raises:
-            SessionDecodingError: What is stored is not a session.
-        """
-        fragments = stored.fragments = codec.split(stored.payload)
-        session = cls.__new__(cls)
-        session._start(stored.id, stored, codec, now, False)
-        if not meta.check_times(fragments):
-            # Written at once, or the absolute lifetime would begin anew with each request.
-            session._note({meta.CREATED_AT: now})
-            session.touched = True
-        if not meta.RARE_NAMES.isdisjoint(fragments):
-            rare = meta.read_metadata(fragments, codec)
-            session.own_idle_time = rare.get(meta.MAX_INACTIVE_INTERVAL)
-        return session
-
-    def _start(
-        self,
-        session_id: str | None,
-        stored: Stored | None,
-        codec: SessionCodec,
-        now: float,
-        is_new: bool,
-    ) -> None:
-        self._id = session_id
+    def _start(self, stored: Stored | None, codec: SessionCodec, now: float) -> None:
+        self._id: str | None = None if stored is None else stored.id
         self._previous_id: str | None = None
         self._wanted_id: str | None = None
         self._codec = codec
         self.loaded_at = now
-        self._is_new = is_new
-        self._cleared = False
-        self.id_is_known = not is_new
-        self.invalidated = False
+        self._is_new = stored is None
+        self.id_is_known = stored is not None
+        self._cleared = self.invalidated = self.moved = False
         self.why_transient: str | None = None
         self.own_idle_time: int | None = None
-        self.moved = False
         self.write_refusal: str | None = None
         self.rotation_refusal: str | None = None
         # None until somebody reads or changes an attribute.
@@ -135,6 +79,45 @@ class HttpSession:
         self.commit_under_way: Future[None] | None = None
         self.attempt: tuple[bytes, Change] | None = None
         self.accessed = self.touched = False
+
+    def __init__(
+        self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
+    ) -> None:
+        self._start(None, DEFAULT_CODEC, time.time())
+        self._id, self._is_new, self.id_is_known = session_id, is_new, not is_new
+        metadata, attributes = dict[str, Any](), dict[str, Any]()
+        for name, value in (data or {}).items():
+            (metadata if name in meta.RESERVED_NAMES else attributes)[name] = value
+        self._metadata = {meta.CREATED_AT: self.loaded_at, **metadata}
+        self.attributes.adopt(attributes, as_changes=is_new)
+        self.touched = is_new
+
+    @classmethod
+    def create(cls, codec: SessionCodec, now: float) -> HttpSession:
+        """Return a new, empty session with a fresh id; not stored yet."""
+        session = cls.__new__(cls)
+        session._start(None, codec, now)
+        session._metadata = {meta.CREATED_AT: now}
+        return session
+
+    @classmethod
+    def restore(cls, stored: Stored, codec: SessionCodec, now: float) -> HttpSession:
+        """Return a session that a store holds, accessed at ``now``.
+
+        Raises:
+            SessionDecodingError: What is stored is not a session.
+        """
+        fragments = stored.fragments = codec.split(stored.payload)
+        session = cls.__new__(cls)
+        session._start(stored, codec, now)
+        if not meta.check_times(fragments):
+            # Written at once, or the absolute lifetime would begin anew with each request.
+            session._note({meta.CREATED_AT: now})
+            session.touched = True
+        if not meta.RARE_NAMES.isdisjoint(fragments):
+            rare = meta.read_metadata(fragments, codec)
+            session.own_idle_time = rare.get(meta.MAX_INACTIVE_INTERVAL)
+        return session
 
     @property
     def id(self) -> str:
@@ -194,9 +177,8 @@ class HttpSession:
         """True if something was done to the session since its last commit."""
         if not self.touched:
             return False
-        if self.stored is not None and (self.invalidated or self._wanted_id is not None):
-            return True
-        if self._metadata_changed or self._cleared:
+        leaves = self.stored is not None and (self.invalidated or self._wanted_id is not None)
+        if leaves or self._metadata_changed or self._cleared:
             return True
         return self._attributes is not None and self._attributes.changed
 
@@ -216,17 +198,15 @@ class HttpSession:
         """Return the attribute's value, or None if there is none."""
         self.accessed = True
         if self.invalidated:
-            raise SessionInvalidatedError
+            raise errors.SessionInvalidatedError
         if name in meta.RESERVED_NAMES:
             return self.loaded_at if name == meta.LAST_ACCESSED else self.metadata(name)
-        attributes = self._attributes
-        if attributes is None:
+        if self._attributes is None:
             # Most requests read a text or two: nothing has to be kept of these.
             value = self._read_plain(name)
             if type(value) in IMMUTABLE:
                 return value
-            attributes = self.attributes
-        value = attributes.read(name)
+        value = self.attributes.read(name)
         if type(value) not in IMMUTABLE:
             # It may be changed in place.
             self.touched = True
@@ -240,7 +220,6 @@ class HttpSession:
 
         Raises:
             ReservedAttributeError: The name belongs to the library's metadata.
-            SessionReadOnlyError: The request is over.
         """
         self._require_writable()
         meta.require_free(name)
@@ -258,13 +237,8 @@ class HttpSession:
             function: Synchronous; gets a copy of the value, or None if there is none, and returns
                 the new one.
 
-        Returns:
-            The new value, as this request sees it.
-
         Raises:
             TypeError: The function is a coroutine function.
-            ReservedAttributeError: The name belongs to the library's metadata.
-            SessionReadOnlyError: The request is over.
         """
         self._require_writable()
         meta.require_free(name)
@@ -319,8 +293,8 @@ class HttpSession:
     def authenticate(self, principal: str | None, aliases: Iterable[str] = ()) -> None:
         """Record who logged in just now; `pyfly_session.security.login` does it.
 
-        By an alias the session is found as well, by what a provider calls it for example. Without
-        any, those of a former login of the same principal stay.
+        It is found by the aliases as well; without any, those of a former login of the same
+        principal stay.
         """
         self._require_writable()
         self.displaced |= frozenset(self.principal_names)
@@ -333,9 +307,7 @@ class HttpSession:
                 meta.PRINCIPAL: principal,
                 meta.PRINCIPAL_ALIASES: (list(aliases) or None) if principal else None,
                 meta.AUTHENTICATED_AT: self.loaded_at if principal else None,
-                meta.LOGGED_IN_FROM: ids.mask(self.stored.id)
-                if principal and self.stored
-                else None,
+                meta.LOGGED_IN_FROM: former,
             }
         )
 
@@ -365,14 +337,10 @@ class HttpSession:
         self._require_valid()
         refusal = self.write_refusal or self.rotation_refusal
         if refusal is not None:
-            raise SessionReadOnlyError(refusal)
+            raise errors.SessionReadOnlyError(refusal)
 
     def invalidate(self) -> None:
-        """End the session: its entry is deleted, its cookie removed, its attributes gone.
-
-        Raises:
-            SessionReadOnlyError: The request is over.
-        """
+        """End the session: its entry is deleted, its cookie removed, its attributes gone."""
         if self.invalidated:
             return
         self._require_writable()
@@ -381,20 +349,14 @@ class HttpSession:
             self._attributes.forget()
 
     def get_data(self) -> dict[str, Any]:
-        """Return the session as a dictionary, internal metadata included.
-
-        The dictionary is the caller's own; the values in it are the session's.
-        """
+        """Return the session as a dictionary of the caller's own, metadata included."""
         self._require_valid()
         self.touched = True
-        metadata = {
-            name: value
-            for name in (meta.CREATED_AT, *meta.RARE_NAMES)
-            if (value := self.metadata(name)) is not None
-        }
-        metadata.setdefault(meta.CREATED_AT, self.loaded_at)
+        rare = {name: self.metadata(name) for name in meta.RARE_NAMES}
+        metadata = {name: value for name, value in rare.items() if value is not None}
+        times = {meta.CREATED_AT: self.created_at, meta.LAST_ACCESSED: self.loaded_at}
         attributes = {name: self.attributes.read(name) for name in list(self.attributes)}
-        return {**metadata, meta.LAST_ACCESSED: self.loaded_at, **attributes}
+        return {**times, **metadata, **attributes}
 
     # What follows is for the commit of the session, not for applications.
 
@@ -411,7 +373,8 @@ class HttpSession:
 
     def ended(self) -> None:
         """Take note that the store has it no more."""
-        self.stored = self._wanted_id = None
+        self.stored = None
+        self._wanted_id = None
         self.touched = self.moved = False
 
     def change(self, now: float) -> Change:
@@ -429,10 +392,8 @@ class HttpSession:
         updates: Mapping[str, Update] = _NOTHING
         if attributes is not None:
             delta, updates = attributes.changes()
-        written: Delta = {
-            meta.LAST_ACCESSED: meta.encode_time(now),
-            meta.VERSION: meta.new_version(),
-        }
+        accessed, version = meta.encode_time(now), meta.new_version()
+        written: Delta = {meta.LAST_ACCESSED: accessed, meta.VERSION: version}
         change = Change(delta, written, updates)
         change.noted = metadata
         if metadata or self._wanted_id or self._cleared:
@@ -455,12 +416,8 @@ class HttpSession:
         plain = {} if self._attributes is None else self._attributes.plain_changes()
         if plain is None or len(self._metadata) != 1:
             return None
-        created_at = self._metadata[meta.CREATED_AT]
-        times = {
-            meta.CREATED_AT: created_at,
-            meta.LAST_ACCESSED: now,
-            meta.VERSION: meta.new_version()[1:-1].decode(),
-        }
+        version = meta.new_version()[1:-1].decode()
+        times = {**self._metadata, meta.LAST_ACCESSED: now, meta.VERSION: version}
         whole = self._codec.encode_whole({**times, **plain})
         if whole is None:
             return None
@@ -484,8 +441,7 @@ class HttpSession:
         fragments = stored.fragments or stored.taken_apart(self._codec)
         if self.own_idle_time is not None or meta.MAX_INACTIVE_INTERVAL in fragments:
             self.own_idle_time = self.metadata(meta.MAX_INACTIVE_INTERVAL)
-        self._wanted_id = self.attempt = None
-        self._cleared = False
+        self._wanted_id, self.attempt, self._cleared = None, None, False
         self.moved = stored.id != self._id
         self.touched = bool(self._metadata)
         if self._attributes is None:
@@ -504,7 +460,7 @@ class HttpSession:
         fragments = _NOTHING if self.stored is None else self.stored.taken_apart(self._codec)
         try:
             return self._codec.decode(fragments[name]) if name in fragments else None
-        except SessionDecodingError:
+        except errors.SessionDecodingError:
             return self
 
     @property
@@ -531,12 +487,12 @@ class HttpSession:
     def _require_valid(self) -> None:
         self.accessed = True
         if self.invalidated:
-            raise SessionInvalidatedError
+            raise errors.SessionInvalidatedError
 
     def _require_writable(self) -> None:
         self._require_valid()
         if self.write_refusal is not None:
-            raise SessionReadOnlyError(self.write_refusal)
+            raise errors.SessionReadOnlyError(self.write_refusal)
         self.touched = True
 
     def __repr__(self) -> str:

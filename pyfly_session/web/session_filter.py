@@ -416,7 +416,7 @@ def _repository(
 def _patterns(patterns: Iterable[str]) -> tuple[str, ...]:
     found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     for pattern in found:
-        if not isinstance(pattern, str) or not pattern.startswith(("/", "*")):
+        if not str(pattern).startswith(("/", "*")):
             raise ConfigurationError(
                 f"SessionFilter: each of exclude_patterns must start with / or *, got {pattern!r}",
                 key="exclude_patterns",

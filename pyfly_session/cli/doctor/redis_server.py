@@ -275,7 +275,10 @@ def _cause(error: SessionStoreError) -> str:
 def _remedy(reason: str) -> str | None:
     """Return what to do about the answer of a server that refuses to work."""
     for sign, remedy in (
-        ("permission", "grant +get +set +del +exists +ttl +expire +getex +evalsha +eval on ~<key-prefix>*"),
+        (
+            "permission",
+            "grant +get +set +del +exists +ttl +expire +getex +evalsha +eval on ~<key-prefix>*",
+        ),
         ("OOM", "give the server more memory; it refuses writes"),
         ("READONLY", "use the address of the master"),
         ("read only replica", "use the address of the master"),
