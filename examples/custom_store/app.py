@@ -18,9 +18,8 @@ from pyfly_session.auto_configuration import SessionContainer, enable_sessions
 
 
 async def visits(request: Request) -> PlainTextResponse:
-    session = request.state.session
-    session.set_attribute("visits", (session.get_attribute("visits") or 0) + 1)
-    return PlainTextResponse(f"visit {session.get_attribute('visits')}\n")
+    count = request.state.session.update_attribute("visits", lambda visits: (visits or 0) + 1)
+    return PlainTextResponse(f"visit {count}\n")
 
 
 def create_app(path: str | Path) -> Starlette:

@@ -80,7 +80,9 @@ class SqliteSessionStore:
             if value is None:
                 return self._way(session_id)
             self._execute(
-                "UPDATE sessions SET ends = ? WHERE id = ?", self._clock() + ttl, session_id
+                "UPDATE sessions SET ends = max(ends, ?) WHERE id = ?",
+                self._clock() + ttl,
+                session_id,
             )
             return value
 

@@ -29,6 +29,10 @@ class Cart(BaseModel):
         """Return what it costs."""
         return sum(PRICES[name] * count for name, count in self.items.items())
 
+    def plus(self, name: str) -> "Cart":
+        """Return a cart with one more of an item."""
+        return Cart(items={**self.items, name: self.items.get(name, 0) + 1})
+
 
 stored_cart = Stored(Cart, "cart", default=Cart)
 CurrentCart = Annotated[Cart, Depends(stored_cart)]
@@ -59,10 +63,10 @@ async def shop(cart: CurrentCart, visitor: Visitor) -> str:
 
 
 @router.post("/cart")
-async def add(cart: CurrentCart, item: Annotated[str, Form()]) -> RedirectResponse:
+async def add(session: Session, item: Annotated[str, Form()]) -> RedirectResponse:
     if item in PRICES:
-        # Changed in place; the session notices.
-        cart.items[item] = cart.items.get(item, 0) + 1
+        # By a function: of two requests that meet, both items are in the cart.
+        stored_cart.update(session, lambda cart: cart.plus(item))
     return see("/")
 
 

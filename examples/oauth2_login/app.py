@@ -55,8 +55,12 @@ async def add_to_cart(request: Request) -> Response:
     if tea not in TEAS:
         raise HTTPException(400, "There is no such tea.")
     session: HttpSession = request.state.session
-    cart = session.get_attribute("cart") or {}
-    session.set_attribute("cart", {**cart, tea: cart.get(tea, 0) + 1})
+
+    def with_tea(cart: dict[str, int] | None) -> dict[str, int]:
+        return {**(cart or {}), str(tea): (cart or {}).get(str(tea), 0) + 1}
+
+    # By a function: of two requests that meet, both teas are in the cart.
+    session.update_attribute("cart", with_tea)
     return RedirectResponse("/", status_code=303)
 
 

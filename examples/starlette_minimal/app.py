@@ -21,8 +21,8 @@ PAGE = """<!doctype html>
 
 async def visits(request: Request) -> HTMLResponse:
     session: HttpSession = request.state.session
-    count = (session.get_attribute("visits") or 0) + 1
-    session.set_attribute("visits", count)
+    # By a function: of two requests that meet, both are counted.
+    count = session.update_attribute("visits", lambda visits: (visits or 0) + 1)
     return HTMLResponse(PAGE.format(visits=count))
 
 
