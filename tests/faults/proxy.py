@@ -8,7 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from pyfly_session.adapters.redis import store
+
 Where = Literal["before", "after"]
+# What scripts are called here, by their digests and by their texts.
+_SCRIPTS = {
+    script.encode(): name
+    for name, scripts in (
+        ("LOAD", (store._LOAD, store._LOAD_DIGEST)),
+        ("SWAP", (store._SWAP, store._SWAP_DIGEST)),
+    )
+    for script in scripts
+}
 _CHUNK = 1 << 20
 
 
@@ -17,7 +28,8 @@ class Fault:
     """What happens to the next commands of a name.
 
     Attributes:
-        command: For example ``GETEX``, or the empty text for any.
+        command: For example ``SET``, or ``LOAD`` or ``SWAP`` for one of the store's scripts, or
+            the empty text for any.
         times: How many more of them it happens to.
         where: ``before`` the server sees the command, or ``after`` it has answered.
         reply: What to answer instead; None closes the connection.
@@ -182,7 +194,10 @@ def _names_of(chunk: bytes) -> list[str]:
         count, _, rest = rest[1:].partition(b"\r\n")
         for index in range(int(count)):
             size, _, rest = rest[1:].partition(b"\r\n")
+            part = rest[: int(size)]
             if index == 0:
-                names.append(rest[: int(size)].decode().upper())
+                names.append(part.decode().upper())
+            elif index == 1 and names[-1] in ("EVALSHA", "EVAL"):
+                names[-1] = _SCRIPTS[part]
             rest = rest[int(size) + 2 :]
     return names

@@ -115,7 +115,7 @@ async def test_cancelled_requests_do_not_open_the_circuit(
     await server.seed(KNOWN, user="alice")
     for _ in range(5):
         arrived = asyncio.Event()
-        proxy.fault("GETEX", reply=b"", notice=arrived.set)
+        proxy.fault("LOAD", reply=b"", notice=arrived.set)
         task = asyncio.ensure_future(shop.get("/read", KNOWN))
         await arrived.wait()
         task.cancel()
@@ -132,7 +132,7 @@ async def test_cancelled_probe_does_not_keep_the_circuit_open(
     await fail(shop, 3)
     await asyncio.sleep(PATIENCE)
     arrived = asyncio.Event()
-    proxy.fault("GETEX", reply=b"", notice=arrived.set)
+    proxy.fault("LOAD", reply=b"", notice=arrived.set)
     probe = asyncio.ensure_future(shop.get("/read", KNOWN))
     await arrived.wait()
     probe.cancel()

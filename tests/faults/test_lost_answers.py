@@ -18,15 +18,15 @@ WHERE = ["before", "after"]
 
 # Path, the command whose answer is lost, and what the session holds afterwards.
 WRITES = [
-    pytest.param("/write", "EVALSHA", {"user": "alice", "cart": ["rope"]}, id="merge"),
+    pytest.param("/write", "SWAP", {"user": "alice", "cart": ["rope"]}, id="merge"),
     pytest.param("/login", "SET", {"user": "bob"}, id="new id"),
-    pytest.param("/login", "EVALSHA", {"user": "bob"}, id="former id"),
+    pytest.param("/login", "SWAP", {"user": "bob"}, id="former id"),
     pytest.param("/logout", "DEL", None, id="logout"),
 ]
 
 
 async def warmed_up(server: Server, shop: Shop) -> None:
-    """Let the server learn the script, and have the session stored."""
+    """Let the server learn the scripts, and have the session stored."""
     await server.seed("f" * 32)
     assert (await shop.get("/write", "f" * 32)).status == 200
     await server.clear()
@@ -39,7 +39,7 @@ async def test_load_is_tried_again(
 ) -> None:
     shop = open_shop(proxy.url, redis={"retries": 1})
     await warmed_up(server, shop)
-    proxy.fault("GETEX", where=where)
+    proxy.fault("LOAD", where=where)
     assert (await shop.get("/read", KNOWN)).text == '["alice",false]'
     assert await server.admin.ttl(f"pyfly:session:{KNOWN}") > 1790
 
@@ -108,6 +108,11 @@ async def test_without_retries_the_answer_is_503_and_the_client_may_repeat(
     assert answer.status == 200
     if path == "/write":
         assert await server.stored(KNOWN) == expected
+    elif done and path == "/login":
+        # Nobody is told the new id by coming with the former one.
+        assert answer.cookie() is None
+        [changed] = await server.session_ids()
+        assert await server.stored(changed) == expected
     elif path == "/logout":
         assert await server.session_ids() == set()
     else:
