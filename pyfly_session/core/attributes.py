@@ -47,16 +47,17 @@ class Update:
         base: What the store held when the first of them ran, None if there was nothing.
         repeatable: False once some of them are stored: the result is not of ``base`` any more.
         functions: In the order in which they ran.
-        fragment: The encoded result.
+        fragment: The encoded result, for the commit.
+        result: The same when the last of them had run, where a change in place is found by that.
     """
 
-    __slots__ = ("base", "fragment", "functions", "repeatable")
+    __slots__ = ("base", "fragment", "functions", "repeatable", "result")
 
     def __init__(self, base: Raw | None) -> None:
         self.base = base
         self.repeatable = True
         self.functions: tuple[UpdateFunction, ...] = ()
-        self.fragment = b""
+        self.fragment = self.result = b""
 
     def encoded(self, fragments: Mapping[str, Raw], name: str, codec: SessionCodec) -> bytes:
         """Return the result for what the store holds now; the functions run again if need be.
@@ -85,8 +86,8 @@ class Attributes:
         fragments: What the store holds, by name, the metadata included; never changed here.
     """
 
-    __slots__ = ("_assigned", "_codec", "_encoding", "_live", "_owners", "_seen", "_updates",
-                 "_watched")  # fmt: skip
+    __slots__ = ("_assigned", "_codec", "_encoding", "_held", "_live", "_owners", "_seen",
+                 "_updates", "_watched")  # fmt: skip
 
     def __init__(self, codec: SessionCodec, fragments: Mapping[str, Raw]) -> None:
         self._codec = codec
@@ -102,6 +103,8 @@ class Attributes:
         # Values and snapshots of what was encoded last.
         self._encoding: dict[str, tuple[Any, bytes | None]] = _NOTHING
         self._owners: dict[str, Owner] = _NOTHING
+        # What the store held of those, before their objects were compared with themselves.
+        self._held: dict[str, Raw | None] = _NOTHING
         self._updates: dict[str, Update] = _NOTHING
 
     def adopt(self, data: Mapping[str, Any], *, as_changes: bool) -> None:
@@ -138,6 +141,7 @@ class Attributes:
         self._owners = {**self._owners, name: owner}
         self._watched[name] = None
         if name not in self._assigned:
+            self._held = {name: self._seen.get(name), **self._held}
             self._seen = {**self._seen, name: Raw(self._encoded(name))}
 
     def owner(self, name: str) -> Owner | None:
@@ -159,7 +163,7 @@ class Attributes:
             # That change was none by a function: the whole value is this request's own.
             self._assigned[name] = None
         value = self._applied(name, function, value if owner is None else owner.plain(value))
-        base = self._seen.get(name)
+        base = self._held.get(name, self._seen.get(name))
         update = self._updates.get(name)
         self._release(name)
         self._live[name] = value
@@ -167,10 +171,12 @@ class Attributes:
             update = update or Update(base)
             update.functions = (*update.functions, function)
             self._updates = {**self._updates, name: update}
-            if type(value) in IMMUTABLE:
-                self._watched.pop(name, None)
-            else:
-                self._watched[name] = snapshot(value)
+            self._watched.pop(name, None)
+            update.result = b""
+            if type(value) not in IMMUTABLE:
+                picture = self._watched[name] = snapshot(value)
+                # What no snapshot tells is seen by what would be stored of it.
+                update.result = self._encoded(name) if picture is None else b""
         return value
 
     def _applied(self, name: str, function: UpdateFunction, value: Any) -> Any:
@@ -338,14 +344,21 @@ class Attributes:
         if name in self._updates:
             self._updates = {each: u for each, u in self._updates.items() if each != name}
 
+    def _changed_since_update(self, name: str, update: Update) -> bytes | None:
+        """Return the fragment of a value that was changed in place after a function's turn."""
+        before = self._watched.get(name)
+        if before is not None:
+            return None if before == snapshot(self._live[name]) else self._encoded(name)
+        encoded = self._encoded(name) if update.result else b""
+        return None if encoded == update.result else encoded
+
     def _changed_in_place(self, name: str) -> bytes | None:
         """Return the fragment of a value that is another one than was seen, else None."""
         if name not in self._live:
             return None
-        before = self._watched.get(name)
         if name in self._updates:
-            same = before is None or before == snapshot(self._live[name])
-            return None if same else self._encoded(name)
+            return self._changed_since_update(name, self._updates[name])
+        before = self._watched.get(name)
         if name not in self._seen:
             return self._encoded(name)
         if before is not None and before == snapshot(self._live[name]):

@@ -89,7 +89,7 @@ class Change:
         if self.clears:
             result = {name: part for name, part in fragments.items() if name in RESERVED_NAMES}
         for name, update in self.updates.items():
-            result[name] = Raw(update.encoded(fragments, name, codec))
+            result[name] = Raw(update.encoded(result, name, codec))
         for delta in (self.metadata, self.delta):
             for name, fragment in delta.items():
                 if fragment is None:

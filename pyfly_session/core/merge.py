@@ -19,6 +19,8 @@ from pyfly_session.core.metadata import (
     LOGGED_IN_FROM,
     PRINCIPAL,
     RESERVED_NAMES,
+    SECURITY_CONTEXT,
+    VERSION,
     encode_time,
     read_metadata,
 )
@@ -26,6 +28,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
 
 Fragments = Mapping[str, Raw]
+_WITH_EVERY_WRITE = {CREATED_AT, LAST_ACCESSED, VERSION}
 
 
 class Outcome(enum.Enum):
@@ -65,8 +68,15 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
     before, now = loaded.taken_apart(codec), current.taken_apart(codec)
     same_owner = _equal(before, now, PRINCIPAL)
     if change.principal is None:
+        if same_owner:
+            return Verdict.MERGE
+        if PRINCIPAL in before:
+            return Verdict.DROP
+        if SECURITY_CONTEXT in change.delta:
+            return Verdict.FORK
         # What an anonymous visitor does while logging in, to a cart for example, is kept.
-        return Verdict.MERGE if same_owner or PRINCIPAL not in before else Verdict.DROP
+        touches_more = change.clears or not change.metadata.keys() <= _WITH_EVERY_WRITE
+        return Verdict.DROP if touches_more else Verdict.MERGE
     if same_owner and current.id == loaded.id and not session.moved:
         return Verdict.MERGE
     # Whoever gave the session another id meanwhile may not get this login, unless they logged the
@@ -99,10 +109,10 @@ def is_login_of(
 def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float) -> dict[str, Raw]:
     """Return the fragments of a session of its own that a change is to become."""
     loaded: Fragments = {} if session.stored is None else session.stored.taken_apart(codec)
-    # What somebody who was logged in had is theirs.
-    kept = (
-        {} if PRINCIPAL in loaded else {n: f for n, f in loaded.items() if n not in RESERVED_NAMES}
-    )
+    if PRINCIPAL in loaded:
+        # What somebody who was logged in had stays with the session that went on.
+        loaded = {}
+    kept = {name: part for name, part in loaded.items() if name not in RESERVED_NAMES}
     times = {CREATED_AT: Raw(encode_time(now)), LAST_ACCESSED: Raw(encode_time(now))}
     return change.applied_to({**times, **kept}, codec)
 

@@ -24,6 +24,9 @@ PRINCIPAL_ALIASES = "_principal_aliases"
 AUTHENTICATED_AT = "_authenticated_at"
 # The mask of the id that the login replaced: tells a second press of the button from a second user.
 LOGGED_IN_FROM = "_logged_in_from"
+SECURITY_CONTEXT = "SECURITY_CONTEXT"
+"""The attribute that tells who is logged in, and what they may do; the original's name."""
+
 RESERVED_NAMES = frozenset(
     {
         CREATED_AT,

@@ -285,7 +285,11 @@ class SessionRepository:
         former = session.stored
         if former is not None and not session.touched:
             return await self._untouched(session, former)
-        change = session.change(self._clock())
+        try:
+            change = session.change(self._clock())
+        except Exception:
+            await self.release(session)
+            raise
         if former is None:
             if change.is_empty and not create:
                 return Outcome.UNSAVED
@@ -364,15 +368,36 @@ class SessionRepository:
             payload = assembled(fragments, {}, self._codec, self._max_size)
         stored = Stored(session_id, payload, fragments)
         ttl = self._seconds_to_live_of(fragments)
-        former = session.attempt
-        if change.updates:
-            session.attempt = payload, change
-        if not await self.capable_store.create_if_absent(session_id, payload, ttl):
-            # An attempt that was interrupted got there; nobody else has this random id.
-            session.stored, session.attempt = stored, former
-            return await self._writer.write(session, session.change(self._clock()), stored)
+        attempt, session.attempt = session.attempt, (payload, change)
+        store = self.capable_store
+        if not await store.create_if_absent(session_id, payload, ttl):
+            # Nobody else has this random id, so an attempt got there: this one, if the driver had
+            # tried twice, or one that was interrupted.
+            found = await store.compare_and_swap(session_id, payload, payload, ttl)
+            if found != payload:
+                return await self._resume(session, attempt, found)
         session.committed(stored, change, alone=True)
         return Outcome.STORED
+
+    async def _resume(
+        self,
+        session: HttpSession,
+        attempt: tuple[bytes, Change] | None,
+        found: bytes | Moved | None,
+    ) -> Outcome:
+        """Go on where an attempt to create the session was interrupted."""
+        if not isinstance(found, bytes):
+            session.ended()
+            return Outcome.GONE
+        stored = Stored(session.current_id, found)
+        if attempt is not None and attempt[0] == found:
+            session.committed(stored, attempt[1])
+        else:
+            session.committed(stored, Change({}, {}))
+        change = session.change(self._clock())
+        if change.is_empty:
+            return Outcome.STORED
+        return await self._writer.write(session, change, stored)
 
     def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
         if self._max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:

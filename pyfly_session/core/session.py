@@ -21,7 +21,7 @@ class HttpSession:
     """One session as one request sees it.
 
     Owned by the request that loaded it; not shared between tasks that run at the same time. When
-    the request is over, everything that would change it raises `SessionReadOnlyError`.
+    the request is over, whatever would change it raises `SessionReadOnlyError`.
     Attributes are decoded when they are first read. Changing a mutable value in place
     (``session.get_attribute("cart").append(...)``) is noticed when the session is committed.
 
@@ -49,10 +49,11 @@ class HttpSession:
     """
 
     __slots__ = (
-        "_attributes", "_cleared", "_codec", "_id", "_is_new", "_metadata", "_previous_id",
-        "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced", "id_is_known",
-        "invalidated", "loaded_at", "moved", "own_idle_time", "presented_id", "registrations",
-        "rotation_refusal", "stored", "touched", "why_transient", "write_refusal",
+        "_attributes", "_cleared", "_codec", "_id", "_is_new", "_known", "_metadata",
+        "_previous_id", "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced",
+        "id_is_known", "invalidated", "loaded_at", "moved", "own_idle_time", "presented_id",
+        "registrations", "rotation_refusal", "stored", "touched", "why_transient",
+        "write_refusal",
     )  # fmt: skip
 
     def _start(self, stored: Stored | None, codec: SessionCodec, now: float) -> None:
@@ -75,6 +76,8 @@ class HttpSession:
         self.displaced: frozenset[str] = _NO_NAMES
         self.registrations: Mapping[str, str] = _NOTHING
         self.stored = stored
+        # As it was when this request saw it last; never what another one's session holds.
+        self._known: Mapping[str, Any] = _NOTHING
         self.presented_id: str | None = None
         self.commit_under_way: Future[None] | None = None
         self.attempt: tuple[bytes, Change] | None = None
@@ -110,6 +113,7 @@ class HttpSession:
         fragments = stored.fragments = codec.split(stored.payload)
         session = cls.__new__(cls)
         session._start(stored, codec, now)
+        session._known = fragments
         if not meta.check_times(fragments):
             # Written at once, or the absolute lifetime would begin anew with each request.
             session._note({meta.CREATED_AT: now})
@@ -215,8 +219,7 @@ class HttpSession:
     def set_attribute(self, name: str, value: Any) -> None:
         """Set an attribute. Of two requests that set the same one, the last to be stored wins.
 
-        The value is encoded when the session is committed; one that cannot be stored is
-        reported then, before anything is written.
+        The value is encoded at the commit; one that cannot be stored is reported then.
 
         Raises:
             ReservedAttributeError: The name belongs to the library's metadata.
@@ -326,8 +329,7 @@ class HttpSession:
         self.require_rotation()
         self.touched = True
         if self.moved:
-            # The id is another request's by now; this one has no right to the next one.
-            return
+            return  # The id is another request's by now; this one has no right to the next one.
         self._previous_id = self.current_id
         self._id = self._wanted_id = new_id or ids.new_id()
         self.id_is_known = False
@@ -358,13 +360,12 @@ class HttpSession:
         attributes = {name: self.attributes.read(name) for name in list(self.attributes)}
         return {**times, **metadata, **attributes}
 
-    # What follows is for the commit of the session, not for applications.
-
+    # What follows is for the commit.
     def metadata(self, name: str) -> Any:
         """Return what the session keeps about itself, None where that is absent or unusable."""
-        if name in self._metadata or self.stored is None:
-            return self._metadata.get(name)
-        return meta.read_one(self.stored.taken_apart(self._codec), name, self._codec)
+        if name in self._metadata:
+            return self._metadata[name]
+        return meta.read_one(self._known, name, self._codec)
 
     def forked(self, stored: Stored, change: Change) -> None:
         """Take note that it is stored as a session of its own, under an id that is its own."""
@@ -438,11 +439,13 @@ class HttpSession:
             # Something was noted while the commit was under way.
             earlier = change.noted
             self._metadata = {n: v for n, v in noted.items() if earlier.get(n, ...) is not v}
-        fragments = stored.fragments or stored.taken_apart(self._codec)
-        if self.own_idle_time is not None or meta.MAX_INACTIVE_INTERVAL in fragments:
-            self.own_idle_time = self.metadata(meta.MAX_INACTIVE_INTERVAL)
         self._wanted_id, self.attempt, self._cleared = None, None, False
         self.moved = stored.id != self._id
+        fragments = stored.taken_apart(self._codec)
+        if not self.moved:
+            self._known = fragments
+            if self.own_idle_time is not None or meta.MAX_INACTIVE_INTERVAL in fragments:
+                self.own_idle_time = self.metadata(meta.MAX_INACTIVE_INTERVAL)
         self.touched = bool(self._metadata)
         if self._attributes is None:
             return
@@ -457,9 +460,8 @@ class HttpSession:
 
     def _read_plain(self, name: str) -> Any:
         """Return a stored value; of one that cannot be decoded the second reading tells."""
-        fragments = _NOTHING if self.stored is None else self.stored.taken_apart(self._codec)
         try:
-            return self._codec.decode(fragments[name]) if name in fragments else None
+            return self._codec.decode(self._known[name]) if name in self._known else None
         except errors.SessionDecodingError:
             return self
 
@@ -468,9 +470,7 @@ class HttpSession:
         """The attributes, decoded as far as somebody has read them."""
         attributes = self._attributes
         if attributes is None:
-            stored = self.stored
-            fragments = _NOTHING if stored is None else stored.taken_apart(self._codec)
-            attributes = self._attributes = Attributes(self._codec, fragments)
+            attributes = self._attributes = Attributes(self._codec, self._known)
         return attributes
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -133,7 +134,8 @@ class SessionWriter:
                     latest = await self._swap(batch, latest)
                 except BaseException as error:
                     for writer in batch:
-                        writer.fail(error)
+                        # One for each: raised twice, an error would refer to both requests.
+                        writer.fail(copy.copy(error))
                     if not isinstance(error, Exception):
                         # The loop is being closed; nobody waits in vain.
                         for writer in waiting:
@@ -216,8 +218,10 @@ class SessionWriter:
         for writer in writers:
             session, change = writer.session, writer.change
             try:
-                if current is not session.stored or change.principal is not None:
-                    writer.verdict = verdict(session, change, current, codec)
+                # One of those before it may have logged somebody in or out.
+                now = current if fragments is before else Stored(current.id, b"", fragments)
+                if now is not session.stored or change.principal is not None:
+                    writer.verdict = verdict(session, change, now, codec)
                     writer.merges = writer.verdict is Verdict.MERGE
                     if not writer.merges:
                         continue

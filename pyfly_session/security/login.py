@@ -7,7 +7,7 @@ from typing import Any
 
 from pyfly_session import ids
 from pyfly_session.concurrency import SessionConcurrencyController
-from pyfly_session.core.metadata import AUTHENTICATED_AT, PRINCIPAL
+from pyfly_session.core.metadata import AUTHENTICATED_AT, PRINCIPAL, SECURITY_CONTEXT
 from pyfly_session.core.principals.registration import former_ids
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import (
@@ -22,8 +22,19 @@ from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_filter import SessionFilter
 from pyfly_session.web.session_id_resolver import headers_of
 
-SECURITY_CONTEXT = "SECURITY_CONTEXT"
-"""The session attribute that holds the `SecurityContext`; the original's name."""
+__all__ = [
+    "SECURITY_CONTEXT",
+    "context_of",
+    "demand_recent_login",
+    "demanded_max_age",
+    "end_other_sessions",
+    "filter_of",
+    "last_authentication",
+    "login",
+    "logout",
+    "session_of",
+    "why_ended",
+]
 
 ALIAS_PREFIX = "pyfly:"
 """Begins the aliases that the library makes; no user's id begins with it."""

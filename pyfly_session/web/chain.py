@@ -184,7 +184,7 @@ class FilterRun:
     async def send(self, message: Message) -> None:
         """Pass a message on; a head goes through the hooks first."""
         if message["type"] in HEADS:
-            message["headers"] = list(message.get("headers") or ())
+            message = {**message, "headers": list(message.get("headers") or ())}
             # A hook may register no other; those registered last run first.
             for hook in reversed(self._hooks):
                 await hook(message)

@@ -111,8 +111,8 @@ class Commit:
         if message["type"] != "http.response.start":
             sent: Awaitable[None] = self._send(message)
             return sent
-        # The application may use the same list for every response.
-        message["headers"] = list(message.get("headers") or ())
+        # A copy: the application may send the same message to everybody.
+        message = {**message, "headers": list(message.get("headers") or ())}
         if self._hooks or self.session.touched or not self._is_settled(message["headers"]):
             return self.finish_head(message, self._send)
         # Without a coroutine for what most requests come to.
@@ -151,7 +151,7 @@ class Commit:
     async def send_as_it_is(self, message: Message) -> None:
         """Pass a message on, a head through the hooks, without the session."""
         if message["type"].endswith(".start"):
-            message["headers"] = list(message.get("headers") or ())
+            message = {**message, "headers": list(message.get("headers") or ())}
             await self._run_hooks(message)
         await self._send(message)
 
@@ -181,7 +181,7 @@ class Commit:
         try:
             self._outcome = await repository.commit(session, create=create)
         except SessionStoreError as error:
-            if not self._rules.tolerant or session.stored is not None:
+            if not self._rules.tolerant or session.stored is not None or session.principal:
                 raise
             # Nothing that existed is lost: the visitor stays without a session.
             _logger.warning("a new session is not saved: %s", error)
@@ -242,7 +242,7 @@ class Commit:
             outer.before_head(self.finish_head if self.head_sent else self._run_hooks)
         else:
             self._hooks = ()
-        self.session.write_refusal = _OVER
+        self.session.write_refusal = self.session.write_refusal or _OVER
 
     def slide_later(self) -> None:
         """Have the session of a request that takes long slid."""
@@ -269,10 +269,17 @@ class Commit:
         raw = getattr(response, "raw_headers", None)
         if isinstance(raw, list):
             self._write_headers(raw)
-        elif not isinstance(cookie, SessionCookie):
-            if (header := self._header()) is not None:
-                name, value = header
-                response.headers[name.decode()] = value.decode()
+            return
+        header = self._header()
+        if header is not None and is_shared(response):
+            if self._outcome is Outcome.UNTOUCHED:
+                return
+            response.headers["Cache-Control"] = "no-store"
+        if header is None:
+            return
+        if not isinstance(cookie, SessionCookie):
+            name, value = header
+            response.headers[name.decode()] = value.decode()
         elif self._outcome in _LIVE:
             response.set_cookie(
                 key=cookie.name,
@@ -282,7 +289,7 @@ class Commit:
                 else None,
                 **cookie.attributes,
             )
-        elif self._outcome is Outcome.ENDED and self._candidates:
+        else:
             response.delete_cookie(key=cookie.name, **cookie.attributes)
 
     def _write_head(self, headers: list[Header]) -> None:
@@ -352,7 +359,7 @@ class KeepAlive:
     One timer for all requests of an event loop, and none while there are none.
 
     Args:
-        loop: An event loop; requests of others are looked after as well, while it runs.
+        loop: The event loop of its requests.
         idle: Idle time of most sessions in seconds.
 
     Attributes:
@@ -383,6 +390,13 @@ class KeepAlive:
             commit.slide_later()
         if self.running:
             self.start(None)
+
+
+def is_shared(response: Any) -> bool:
+    """Return whether shared caches may keep a response, be it none of Starlette's."""
+    headers = getattr(response, "headers", None) or {}
+    given = [value for name, value in headers.items() if name.lower() == "cache-control"]
+    return any(_is_shared(str(value).encode()) for value in given)
 
 
 def _may_be_shared(headers: list[Header]) -> bool:

@@ -24,7 +24,7 @@ from pyfly_session.errors import (
 _logger = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
 # In the scope of a request whose error has been answered.
-_ANSWERED = "pyfly_session.error_answered"
+ANSWERED = "pyfly_session.error_answered"
 _RETRY_LATER = {"Retry-After": "5"}
 
 
@@ -80,14 +80,14 @@ class _OncePerError:
 
     async def __call__(self, request: Request, error: Exception) -> Any:
         """Return its response; one that is not sent if there was one before."""
-        if request.scope.pop(_ANSWERED, False):
+        if request.scope.pop(ANSWERED, False):
             return PlainTextResponse("")
         return await self._call(request, error)
 
     async def respond(self, request: Request, error: Exception) -> Any:
         """Return its response, ahead of Starlette."""
         response = await self._call(request, error)
-        request.scope[_ANSWERED] = True
+        request.scope[ANSWERED] = True
         return response
 
     async def _call(self, request: Request, error: Exception) -> Any:

@@ -18,9 +18,9 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import ConfigurationError, SessionStoreError, SessionUpdateError
 from pyfly_session.ports import SessionStore
 from pyfly_session.web.chain import FilterRun, RequestFilter
-from pyfly_session.web.commit import Commit, CommitRules, KeepAlive
+from pyfly_session.web.commit import Commit, CommitRules, KeepAlive, is_shared
 from pyfly_session.web.cookies import Header, SessionCookie
-from pyfly_session.web.error_responses import response_of_handler, response_to
+from pyfly_session.web.error_responses import ANSWERED, response_of_handler, response_to
 from pyfly_session.web.filters import (
     CHAIN,
     HIGHEST_PRECEDENCE,
@@ -246,16 +246,18 @@ class SessionFilter(OncePerRequestFilter):
                     raise
                 if isinstance(error, SessionUpdateError):
                     return response
-            await commit.commit(create=self._rules.create)
+            await commit.commit(create=self._rules.create and not is_shared(response))
         except asyncio.CancelledError:
             commit.abandon()
             raise
         except (SessionStoreError, SessionUpdateError) as error:
             return self._response_to(scope, error)
+        else:
+            commit.write_onto(response)
+            return response
         finally:
             del keep_alive.running[commit]
-        commit.write_onto(response)
-        return response
+            commit.close(None)
 
     async def why_ended(self, request: Any) -> str | None:
         """Return why the session that the client asks for was ended by somebody else."""
@@ -336,9 +338,8 @@ class SessionFilter(OncePerRequestFilter):
 
     def _keep(self, commit: Commit) -> KeepAlive:
         """Have the session kept alive while its request runs."""
-        keep_alive = self._keep_alive
-        if keep_alive is None or not keep_alive.loop.is_running():
-            loop = asyncio.get_running_loop()
+        loop, keep_alive = asyncio.get_running_loop(), self._keep_alive
+        if keep_alive is None or keep_alive.loop is not loop:
             keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
         keep_alive.running[commit] = None
         own_idle_time = commit.session.own_idle_time
@@ -388,6 +389,9 @@ class SessionFilter(OncePerRequestFilter):
                 await response(scope, receive, send)
             except Exception:
                 _logger.exception("the session could not be saved after %r", error)
+                scope.pop(ANSWERED, None)
+                if commit.failure is not None and not commit.head_sent:
+                    raise SessionStoreError(commit.failure) from None
 
     def _is_from_elsewhere(self, headers: Iterable[Header]) -> bool:
         """Return whether a WebSocket with an id comes from a page that may not open one."""

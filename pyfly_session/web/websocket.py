@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from pyfly_session import ids
+from pyfly_session.core.metadata import SECURITY_CONTEXT
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.web.chain import HEADS
@@ -25,8 +26,6 @@ _POLICY_VIOLATION = 1008
 _ENDED = "the session has ended"
 # How long the close may take to get out when the application is done.
 _CLOSE_SECONDS = 1.0
-# Where the room of security, which builds on this one, keeps who is logged in.
-_SECURITY_CONTEXT = "SECURITY_CONTEXT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ class LiveSocket:
             OSError: It was; the ASGI specification wants that of a socket that is gone.
         """
         if message["type"] in HEADS and self._closing is None:
-            message["headers"] = list(message.get("headers") or ())
+            message = {**message, "headers": list(message.get("headers") or ())}
             await self._commit.finish_head(message)
             self._start(message)
         closes = message["type"] == "websocket.close"
@@ -264,7 +263,7 @@ class LiveSocket:
         session, rule = self._commit.session, self._rules.close_on_session_end
         if session.invalidated or rule == "never":
             return False
-        is_somebody = session.principal is not None or session.has_attribute(_SECURITY_CONTEXT)
+        is_somebody = session.principal is not None or session.has_attribute(SECURITY_CONTEXT)
         return rule == "always" or is_somebody
 
 

@@ -71,7 +71,11 @@ return {2}
 _LOAD = """
 local current = redis.call('GET', KEYS[1])
 if current then
-    local own = string.match(string.sub(current, 1, 160), '"_max_inactive_interval":(%d+)[,}]')
+    local front = string.match(string.sub(current, 1, 160), '^{[^{%[]*')
+    local own = front and string.match(front, '"_max_inactive_interval":(%d+)[,}]')
+    if own and #own > 10 then
+        own = nil
+    end
     if own or redis.call('TTL', KEYS[1]) < tonumber(ARGV[1]) then
         redis.call('EXPIRE', KEYS[1], own or ARGV[1])
     end

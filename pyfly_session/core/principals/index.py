@@ -294,13 +294,20 @@ class PrincipalSessions:
 
         async def confirmed(entries: Entries) -> Entries | None:
             entry = entries.pop(noted, None)
+            known = entries.get(mine) if mine != noted else None
+            if known is not None and known.state == LIVE:
+                # It has joined a login of the same user, which needs no second place.
+                return entries
             if entry is None or entry.state == ENDING:
                 return None
             now = self._clock()
             others = {
                 name: each
                 for name, each in entries.items()
-                if name != mine and each.state != ENDING
+                if name != mine
+                and each.state != ENDING
+                # Another request is giving this very session a new id, and will join this one.
+                and not (entry.replaces and each.replaces == entry.replaces)
             }
             victims: list[str] = []
             if 0 <= limit <= len(others):
@@ -336,7 +343,6 @@ class PrincipalSessions:
 
     async def release(self, principal: str, session_id: str) -> None:
         """Take back `register`: the session is not going to be stored under this id."""
-        self._limits.pop(self._key(session_id), None)
 
         async def released(entries: Entries) -> Entries:
             entry = entries.get(self._key(session_id))
