@@ -50,6 +50,7 @@ class Visit:
         seen: The attributes as the request saw them stored last.
         live: The attributes as they are for the request.
         assigned: Names that were set or removed.
+        cleared: Nothing of what is stored stays, whoever has stored it.
         overtaken: Another request gave the session its id; this one knows it no more.
     """
 
@@ -60,6 +61,7 @@ class Visit:
     seen: dict[str, Any] = field(default_factory=dict)
     live: dict[str, Any] = field(default_factory=dict)
     assigned: set[str] = field(default_factory=set)
+    cleared: bool = False
     idle: int | None = None
     idle_changed: bool = False
     rotating: bool = False
@@ -78,12 +80,14 @@ class Visit:
     def clear(self) -> None:
         for name in list(self.live):
             self.remove(name)
+        self.cleared = True
 
     def set_idle(self, seconds: int | None) -> None:
         self.idle, self.idle_changed = seconds, True
 
     def rotate(self, new_id: str) -> None:
-        self.id, self.rotating = new_id, True
+        if not self.overtaken:
+            self.id, self.rotating = new_id, True
 
     def invalidate(self) -> None:
         self.invalidated = True
@@ -100,6 +104,9 @@ class Visit:
 
     def write_onto(self, entry: Entry) -> None:
         """Put this request's changes onto what is stored, attribute by attribute."""
+        if self.cleared:
+            entry.attributes.clear()
+            self.seen.clear()
         for name in self.changes:
             for kept in (entry.attributes, self.seen):
                 if name in self.live:
@@ -110,7 +117,7 @@ class Visit:
             entry.idle = self.idle
         self.idle = entry.idle
         self.assigned.clear()
-        self.idle_changed = False
+        self.idle_changed = self.cleared = False
 
 
 @dataclass
@@ -164,6 +171,11 @@ class World:
     def use(self, entry: Entry, ttl: int) -> None:
         entry.ttl, entry.deadline = ttl, self.now + ttl
 
+    def slide(self, entry: Entry, ttl: int) -> None:
+        """Let it live so long, as a load does, which never cuts a life short."""
+        if self.now + ttl > entry.deadline:
+            self.use(entry, ttl)
+
     def time_left(self, idle: int | None, created: float) -> int:
         left = idle or self.ttl
         if self.max_lifetime is not None:
@@ -178,8 +190,11 @@ class World:
         if self.max_lifetime is not None and self.now >= entry.created + self.max_lifetime:
             del self.entries[session_id]
             return None
-        own = entry.idle is not None
-        self.use(entry, self.time_left(entry.idle, entry.created) if own else self.ttl)
+        left = self.ttl if entry.idle is None else self.time_left(entry.idle, entry.created)
+        if left < self.ttl:
+            self.use(entry, left)
+        else:
+            self.slide(entry, left)
         return Visit(
             id=session_id,
             since=self.now,
@@ -201,7 +216,7 @@ class World:
             self.entries[visit.id] = Entry({}, visit.created)
             visit.stored_id, visit.rotating = visit.id, False
             return self._store(visit, visit.id)
-        if visit.rotating or changed:
+        if visit.rotating or changed or visit.cleared:
             target = self.follow(visit.stored_id)
             return Outcome.GONE if target is None else self._store(visit, target)
         if visit.stored_id != visit.id:
@@ -233,6 +248,8 @@ class World:
 
     def _seems_alive(self, visit: Visit) -> bool:
         if visit.id in self.ended:
+            return False
+        if self.max_lifetime is not None and self.now >= visit.created + self.max_lifetime:
             return False
         return self.now - visit.since <= _FAST_SECONDS or self.find(visit.id) is not None
 
