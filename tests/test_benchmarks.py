@@ -84,3 +84,15 @@ def test_an_unknown_contestant_is_refused_by_name() -> None:
     done = run("--only", "django-rest")
     assert done.returncode == 1
     assert "no contestant is called django-rest; there are bare, floor," in done.stderr
+
+
+def test_the_stress_test_runs_in_several_processes() -> None:
+    done = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "benchmarks.stress", "--quick", "--only", "increments"],
+        cwd=ROOT,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("every promise held\n")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.stress import logins, outages, races, updates
+from benchmarks.stress import identity, logins, outages, races, updates
 from benchmarks.stress.report import Result, table
 from tests.topology.nodes import HOST, PASSWORD, Node, free_ports
 
@@ -33,15 +33,29 @@ def main() -> int:
 
 def _scenarios(*, quick: bool) -> dict[str, Callable[[], Result]]:
     count = 1_000 if quick else 10_000
-    races_count = 600 if quick else 10_000
+    races_count = 300 if quick else 10_000
+    # They are many requests each.
+    meetings_count = 300 if quick else 2_000
+    logins_count = 300 if quick else 1_000
     times = 1 if quick else 3
+
+    def raced(name: str, race: races.Race, count: int = races_count) -> Callable[[], Result]:
+        return lambda: _with_server(lambda redis: races.run(redis, name, race, count))
+
+    def entered(strategy: str) -> Callable[[], Result]:
+        return lambda: _with_server(lambda redis: logins.run(redis, strategy, logins_count))
+
     return {
         "updates": lambda: _with_server(lambda redis: updates.in_processes(redis, count)),
+        "increments": lambda: _with_server(lambda redis: updates.increments(redis, count)),
         "threads": lambda: updates.in_threads(count),
-        "logouts": lambda: _with_server(lambda redis: races.run(redis, "logouts", races_count)),
-        "rotations": lambda: _with_server(lambda redis: races.run(redis, "rotations", races_count)),
-        "logins, evict": lambda: _with_server(lambda redis: logins.run(redis, "evict-oldest")),
-        "logins, reject": lambda: _with_server(lambda redis: logins.run(redis, "reject-new")),
+        "logouts": raced("logouts", races.logout_race),
+        "rotations": raced("rotations", races.rotation_race),
+        "held requests": raced("held requests", identity.held_race, meetings_count),
+        "double logins": raced("double logins", identity.double_race, meetings_count),
+        "late requests": raced("late requests", identity.late_race, meetings_count),
+        "logins, evict": entered("evict-oldest"),
+        "logins, reject": entered("reject-new"),
         "restarts": lambda: outages.restarts(times),
         "sentinel": lambda: outages.sentinel_failovers(times),
         "cluster": lambda: outages.cluster_failovers(times),

@@ -16,7 +16,11 @@ from benchmarks.stress.report import Tally
 
 WORKERS = 4
 _LONGEST_SECONDS = 240.0
-_context = multiprocessing.get_context("spawn")
+# What all workers import is imported once.
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    [f"benchmarks.stress.{name}" for name in ("identity", "logins", "outages", "updates")]
+)
 
 
 class Board:

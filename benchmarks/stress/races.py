@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,18 +25,45 @@ class Raced:
 
     Attributes:
         tally: A race counts as acknowledged if all its requests were answered 200.
+        found: How often something came about that is worth telling.
     """
 
     tally: Tally = field(default_factory=Tally)
     lost: int = 0
+    leaked: int = 0
     revived: int = 0
+    found: dict[str, int] = field(default_factory=dict)
+
+    def note(self, what: str) -> None:
+        """Count something worth telling."""
+        self.found[what] = self.found.get(what, 0) + 1
 
 
 class Node:
-    """Two applications that share nothing but the server, as two machines would."""
+    """Applications that share nothing but the server, as machines would.
 
-    def __init__(self, redis: dict[str, Any]) -> None:
-        self.sites = [Site(redis), Site(redis)]
+    Args:
+        redis: Properties under ``pyfly.session.redis``.
+        worker: The number of this process.
+    """
+
+    def __init__(self, redis: dict[str, Any], worker: int) -> None:
+        self.worker = worker
+        self._redis = redis
+        # Every other process knows hashes of the ids only.
+        self._settings = {"hash_ids": worker % 2 == 1}
+        self.sites = self._two()
+        self._limited: dict[str, list[Site]] = {}
+
+    def _two(self, **settings: Any) -> list[Site]:
+        return [Site(self._redis, **self._settings, **settings) for _ in range(2)]
+
+    def limited(self, strategy: str) -> list[Site]:
+        """Return two applications where a user may have one session."""
+        if strategy not in self._limited:
+            limit = {"enabled": True, "max-sessions": 1, "strategy": strategy}
+            self._limited[strategy] = self._two(concurrency=limit)
+        return self._limited[strategy]
 
     async def race(self, number: int, cookie: str, actions: list[str]) -> list[Answer | None]:
         """Do the actions as requests that have all loaded the session before any goes on."""
@@ -46,8 +74,7 @@ class Node:
         random.shuffle(racers)
         for site, gate, _ in racers:
             site.open_gate(gate)
-            for _ in range(random.randrange(_MAX_HEADSTART)):
-                await asyncio.sleep(0)
+            await headstart()
         by_gate = {gate: await task for _, gate, task in racers}
         return [by_gate[f"{number}.{index}"] for index in range(len(actions))]
 
@@ -58,9 +85,18 @@ class Node:
         return data
 
     async def close(self) -> None:
-        """Close both."""
-        for site in self.sites:
+        """Close all."""
+        for site in [*self.sites, *(each for pair in self._limited.values() for each in pair)]:
             await site.close()
+
+
+Race = Callable[[Node, int, Raced], Awaitable[bool]]
+
+
+async def headstart(most: int = _MAX_HEADSTART) -> None:
+    """Let others go first, for some turns of the event loop."""
+    for _ in range(random.randrange(most)):
+        await asyncio.sleep(0)
 
 
 async def logout_race(node: Node, number: int, raced: Raced) -> bool:
@@ -92,8 +128,8 @@ async def rotation_race(node: Node, number: int, raced: Raced) -> bool:
 
 async def work(worker: int, board: processes.Board, spec: dict[str, Any]) -> Raced:
     """Run the races of one worker process."""
-    node, raced = Node(spec["redis"]), Raced()
-    race = logout_race if spec["kind"] == "logouts" else rotation_race
+    node, raced = Node(spec["redis"], worker), Raced()
+    race: Race = spec["race"]
     numbers = iter(range(spec["each"]))
 
     async def go_on() -> None:
@@ -111,14 +147,26 @@ async def work(worker: int, board: processes.Board, spec: dict[str, Any]) -> Rac
     return raced
 
 
-def run(redis: dict[str, Any], kind: str, total: int) -> Result:
-    """Run so many races in several processes, over one server."""
+def run(redis: dict[str, Any], kind: str, race: Race, total: int) -> Result:
+    """Run so many races in several processes, over one server.
+
+    Args:
+        redis: Properties under ``pyfly.session.redis``.
+        kind: What they are called.
+        race: A function at the top of a module; returns whether every request was answered.
+        total: How many.
+    """
     began = time.monotonic()
     result = Result(scenario=f"{kind}, {processes.WORKERS} processes")
-    spec = {"redis": redis, "kind": kind, "each": total // processes.WORKERS}
+    spec = {"redis": redis, "race": race, "each": total // processes.WORKERS}
+    found: dict[str, int] = {}
     for raced in processes.run(kind, work, spec, total=total):
         result.add(raced.tally)
         result.lost += raced.lost
+        result.leaked += raced.leaked
         result.revived += raced.revived
+        for what, count in raced.found.items():
+            found[what] = found.get(what, 0) + count
+    result.notes += [f"{count:,} {what}" for what, count in sorted(found.items())]
     result.seconds = time.monotonic() - began
     return result

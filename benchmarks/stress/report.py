@@ -10,6 +10,7 @@ _HEADERS = {
     "acknowledged": "acknowledged",
     "failed": "failed (5xx)",
     "lost": "lost",
+    "leaked": "leaked",
     "revived": "revived",
     "late": "late",
     "slowest": "slowest s",
@@ -52,13 +53,15 @@ class Result(Tally):
     """A scenario's line in the table.
 
     Attributes:
-        lost: Acknowledged writes that are gone.
-        revived: Sessions, or former ids, that live although they ended.
+        lost: Acknowledged writes and logins that are gone.
+        leaked: Ids, or data, that the wrong client was told.
+        revived: Sessions, or former ids, that live although they should not.
         notes: What a number needs to be understood.
     """
 
     scenario: str = ""
     lost: int = 0
+    leaked: int = 0
     revived: int = 0
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)
@@ -66,7 +69,8 @@ class Result(Tally):
     @property
     def kept(self) -> bool:
         """True if every promise held, and there was something to hold."""
-        return not (self.lost or self.revived or self.late or self.odd) and self.acknowledged > 0
+        broken = self.lost or self.leaked or self.revived or self.late or self.odd
+        return not broken and self.acknowledged > 0
 
 
 def table(results: list[Result]) -> str:
@@ -84,7 +88,9 @@ def table(results: list[Result]) -> str:
     lines.insert(1, "-" * len(lines[0]))
     for each in results:
         lines += [f"{each.scenario}: {note}" for note in each.notes]
-        lines += [f"{each.scenario}: BROKEN: {what}" for what in sorted(set(each.odd))[:5]]
+        # One example of each kind.
+        examples = {what.partition(" [")[0]: what for what in sorted(set(each.odd))}
+        lines += [f"{each.scenario}: BROKEN: {what}" for what in [*examples.values()][:5]]
     return "\n".join(lines)
 
 

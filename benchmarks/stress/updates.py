@@ -14,6 +14,8 @@ from benchmarks.stress.report import Result, Tally
 from benchmarks.stress.site import Site
 
 SESSIONS = 25
+_FEW = 4
+_AT_ONCE = 8
 
 
 @dataclass
@@ -99,6 +101,56 @@ def in_processes(redis: dict[str, Any], total: int) -> Result:
 
     spec = {"redis": redis, "cookies": asyncio.run(prepare()), "each": each}
     asyncio.run(verify(processes.run("updates", work, spec, total=total)))
+    result.seconds = time.monotonic() - began
+    return result
+
+
+async def count_up(worker: int, board: processes.Board, spec: dict[str, Any]) -> Written:
+    """Count up attributes that all worker processes count up, by functions of their value."""
+    site, written = Site(spec["redis"]), Written()
+    turns = iter(range(spec["each"]))
+
+    async def go_on() -> None:
+        for turn in turns:
+            cookie, name = spec["cookies"][turn % _FEW], f"count{turn % 3}"
+            answer = await site.ask(f"/count_up?name={name}", cookie, written.tally)
+            if answer is not None and answer.status == 200:
+                written.counters[cookie, name] += 1
+            board.show(worker, written.tally)
+
+    await asyncio.gather(*(go_on() for _ in range(_AT_ONCE)))
+    await site.close()
+    return written
+
+
+def increments(redis: dict[str, Any], total: int) -> Result:
+    """Let several processes count up the same few attributes of the same few sessions."""
+    began = time.monotonic()
+    result = Result(scenario=f"increments, {processes.WORKERS} processes")
+
+    async def prepare() -> list[str]:
+        site = Site(redis)
+        cookies = await new_sessions(site, _FEW)
+        await site.close()
+        return cookies
+
+    async def verify(everything: list[Written]) -> None:
+        site, counted = Site(redis), Counter[tuple[str, str]]()
+        for written in everything:
+            result.add(written.tally)
+            counted += written.counters
+        for (cookie, name), count in counted.items():
+            answer = await site.ask("/read", cookie)
+            stored = json.loads(answer.body).get(name, 0) if answer is not None else 0
+            result.lost += max(0, count - stored)
+            if stored > count and not result.failed:
+                result.odd.append(f"{count} increments counted as {stored}")
+        await site.close()
+
+    spec = {"redis": redis, "cookies": asyncio.run(prepare()), "each": total // processes.WORKERS}
+    asyncio.run(verify(processes.run("increments", count_up, spec, total=total)))
+    if result.failed:
+        result.odd.append(f"{result.failed} were answered 5xx")
     result.seconds = time.monotonic() - began
     return result
 
