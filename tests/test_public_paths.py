@@ -43,11 +43,11 @@ STABLE: dict[str, set[str]] = {
         *("bind_properties", "describe_properties", "load_config"),
     },
     "pyfly_session.errors": {
-        *("ConfigurationError", "ReservedAttributeError", "SessionConflictError"),
-        *("SessionDecodingError", "SessionEncodingError", "SessionError"),
+        *("ConfigurationError", "CrossSiteRequestError", "ReservedAttributeError"),
+        *("SessionConflictError", "SessionDecodingError", "SessionEncodingError", "SessionError"),
         *("SessionInvalidatedError", "SessionReadOnlyError", "SessionStoreError"),
-        *("SessionStoreUnavailableError", "SessionTooLargeError", "StoreContractError"),
-        *("TooManySessionsError", "UnsupportedServerError"),
+        *("SessionStoreUnavailableError", "SessionTooLargeError", "SessionUpdateError"),
+        *("StoreContractError", "TooManySessionsError", "UnsupportedServerError"),
     },
     "pyfly_session.events": {
         *("SessionCreated", "SessionDestroyed", "SessionEvent", "SessionIdChanged"),
@@ -57,7 +57,7 @@ STABLE: dict[str, set[str]] = {
         *("LoginRequired", "Session", "SessionRequired", "Stored", "User", "Visitor"),
         *("current_session", "current_visitor", "describe_session", "local_target"),
     },
-    "pyfly_session.ids": {"is_acceptable", "mask", "new_id"},
+    "pyfly_session.ids": {"is_acceptable", "is_record", "mask", "new_id", "record_id"},
     "pyfly_session.management": {"Guard", "Management"},
     "pyfly_session.observability": {
         *("MalformedIdFilter", "ObservedSessionRepository", "Telemetry"),
@@ -87,7 +87,7 @@ STABLE: dict[str, set[str]] = {
         *("CallNext", "HIGHEST_PRECEDENCE", "OncePerRequestFilter", "SentResponse"),
         *("SessionCookie", "SessionFilter", "SessionHeader", "SessionIdResolver"),
         *("SessionIdResolvers", "SessionMapping", "WebFilter", "WebFilterChainMiddleware"),
-        "before_head",
+        *("WebSocketRules", "before_head"),
     },
 }
 
