@@ -22,6 +22,7 @@ from pyfly_session.core.metadata import (
     SECURITY_CONTEXT,
     VERSION,
     encode_time,
+    equal,
     read_metadata,
 )
 from pyfly_session.core.session import HttpSession
@@ -66,7 +67,7 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
         logs_in_late = change.principal is not None and session.moved
         return Verdict.FORK if logs_in_late else Verdict.MERGE
     before, now = loaded.taken_apart(codec), current.taken_apart(codec)
-    same_owner = _equal(before, now, PRINCIPAL)
+    same_owner = equal(before, now, PRINCIPAL)
     if change.principal is None:
         if same_owner:
             return Verdict.MERGE
@@ -140,10 +141,3 @@ def assembled(
             largest = max(sizes, key=sizes.__getitem__)
             raise SessionTooLargeError(len(payload), max_size, largest, sizes[largest])
     return payload
-
-
-def _equal(one: Fragments, other: Fragments, name: str) -> bool:
-    first, second = one.get(name), other.get(name)
-    if first is None or second is None:
-        return first is second
-    return bytes(first) == bytes(second)

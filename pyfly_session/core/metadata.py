@@ -162,3 +162,11 @@ RARE_NAMES = frozenset(_IS_VALID) - {CREATED_AT, LAST_ACCESSED}
 """Metadata that few sessions have."""
 METADATA_NAMES = (CREATED_AT, LAST_ACCESSED, VERSION, MAX_INACTIVE_INTERVAL, *sorted(RARE_NAMES))
 """All metadata, in the order in which it begins the stored form."""
+
+
+def equal(one: Mapping[str, Raw], other: Mapping[str, Raw], name: str) -> bool:
+    """Return whether two sessions have the same stored value of a name, or both have none."""
+    first, second = one.get(name), other.get(name)
+    if first is None or second is None:
+        return first is second
+    return bytes(first) == bytes(second)

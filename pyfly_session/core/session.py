@@ -442,7 +442,7 @@ class HttpSession:
         self._wanted_id, self.attempt, self._cleared = None, None, False
         self.moved = stored.id != self._id
         fragments = stored.taken_apart(self._codec)
-        if not self.moved:
+        if not self.moved or meta.equal(self._known, fragments, meta.PRINCIPAL):
             self._known = fragments
             if self.own_idle_time is not None or meta.MAX_INACTIVE_INTERVAL in fragments:
                 self.own_idle_time = self.metadata(meta.MAX_INACTIVE_INTERVAL)

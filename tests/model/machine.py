@@ -236,14 +236,19 @@ class SessionMachine(RuleBasedStateMachine):
         commit = self.repository.commit
         found = self.run(self.stepping.run_both(commit(one.session), commit(other.session), turns))
         stored = self.run(self.contents())
+        # The id tells the orders apart: long afterwards, the note at an earlier one is gone.
         heard = [
-            (outcome, outcome in _ALIVE and each.session.max_inactive_interval)
+            (outcome, outcome in _ALIVE and _whereabouts(each.session))
             for outcome, each in zip(found, pair, strict=True)
         ]
         orders = [self.in_order(one, other), self.in_order(other, one)]
         for world, visits, outcomes in orders:
             told = [
-                (outcomes[each], outcomes[each] in _ALIVE and visits[each].idle) for each in pair
+                (
+                    outcomes[each],
+                    outcomes[each] in _ALIVE and (visits[each].stored_id, visits[each].idle),
+                )
+                for each in pair
             ]
             if told == heard and world.alive() == stored:
                 self.world, one.visit, other.visit = world, visits[one], visits[other]
@@ -319,3 +324,8 @@ class SessionMachine(RuleBasedStateMachine):
 
     def key_of(self, session_id: str) -> str:
         return self.repository.capable_store.key_of(session_id)
+
+
+def _whereabouts(session: HttpSession) -> tuple[str | None, int | None]:
+    """Return where the store has a session, as a request knows it, and its own idle time."""
+    return session.stored and session.stored.id, session.max_inactive_interval
