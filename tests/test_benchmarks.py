@@ -87,7 +87,7 @@ def test_an_unknown_contestant_is_refused_by_name() -> None:
 
 
 def test_the_stress_test_runs_in_several_processes() -> None:
-    done = subprocess.run(  # noqa: S603 - our own interpreter
+    done = subprocess.run(
         [sys.executable, "-m", "benchmarks.stress", "--quick", "--only", "increments"],
         cwd=ROOT,
         capture_output=True,
