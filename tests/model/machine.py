@@ -238,17 +238,17 @@ class SessionMachine(RuleBasedStateMachine):
         stored = self.run(self.contents())
         # The id tells the orders apart: long afterwards, the note at an earlier one is gone.
         heard = [
-            (outcome, outcome in _ALIVE and _whereabouts(each.session))
-            for outcome, each in zip(found, pair, strict=True)
+            (outcome, outcome in _ALIVE and self.whereabouts(stored_id, idle))
+            for outcome, stored_id, idle in [
+                (outcome, session.stored and session.stored.id, session.max_inactive_interval)
+                for outcome, session in zip(found, (one.session, other.session), strict=True)
+            ]
         ]
         orders = [self.in_order(one, other), self.in_order(other, one)]
         for world, visits, outcomes in orders:
             told = [
-                (
-                    outcomes[each],
-                    outcomes[each] in _ALIVE and (visits[each].stored_id, visits[each].idle),
-                )
-                for each in pair
+                (outcome, outcome in _ALIVE and self.whereabouts(visit.stored_id, visit.idle))
+                for outcome, visit in [(outcomes[each], visits[each]) for each in pair]
             ]
             if told == heard and world.alive() == stored:
                 self.world, one.visit, other.visit = world, visits[one], visits[other]
@@ -325,7 +325,8 @@ class SessionMachine(RuleBasedStateMachine):
     def key_of(self, session_id: str) -> str:
         return self.repository.capable_store.key_of(session_id)
 
-
-def _whereabouts(session: HttpSession) -> tuple[str | None, int | None]:
-    """Return where the store has a session, as a request knows it, and its own idle time."""
-    return session.stored and session.stored.id, session.max_inactive_interval
+    def whereabouts(
+        self, session_id: str | None, idle: int | None
+    ) -> tuple[str | None, int | None]:
+        """Return under which key the store has a session, and its own idle time."""
+        return session_id and self.key_of(session_id), idle
