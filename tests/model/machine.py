@@ -240,7 +240,7 @@ class SessionMachine(RuleBasedStateMachine):
         heard = [
             (outcome, outcome in _ALIVE and self.whereabouts(stored_id, idle))
             for outcome, stored_id, idle in [
-                (outcome, session.stored and session.stored.id, session.max_inactive_interval)
+                (outcome, getattr(session.stored, "id", None), session.max_inactive_interval)
                 for outcome, session in zip(found, (one.session, other.session), strict=True)
             ]
         ]
