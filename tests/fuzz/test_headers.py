@@ -22,8 +22,10 @@ NAMES = st.sampled_from(
     [b"vary", b"Vary", b"VARY", b"cache-control", b"Cache-Control", b"set-cookie", b"Set-Cookie"]
 ) | st.from_regex(rb"[A-Za-z0-9-]{1,12}", fullmatch=True)
 CONTENTS = st.sampled_from(
-    [b"Cookie", b"cookie, *", b"*", b"Accept", b"", b",", b" , ", b"PYFLY_SESSION=x"]
-    + [b"public", b"max-age=5, Public", b"S-MaxAge=5", b"no-cache", b"x=public"]
+    [
+        *[b"Cookie", b"cookie, *", b"*", b"Accept", b"", b",", b" , ", b"PYFLY_SESSION=x"],
+        *[b"public", b"max-age=5, Public", b"S-MaxAge=5", b"no-cache", b"x=public"],
+    ]
 ) | st.binary(max_size=12).map(lambda raw: raw.translate(None, b"\r\n\x00"))
 HEADERS = st.lists(st.tuples(NAMES, CONTENTS), max_size=6)
 
