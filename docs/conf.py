@@ -10,7 +10,7 @@ import importlib
 import re
 from pathlib import PurePosixPath
 from posixpath import dirname, normpath, relpath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from docutils import nodes
 
@@ -70,7 +70,11 @@ _SECTION = re.compile(r"^## (?P<title>.+)\n(?P<body>(?:(?!## ).*\n?)*)", re.M)
 _PAGE = re.compile(r"^- \[[^\]]*\]\((?P<page>[\w./-]+)\.md\)", re.M)
 _FILE = re.compile(r"\]\((?P<path>(?!\.\./)[\w./-]+\.(?!md\b)\w+)\)")
 _LEXERS = {".py": "python", ".yaml": "yaml", ".html": "html+jinja", ".css": "css", ".js": "js"}
+_BACKLINK = re.compile(r'(?P<before>class="viewcode-back" href="[^"#]*#)(?P<name>[\w.]+)')
 _MODULE = re.compile(r"\[`(?P<name>[^`]+)`\]\((?P<path>(?:\.\./)+pyfly_session/[\w/]+)\.py\)")
+
+# In which module what a module defines is documented, by its full name.
+_documented: dict[str, str] = {}
 
 
 def _navigation(app: Sphinx, page: str, text: list[str]) -> None:
@@ -133,7 +137,27 @@ def _home(app: Sphinx, module: str, name: str) -> str:
     """Find the source of what is documented where applications import it from."""
     each = getattr(importlib.import_module(module), name.partition(".")[0], None)
     home: str = getattr(each, "__module__", None) or module
-    return home if home.startswith("pyfly_session") else module
+    home = home if home.startswith("pyfly_session") else module
+    _documented[f"{home}.{name.partition('.')[0]}"] = module
+    return home
+
+
+def _backlinks(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], document: object
+) -> None:
+    """Let the links of a source lead to what it defines, wherever each is documented."""
+    if not page.startswith("_modules/pyfly_session"):
+        return
+    home = page.removeprefix("_modules/").replace("/", ".")
+    # All of them are made with the module of the first one.
+    first = app.env._viewcode_modules[home][3]
+
+    def link(found: re.Match[str]) -> str:
+        name = found["name"].removeprefix(f"{first}.")
+        module = _documented.get(f"{home}.{name.partition('.')[0]}", first)
+        return f"{found['before']}{module}.{name}"
+
+    context["body"] = _BACKLINK.sub(link, context["body"])
 
 
 def setup(app: Sphinx) -> None:
@@ -142,3 +166,4 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _sources)
     app.connect("source-read", _examples)
     app.connect("viewcode-follow-imported", _home)
+    app.connect("html-page-context", _backlinks)
