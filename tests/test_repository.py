@@ -718,6 +718,20 @@ async def test_two_repositories_of_different_idle_times_share_a_store(clock: Clo
     assert await long.load(session_id) is None
 
 
+async def test_a_load_gives_no_more_of_an_own_idle_time_than_the_absolute_lifetime(
+    clock: Clock,
+) -> None:
+    store = FourVerbStore(clock)
+    repository = SessionRepository(store, ttl=60, max_lifetime=100, clock=clock)
+    session = repository.create()
+    session.set_max_inactive_interval(500)
+    await repository.commit(session)
+    assert await repository.load(session.id) is not None
+
+    clock.advance(100)
+    assert not await store.exists(session.id)
+
+
 async def test_what_is_stored_is_one_json_object(
     repository: SessionRepository, inner: InMemorySessionStore
 ) -> None:

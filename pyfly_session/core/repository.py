@@ -29,6 +29,7 @@ from pyfly_session.core.metadata import (
     PRINCIPAL,
     is_interval,
     read_metadata,
+    read_one,
 )
 from pyfly_session.core.principals.index import PrincipalSessions
 from pyfly_session.core.principals.registration import Registration
@@ -232,10 +233,11 @@ class SessionRepository:
 
     async def _slide(self, stored: Stored, ttl: int) -> None:
         """Let a session that was just loaded live exactly as long as its own idle time."""
-        if ttl >= self.ttl:
+        own = read_one(stored.taken_apart(self._codec), MAX_INACTIVE_INTERVAL, self._codec)
+        if self.ttl <= ttl == own:
             await self._load(stored.id, ttl)
         else:
-            # A load never shortens a life; a write does.
+            # A load gives it all of that and never shortens a life; a write does.
             await self.capable_store.compare_and_swap(
                 stored.id, stored.payload, stored.payload, ttl
             )
