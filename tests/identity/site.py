@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from dependency_injector import providers
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pyfly_session import HttpSession, SecurityContext, SessionError, SessionStore
@@ -154,6 +154,37 @@ async def fill(request: Request) -> Response:
     return answer_to(request)
 
 
+async def enter_and_fill(request: Request) -> Response:
+    """Log in, and put something into the basket by a function."""
+    await wait_at_gate(request)
+    await log_in(request)
+    added = request.query_params["with"]
+    request.state.session.update_attribute("basket", lambda basket: [*(basket or []), added])
+    return answer_to(request)
+
+
+async def enter_without_login(request: Request) -> Response:
+    """Log in as applications do that know nothing of `login`."""
+    await wait_at_gate(request)
+    session: HttpSession = request.state.session
+    session.rotate_id()
+    session.set_attribute("SECURITY_CONTEXT", SecurityContext(user_id=request.query_params["user"]))
+    return answer_to(request)
+
+
+async def renew_and_stream(request: Request) -> Response:
+    """Look at the session only when the head has been sent, and the change stored before."""
+    await wait_at_gate(request)
+    session: HttpSession = request.state.session
+    session.rotate_id()
+    write_query(request)
+
+    async def body() -> AsyncIterator[str]:
+        yield json.dumps({**picture_of(session), "user": session.principal})
+
+    return StreamingResponse(body())
+
+
 async def remove(request: Request) -> Response:
     await wait_at_gate(request)
     for name in request.query_params:
@@ -170,7 +201,7 @@ async def remember(request: Request) -> Response:
 
 PAGES: list[Any] = [
     news, look, write, renew, enter, attempt, leave, password, clear, hand_over, fill, remove,
-    remember,
+    remember, enter_and_fill, enter_without_login, renew_and_stream,
 ]  # fmt: skip
 
 

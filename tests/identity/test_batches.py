@@ -21,18 +21,26 @@ class Doorstep:
         self.reached = asyncio.Event()
         self.opened = asyncio.Event()
         self.calls = 0
-        watch.before = self._wait
+        self._under_way = 0
+        watch.before, watch.after = self._wait, self._done
+
+    async def quiet(self) -> None:
+        """Wait until nobody awaits the store but the one that was stopped."""
+        await self.reached.wait()
+        ticks = 0
+        while ticks < 50:
+            await asyncio.sleep(0)
+            ticks = 0 if self._under_way > 1 else ticks + 1
 
     async def _wait(self, call: Call) -> None:
+        self._under_way += 1
         if call.stores_a_session:
             self.calls += 1
             self.reached.set()
             await self.opened.wait()
 
-
-async def pass_ticks() -> None:
-    for _ in range(50):
-        await asyncio.sleep(0)
+    async def _done(self, call: Call) -> None:
+        self._under_way -= 1
 
 
 async def stored_together(process: Process, cookie: str, paths: list[str]) -> list[Answer]:
@@ -41,7 +49,7 @@ async def stored_together(process: Process, cookie: str, paths: list[str]) -> li
     door = Doorstep(process.watch)
     for each in held:
         each.let_go()
-        await (door.reached.wait() if each is held[0] else pass_ticks())
+        await door.quiet()
     door.opened.set()
     answers = [await each.finish() for each in held]
     process.watch.recover()
@@ -90,7 +98,7 @@ async def test_requests_that_fail_together_have_an_error_each() -> None:
         assert session is not None
         session.set_attribute(f"a{number}", 1)
         commits.append(asyncio.ensure_future(repository.commit(session)))
-        await pass_ticks()
+        await door.quiet()
     watch.fail()
     door.opened.set()
     outcomes = await asyncio.gather(*commits, return_exceptions=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from urllib.parse import urlencode
 
 import pytest
 
@@ -135,3 +136,66 @@ async def test_slow_change_of_the_same_user_is_kept(site: Site) -> None:
     cookie = (await site.there.ask("/enter?user=alice", cookie)).session_id
     assert (await slow.finish()).all("set-cookie") == []
     assert (await site.there.opens(cookie)).attributes == {"statement": "of alice"}
+
+
+async def test_function_of_the_next_user_is_given_nothing_of_the_user_before(site: Site) -> None:
+    """Alice fills a basket while bob's login is under way; his `update_attribute` gets None."""
+    alice = (await site.here.ask("/enter?user=alice")).session_id
+    login = await site.here.begin("/enter_and_fill?user=bob&with=tea", alice)
+    await site.there.ask("/fill?with=medicine", alice)
+    bob = (await login.finish()).session_id
+    assert await site.there.opens(bob) == Picture("bob", False, {"basket": ["tea"]})
+
+
+@pytest.mark.parametrize("path", ["/clear", "/clear?own=1"])
+async def test_visitor_who_clears_the_session_leaves_a_login_meanwhile_alone(
+    site: Site, path: str
+) -> None:
+    """An anonymous `clear()` ends when the session is alice's: all that is hers is kept."""
+    visitor = await site.here.visit("/write?cart=tea")
+    slow = await site.here.begin(path, visitor)
+    alice = (await site.there.ask("/enter?user=alice&secret=hers", visitor)).session_id
+    answer = await slow.finish()
+    assert answer.all("set-cookie") == []
+    hers = {"cart": "tea", "secret": "hers"}
+    assert await site.there.opens(alice) == Picture("alice", False, hers)
+
+
+async def test_visitor_who_sets_an_idle_time_does_not_set_that_of_a_login_meanwhile(
+    make_memory_site: MakeSite,
+) -> None:
+    """A visitor's "remember me" ends when the session is alice's: hers lives the common time."""
+    site = await make_memory_site()
+    visitor = await site.here.visit()
+    slow = await site.here.begin("/remember", visitor)
+    alice = (await site.here.ask("/enter?user=alice", visitor)).session_id
+    await slow.finish()
+    site.clock.advance(1801)
+    assert (await site.here.opens(alice)).user is None
+
+
+async def test_login_by_attribute_that_comes_late_gets_a_session_of_its_own(site: Site) -> None:
+    """Mallory's `SECURITY_CONTEXT`, set by hand, does not say who has alice's session."""
+    visitor = await site.here.visit("/write?cart=tea")
+    late = await site.here.begin("/enter_without_login?user=mallory", visitor)
+    alice = (await site.there.ask("/enter?user=alice&secret=hers", visitor)).session_id
+    answer = await late.finish()
+    assert answer.session_id not in (visitor, alice)
+    assert await site.there.opens(answer.session_id) == Picture("mallory", False, {"cart": "tea"})
+    hers = {"cart": "tea", "secret": "hers"}
+    assert await site.there.opens(alice) == Picture("alice", False, hers)
+
+
+@pytest.mark.parametrize("own", [{}, {"own": "1"}], ids=["no write", "write"])
+async def test_visitor_whose_change_is_kept_sees_nothing_of_the_login_meanwhile(
+    site: Site, own: dict[str, str]
+) -> None:
+    """What alice's session holds is not shown to the request that had the former id."""
+    visitor = await site.here.visit("/write?cart=tea")
+    slow = await site.here.begin(f"/renew_and_stream?{urlencode(own)}", visitor, reads=False)
+    alice = (await site.there.ask("/enter?user=alice&secret=hers", visitor)).session_id
+    answer = await slow.finish()
+    assert answer.all("set-cookie") == []
+    assert Picture.of(answer) == Picture(None, False, {"cart": "tea", **own})
+    everything = {"cart": "tea", "secret": "hers", **own}
+    assert await site.there.opens(alice) == Picture("alice", False, everything)

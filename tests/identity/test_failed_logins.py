@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
+from pyfly_session import SecurityContext
+from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session.security import context_of, login
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Process, Site
 from tests.identity.watched import Call, WatchedStore
-from tests.web.driver import Answer
+from tests.web.driver import Answer, ask
 
 STRATEGIES = ["evict-oldest", "reject-new"]
 
@@ -211,3 +218,52 @@ async def test_session_that_was_stored_is_told_though_its_record_was_not(
     assert answer.session_id != former
     assert await site.here.opens(answer.session_id) == Picture("alice", False, {"cart": "tea"})
     assert await site.here.count("alice") == 1
+
+
+async def test_login_that_cannot_be_stored_is_told_where_the_store_may_fail(
+    make_native_site: MakeSite,
+) -> None:
+    """With ``on-store-error: anonymous`` a new visitor does without a session, but not a login."""
+    site = await make_native_site(watched=True, on_store_error="anonymous")
+    site.here.watch.fail(stores_a_session)
+    assert (await site.here.ask("/look")).status == 200
+    answer = await site.here.ask("/enter?user=alice")
+    site.here.watch.recover()
+    assert answer.status == 503
+    assert answer.cookie() is None
+    assert await site.here.count("alice") == 0
+
+
+async def enter_with_too_much(request: Request) -> Response:
+    await login(request, SecurityContext(user_id="alice"))
+    request.state.session.set_attribute("profile", "x" * 9999)
+    return PlainTextResponse("hello")
+
+
+async def enter(request: Request) -> Response:
+    await login(request, SecurityContext(user_id="alice"))
+    return PlainTextResponse("hello")
+
+
+async def who(request: Request) -> Response:
+    return PlainTextResponse(str(context_of(request.state.session).user_id))
+
+
+async def take_out(request: Request, error: Exception) -> Response:
+    request.state.session.remove_attribute("profile")
+    return PlainTextResponse("hello, without a profile", 500)
+
+
+async def test_login_that_is_stored_at_the_second_attempt_makes_room_as_well() -> None:
+    """The handler of an error mends a login that was too large: still one session, not two."""
+    routes = [Route(f"/{page.__name__}", page) for page in (enter, enter_with_too_much, who)]
+    concurrency = {"enabled": True, "max-sessions": 1, "strategy": "evict-oldest"}
+    settings = {"enabled": True, "max-size": 4096, "concurrency": concurrency}
+    app = enable_sessions(
+        Starlette(routes=routes, exception_handlers={Exception: take_out}),
+        config={"pyfly": {"session": settings}},
+    )
+    laptop = (await ask(app, "/enter")).session_id
+    phone = (await ask(app, "/enter_with_too_much", swallow=True)).session_id
+    assert (await ask(app, "/who", cookie=phone)).text == "alice"
+    assert (await ask(app, "/who", cookie=laptop)).text == "None"
