@@ -382,6 +382,21 @@ async def test_what_only_looks_like_an_idle_time_of_its_own_is_none(
     assert 1790 < await valkey.ttl(KEY) <= 1800
 
 
+@pytest.mark.parametrize("nested", [2, 99_999_999, 9_999_999_999_999_999_999])
+@pytest.mark.parametrize(
+    "within", [b'{"_max_inactive_interval":%d}', b'[{"_max_inactive_interval":%d}]']
+)
+async def test_what_an_attribute_holds_is_no_idle_time_of_the_session(
+    store: RedisSessionStore, valkey: Any, within: bytes, nested: int
+) -> None:
+    value = b'{"_created_at":1.0,"_last_accessed":1.0,"form":%s}' % (within % nested)
+    await valkey.set(KEY, value, ex=60)
+
+    assert await store.load_and_slide(O, 1800) == value
+
+    assert 1790 < await valkey.ttl(KEY) <= 1800
+
+
 # Failures
 
 

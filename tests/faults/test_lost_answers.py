@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
+from pyfly_session import SecurityContext
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.security import login, logout
+from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
 from tests.faults.conftest import OpenShop
 from tests.faults.proxy import Proxy, Where
 from tests.faults.servers import Server
 from tests.faults.shop import Shop, assert_unavailable
+from tests.web.driver import Browser
 
 KNOWN = "a" * 32
 WHERE = ["before", "after"]
@@ -155,3 +162,51 @@ async def test_connection_that_dies_under_many_requests_loses_none_of_the_answer
                 assert path.rpartition("=")[2] in stored
             else:
                 assert_unavailable(answer)
+
+
+class TwiceStore(InMemorySessionStore):
+    """A store whose driver never hears the first answer to a creation, and asks again."""
+
+    async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
+        await super().create_if_absent(session_id, value, ttl)
+        return await super().create_if_absent(session_id, value, ttl)
+
+
+async def count(request: Request) -> Response:
+    request.state.session.update_attribute("visits", lambda visits: (visits or 0) + 1)
+    return PlainTextResponse("ok")
+
+
+async def enter(request: Request) -> Response:
+    await login(request, SecurityContext(user_id="alice"))
+    return PlainTextResponse("hello")
+
+
+async def leave(request: Request) -> Response:
+    await logout(request)
+    return PlainTextResponse("bye")
+
+
+async def show(request: Request) -> Response:
+    session = request.state.session
+    return PlainTextResponse(f"{session.principal} {session.get_attribute('visits')}")
+
+
+def twice_asked() -> Browser:
+    sessions = SessionFilter(TwiceStore())
+    routes = [Route(f"/{page.__name__}", page) for page in (count, enter, leave, show)]
+    return Browser(WebFilterChainMiddleware(Starlette(routes=routes), [sessions]))
+
+
+async def test_function_counts_once_in_a_session_that_is_created_twice() -> None:
+    browser = twice_asked()
+    await browser.get("/count")
+    assert (await browser.get("/show")).text == "None 1"
+
+
+async def test_login_of_a_session_that_is_created_twice_can_be_ended() -> None:
+    browser = twice_asked()
+    assert (await browser.get("/enter")).status == 200
+    assert (await browser.get("/show")).text == "alice None"
+    assert (await browser.get("/leave")).text == "bye"
+    assert (await browser.get("/show")).text == "None None"

@@ -46,6 +46,13 @@ def app_of(site: Site) -> FastAPI:
     def put_threaded(item: str, session: Session) -> Basket:
         return basket.update(session, lambda found: found.put(item))
 
+    @app.post("/look-and-put/{item}")
+    async def look_and_put(item: str, session: Session, found: CurrentBasket) -> Any:
+        def put(known: dict[str, Any]) -> dict[str, Any]:
+            return {**known, "items": [*known["items"], item]}
+
+        return session.update_attribute("basket", put)
+
     @app.get("/show")
     async def show(found: CurrentBasket) -> Basket:
         return found
@@ -62,6 +69,14 @@ async def test_the_new_model_is_returned_and_saved_as_plain_json(site: Site, pat
     assert answer.text == '{"items":["lamp","rope"],"left":8}'
     assert (await browser.get("/show")).text == answer.text
     assert await site.stored(browser.cookie) == {"basket": {"items": ["lamp", "rope"], "left": 8}}
+
+
+async def test_the_default_that_the_request_has_looked_at_is_what_is_changed(site: Site) -> None:
+    """The store has no such attribute, and nobody else changes it: no conflict."""
+    await site.seed(KNOWN)
+    answer = await ask(app_of(site), "/look-and-put/lamp", method="POST", cookie=KNOWN)
+    assert answer.status == 200
+    assert await site.stored(KNOWN) == {"basket": {"items": ["lamp"], "left": 10}}
 
 
 async def test_of_ten_requests_at_once_none_loses_the_item_of_another(native_site: Site) -> None:

@@ -49,9 +49,20 @@ async def stream(request: Request) -> Response:
     return StreamingResponse(body())
 
 
+async def pack(request: Request) -> Response:
+    request.session["parcel"] = object()
+    return PlainTextResponse("packed")
+
+
 ROUTES = [
     Route(f"/{name}", handler)
-    for name, handler in {"enter": enter, "show": show, "pay": pay, "stream": stream}.items()
+    for name, handler in {
+        "enter": enter,
+        "show": show,
+        "pay": pay,
+        "pack": pack,
+        "stream": stream,
+    }.items()
 ]
 
 
@@ -158,6 +169,20 @@ async def test_handler_runs_once() -> None:
 
     await ask(shop(count), "/pay", swallow=True)
     assert len(ran) == 1
+
+
+@keys
+async def test_session_that_cannot_be_saved_is_never_answered_200(key: Any) -> None:
+    """The handler's own response finds the same value in the session, and goes out all the same."""
+
+    async def say_sorry(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("sorry", 500)
+
+    browser = Browser(shop(say_sorry, key=key))
+    await browser.get("/enter")
+    answer = await browser.get("/pack", swallow=True)
+    assert (answer.status, answer.text) == (500, "sorry")
+    assert (await browser.get("/show")).text == "ann {}"
 
 
 async def test_handler_after_the_head_is_saved_or_told_that_it_cannot_be() -> None:

@@ -14,7 +14,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from pyfly_session import SessionReadOnlyError, SessionStoreError
+from pyfly_session import (
+    HttpSession,
+    SecurityContext,
+    SessionEncodingError,
+    SessionReadOnlyError,
+    SessionRepository,
+    SessionStoreError,
+    security,
+)
+from pyfly_session.concurrency import ConcurrencyControlPolicy, SessionConcurrencyController
 from pyfly_session.web import SessionCookie, WebFilterChainMiddleware
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, ask
@@ -186,6 +195,64 @@ class TestBaseHTTPMiddleware:
         assert "WebFilterChainMiddleware" in refused[0]
         assert await site.stored(KNOWN) == {"user": "alice"}
 
+    async def test_page_for_everybody_creates_no_session_and_stays_so(self, site: Site) -> None:
+        async def news(request: Request) -> Response:
+            return PlainTextResponse("news", headers={"Cache-Control": "public, max-age=60"})
+
+        answer = await ask(under_base(site, news=news), "/news")
+        assert answer.all("set-cookie") == []
+        assert answer.get("cache-control") == "public, max-age=60"
+        assert site.probe.calls == []
+
+    async def test_login_that_cannot_be_encoded_gives_its_place_back(
+        self, memory_site: Site
+    ) -> None:
+        """Of one place that there is; the next login takes it at once."""
+
+        async def enter(request: Request) -> Response:
+            await security.login(request, SecurityContext(user_id="alice"))
+            if request.query_params:
+                request.state.session.set_attribute("parcel", object())
+            return PlainTextResponse("hello")
+
+        store, clock = memory_site.probe.store, memory_site.clock
+        repository = SessionRepository(store, clock=clock)
+        policy = ConcurrencyControlPolicy(max_sessions=1, strategy="reject-new")
+        memory_site.configure(
+            repository=repository,
+            concurrency=SessionConcurrencyController(repository.principals, policy),
+        )
+        app = under_base(memory_site, enter=enter)
+        failed = await ask(app, "/enter?parcel=1", swallow=True)
+        assert isinstance(failed.error, SessionEncodingError)
+        assert (await ask(app, "/enter")).status == 200
+        assert (await ask(app, "/enter")).status == 409
+
+    @pytest.mark.parametrize("how", ["fails", "is cancelled", "is not saved"])
+    async def test_change_after_a_request_without_an_answer_is_refused_not_lost(
+        self, native_site: Site, how: str
+    ) -> None:
+        """Whatever is outside of the filter still has the session, which nobody saves any more."""
+        sessions: list[HttpSession] = []
+
+        async def page(request: Request) -> Response:
+            session = request.state.session
+            sessions.append(session)
+            if how == "fails":
+                raise ValueError("mine")
+            if how == "is cancelled":
+                raise asyncio.CancelledError
+            session.set_attribute("parcel", object())
+            return PlainTextResponse("ok")
+
+        await native_site.seed(KNOWN, user="alice")
+        request = PlainRequest(PYFLY_SESSION=KNOWN)
+        errors = (ValueError, asyncio.CancelledError, SessionEncodingError)
+        with pytest.raises(errors):
+            await native_site.filter.do_filter(request, page)
+        with pytest.raises(SessionReadOnlyError):
+            sessions[0].set_attribute("late", 1)
+
     async def test_cookie_keeps_all_its_attributes(self, memory_site: Site) -> None:
         memory_site.configure(
             cookie=SessionCookie(name="__Secure-sid", secure=True, same_site="none")
@@ -249,8 +316,10 @@ class TestBaseHTTPMiddleware:
 class PlainResponse:
     """All that the filter may ask of a response that is none of Starlette's."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: dict[str, str] | None = None) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
+        if headers is not None:
+            self.headers = headers
 
     def set_cookie(self, **arguments: Any) -> None:
         self.calls.append(("set", arguments))
@@ -272,12 +341,15 @@ class PlainRequest:
 
 
 async def run(
-    site: Site, request: Any, change: Callable[[Any], None] = lambda session: None
+    site: Site,
+    request: Any,
+    change: Callable[[Any], None] = lambda session: None,
+    headers: dict[str, str] | None = None,
 ) -> PlainResponse:
     async def call_next(passed: Any) -> PlainResponse:
         assert passed is request
         change(request.state.session)
-        return PlainResponse()
+        return PlainResponse(headers)
 
     answered = await site.filter.do_filter(request, call_next)
     assert isinstance(answered, PlainResponse)
@@ -321,6 +393,25 @@ class TestPlainObjects:
         answered = await run(memory_site, PlainRequest(PYFLY_SESSION=value))
         assert answered.calls == []
         assert memory_site.probe.calls == []
+
+    @pytest.mark.parametrize("known", [False, True], ids=["visitor", "known"])
+    async def test_page_for_everybody_carries_no_id(self, site: Site, known: bool) -> None:
+        if known:
+            await site.seed(KNOWN)
+        request = PlainRequest(PYFLY_SESSION=KNOWN) if known else PlainRequest()
+        answered = await run(site, request, headers={"cache-control": "public, max-age=60"})
+        assert answered.calls == []
+        assert answered.headers == {"cache-control": "public, max-age=60"}
+
+    async def test_page_for_everybody_is_not_when_an_id_must_go_out(self, site: Site) -> None:
+        answered = await run(
+            site,
+            PlainRequest(),
+            lambda session: session.set_attribute("user", "alice"),
+            headers={"Cache-Control": "public"},
+        )
+        assert [name for name, _ in answered.calls] == ["set"]
+        assert answered.headers["Cache-Control"] == "no-store"
 
     async def test_request_without_cookies_is_a_new_visitor(self, site: Site) -> None:
         class Bare:

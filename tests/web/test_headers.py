@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.websockets import WebSocket
 
-from pyfly_session.web import WebFilterChainMiddleware
+from pyfly_session.web import WebFilterChainMiddleware, before_head
 from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
 
@@ -113,6 +116,35 @@ async def test_response_object_that_is_sent_twice_does_not_collect_cookies(site:
     first, second = await ask(app, "/page"), await ask(app, "/page")
     assert first.session_id != second.session_id
     assert b"set-cookie" not in dict(shared.raw_headers)
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket", "websocket refused"])
+@pytest.mark.parametrize("hooked", [False, True], ids=["", "hook"])
+async def test_message_that_is_sent_to_everybody_tells_nobody_the_id_of_another(
+    memory_site: Site, kind: str, hooked: bool
+) -> None:
+    types = {"http": "http.response.start", "websocket": "websocket.accept"}
+    constant: dict[str, Any] = {"type": types.get(kind, "websocket.http.response.start")}
+    constant |= {"headers": []} if kind == "websocket" else {"status": 403, "headers": []}
+
+    async def raw(scope: Any, receive: Any, send: Any) -> None:
+        if hooked:
+            of = Request(scope) if kind == "http" else WebSocket(scope, receive, send)
+            assert before_head(of, sign)
+        await send(constant)
+        if kind == "http":
+            await send({"type": "http.response.body"})
+
+    async def sign(message: Any) -> None:
+        message["headers"].append((b"x-hook", b"1"))
+
+    app = WebFilterChainMiddleware(raw, [memory_site.filter])
+    options = {"kind": kind.partition(" ")[0], "extensions": {"websocket.http.response": {}}}
+    first, second = await ask(app, "/", **options), await ask(app, "/", **options)
+    assert len(second.all("set-cookie")) == 1
+    assert first.session_id != second.session_id
+    assert second.all("x-hook") == ["1"] * hooked
+    assert constant["headers"] == []
 
 
 async def test_head_without_headers_gets_them(site: Site) -> None:

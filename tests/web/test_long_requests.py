@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -267,3 +268,28 @@ async def test_session_of_one_second_outlives_a_longer_request(store_with_real_t
         visit(60, "/start?own", "/report"),
     )
     assert list(found) == [(200, {"user": "ada", "report": "ready"})] * 3
+
+
+async def test_requests_of_another_event_loop_leave_the_timer_of_the_first_alone(
+    memory_site: Site,
+) -> None:
+    """A loop is not safe for other threads; in debug mode it says so."""
+
+    async def page(request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    app = memory_site.app(page=page)
+    other = asyncio.new_event_loop()
+    other.set_debug(True)
+    thread = threading.Thread(target=other.run_forever)
+    thread.start()
+    try:
+        there = asyncio.run_coroutine_threadsafe(ask(app, "/page"), other)
+        assert (await asyncio.wrap_future(there)).status == 200
+        await memory_site.seed(KNOWN, _max_inactive_interval=30)
+        # Its own idle time is shorter, so it has to be looked after sooner.
+        assert (await ask(app, "/page", cookie=KNOWN)).session_id == KNOWN
+    finally:
+        other.call_soon_threadsafe(other.stop)
+        thread.join()
+        other.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any, Literal
 
 import pytest
@@ -213,6 +214,13 @@ def update_then_change(session: HttpSession) -> None:
     cart.append("changed")
 
 
+def update_with_a_date_then_change(session: HttpSession) -> None:
+    """Of a date no cheap picture can be taken, by which a change in place would be seen."""
+    cart = session.update_attribute("cart", lambda cart: [*cart, datetime(2020, 1, 1)])
+    cart.append("changed")
+    del cart[-2]
+
+
 def update_two(session: HttpSession) -> None:
     session.update_attribute("cart", add("updated"))
     session.update_attribute("visits", one_more)
@@ -236,6 +244,10 @@ COMBINATIONS: dict[Change, tuple[dict[str, Any], dict[str, Any]]] = {
     update_then_change: (
         {"cart": ["old", "updated", "changed"]},
         {"cart": ["old", "updated", "changed"]},
+    ),
+    update_with_a_date_then_change: (
+        {"cart": ["old", "changed"]},
+        {"cart": ["old", "changed"]},
     ),
     update_two: (
         {"cart": ["old", "updated"], "visits": 1},
