@@ -15,6 +15,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import require_store
 from pyfly_session.errors import (
     ConfigurationError,
+    CrossSiteRequestError,
     ReservedAttributeError,
     SessionConflictError,
     SessionEncodingError,
@@ -24,6 +25,7 @@ from pyfly_session.errors import (
     SessionStoreError,
     SessionStoreUnavailableError,
     SessionTooLargeError,
+    SessionUpdateError,
     StoreContractError,
     TooManySessionsError,
     UnsupportedServerError,
@@ -55,6 +57,7 @@ __all__ = [
     "allow_session_type",
     "SessionError",
     "ConfigurationError",
+    "CrossSiteRequestError",
     "ReservedAttributeError",
     "SessionConflictError",
     "SessionEncodingError",
@@ -63,6 +66,7 @@ __all__ = [
     "SessionStoreError",
     "SessionStoreUnavailableError",
     "SessionTooLargeError",
+    "SessionUpdateError",
     "StoreContractError",
     "TooManySessionsError",
     "UnsupportedServerError",

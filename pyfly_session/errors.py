@@ -69,7 +69,7 @@ class SessionInvalidatedError(SessionError, RuntimeError):
 class SessionReadOnlyError(SessionError, RuntimeError):
     """A session cannot be created, changed or given a new id at this point of the request.
 
-    After its request it can neither: work for later belongs into a ``BackgroundTask``, or
+    After its request it can neither: work for later belongs in a ``BackgroundTask``, or
     changes the session through a request of its own.
     """
 

@@ -55,7 +55,7 @@ class HashedIdStore(CapableStore):
         return await self._inner.exists(self.key_of(session_id))
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
-        """Return the encoded session and let it live ``ttl`` seconds from now."""
+        """Return the encoded session and let it live at least ``ttl`` seconds from now."""
         return _marked(await self._inner.load_and_slide(self.key_of(session_id), ttl))
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:

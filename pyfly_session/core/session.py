@@ -32,10 +32,9 @@ class HttpSession:
 
     Attributes:
         invalidated: True if `invalidate` has been called.
-        why_transient: Why nothing is saved, None if it is. ``unavailable``: the store failed.
-            ``replaced``: the request came with an id that was replaced or ended a moment ago.
-            ``withheld``: the request comes from another site, so the browser may have kept its
-            cookie back.
+        why_transient: Why nothing is saved, None if it is. ``unavailable``: the store failed;
+            ``replaced``: the request's id was replaced or ended a moment ago; ``withheld``: it
+            comes from another site, so the browser may have kept its cookie back.
         accessed: Anything looked at the session, so that the response depends on it.
         touched: Something may have happened to it since its last commit.
         stored: What the store is known to hold, None for a session never stored.
@@ -44,16 +43,17 @@ class HttpSession:
         presented_id: The id that the request came with, if that was replaced or ended.
         displaced: By which names the session was found before somebody logged in or out.
         registrations: Which id a record tells of it for each name; see `Registration`.
-        attempt, commit_under_way: What a commit tries to store that has functions in it.
-        write_refusal, rotation_refusal: With which message that is refused, None if it is not.
+        attempt: What a commit tries to store that has functions in it.
+        commit_under_way: Done when that commit is.
+        write_refusal: With which message changes are refused, None if they are not.
+        rotation_refusal: With which message a change of id is.
     """
 
     __slots__ = (
         "_attributes", "_cleared", "_codec", "_id", "_is_new", "_known", "_metadata",
         "_previous_id", "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced",
         "id_is_known", "invalidated", "loaded_at", "moved", "own_idle_time", "presented_id",
-        "registrations", "rotation_refusal", "stored", "touched", "why_transient",
-        "write_refusal",
+        "registrations", "rotation_refusal", "stored", "touched", "why_transient", "write_refusal",
     )  # fmt: skip
 
     def _start(self, stored: Stored | None, codec: SessionCodec, now: float) -> None:

@@ -17,10 +17,14 @@ from pyfly_session.errors import (
     TooManySessionsError,
 )
 from pyfly_session.security.context import SecurityContext
-from pyfly_session.web.cookies import is_cross_origin
+from pyfly_session.web.cookies import Header, is_cross_origin
 from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_filter import SessionFilter
-from pyfly_session.web.session_id_resolver import headers_of
+from pyfly_session.web.session_id_resolver import (
+    SessionHeader,
+    SessionIdResolvers,
+    headers_of,
+)
 
 __all__ = [
     "SECURITY_CONTEXT",
@@ -167,10 +171,12 @@ async def logout(request: Any) -> None:
 
     Raises:
         ConfigurationError: The request has no session.
-        CrossSiteRequestError: The request comes from a page of another origin.
+        CrossSiteRequestError: The request comes from a page of another origin, and the id in a
+            cookie.
         SessionReadOnlyError: The request is over.
     """
-    if is_cross_origin(headers_of(request)):
+    headers = headers_of(request)
+    if is_cross_origin(headers) and not _came_in_header(request, headers):
         raise CrossSiteRequestError(
             "you cannot be logged out by a page of another site; log out on this site's own page"
         )
@@ -244,6 +250,15 @@ def filter_of(request: Any) -> SessionFilter | None:
     """Return the filter that attached the request's session, if it was ours."""
     used = getattr(request.state, "session_filter", None)
     return used if isinstance(used, SessionFilter) else None
+
+
+def _came_in_header(request: Any, headers: Iterable[Header]) -> bool:
+    """Return whether the id came in a header, which no browser adds by itself."""
+    used = filter_of(request)
+    way = None if used is None else used.resolver
+    if isinstance(way, SessionIdResolvers):
+        way = way.of_request(headers)
+    return isinstance(way, SessionHeader) and bool(way.candidates(headers))
 
 
 def _foreign_controller(request: Any) -> SessionConcurrencyController | None:

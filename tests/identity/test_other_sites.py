@@ -242,6 +242,16 @@ async def test_own_site_logs_out(headers: Headers) -> None:
     assert shop.sessions == 0
 
 
+async def test_page_of_another_origin_logs_out_with_an_id_that_it_sends_itself() -> None:
+    """No browser adds the header by itself, so nobody else's page can have sent it."""
+    shop = Shop(resolver="header")
+    alice = (await shop.ask("POST", "/enter", SCRIPT)).get("x-auth-token") or ""
+    answer = await shop.ask("POST", "/leave", {**SCRIPT, "x-auth-token": alice})
+    assert answer.status == 200
+    assert answer.get("x-auth-token") == ""
+    assert shop.sessions == 0
+
+
 async def test_application_may_handle_a_logout_from_elsewhere() -> None:
     """The refusal is an error with a name, which a page can catch."""
     shop = Shop()

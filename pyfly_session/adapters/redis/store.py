@@ -171,7 +171,7 @@ class RedisSessionStore:
         return bool(await self._send("exists", "EXISTS", self._key(session_id)))
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
-        """Return the encoded session and let it live ``ttl`` seconds from now, in one command.
+        """Return the encoded session and let it live at least ``ttl`` seconds, in one command.
 
         For a session that is absent a second one looks where it has gone.
         """

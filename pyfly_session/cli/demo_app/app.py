@@ -68,6 +68,8 @@ async def login(request: Request) -> Response:
         session.clear()
     # Whoever planted an id in this browser before the login holds a dead one after it.
     session.rotate_id()
+    # From here on nothing that others did to the session before may get into it.
+    session.authenticate(user)
     session.set_attribute("user", user)
     _note(session, f"{user} logged in. {_change_of_id(session)}")
     return _back()
@@ -86,12 +88,13 @@ async def add_to_cart(request: Request) -> Response:
     """Count one more of an item."""
     item = await _choice(request, "item", ITEMS)
     session: HttpSession = request.state.session
-    cart = session.get_attribute("cart")
-    if cart is None:
-        cart = {}
-        session.set_attribute("cart", cart)
-    # Changed in place, without set_attribute: the session notices when it is committed.
-    cart[item] = cart.get(item, 0) + 1
+
+    def one_more(cart: dict[str, int] | None) -> dict[str, int]:
+        cart = cart or {}
+        return {**cart, item: cart.get(item, 0) + 1}
+
+    # Two requests that meet lose nothing: the function runs again on what the other stored.
+    session.update_attribute("cart", one_more)
     _note(session, f"{item} went into the cart.")
     return _back()
 

@@ -42,7 +42,7 @@ class SessionStoreContract(
 
     Time: a store that takes a clock, a callable like ``time.time``, gets the fixture ``clock``,
     and the tests move it. If its time is moved in another way, override `advance`. Without
-    either, the tests of time wait, about 15 seconds in all, and one is skipped.
+    either, the tests of time wait, about 25 seconds in all, and one is skipped.
 
     Errors: override `break_backend` with an ``asynccontextmanager`` within which the backend
     fails. Without it, errors are not tested, and a skip says so.
