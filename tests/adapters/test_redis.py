@@ -397,6 +397,17 @@ async def test_what_an_attribute_holds_is_no_idle_time_of_the_session(
     assert 1790 < await valkey.ttl(KEY) <= 1800
 
 
+async def test_an_idle_time_that_the_server_would_refuse_keeps_no_session_from_being_loaded(
+    store: RedisSessionStore, valkey: Any
+) -> None:
+    value = b'{"_created_at":1.0,"_max_inactive_interval":%d}' % (10**19)
+    await valkey.set(KEY, value, ex=60)
+
+    assert await store.load_and_slide(O, 1800) == value
+
+    assert 1790 < await valkey.ttl(KEY) <= 1800
+
+
 # Failures
 
 
