@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from dependency_injector import providers
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -14,10 +15,12 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pyfly_session import SecurityContext, SessionReadOnlyError
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.auto_configuration import close_sessions, create_container, enable_sessions
 from pyfly_session.security import context_of, login, logout
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
+from tests.web.stores import Probe
 
 KNOWN = "a" * 32
 CONFIG = {"pyfly": {"session": {"enabled": True}}}
@@ -183,6 +186,24 @@ async def test_session_that_cannot_be_saved_is_never_answered_200(key: Any) -> N
     answer = await browser.get("/pack", swallow=True)
     assert (answer.status, answer.text) == (500, "sorry")
     assert (await browser.get("/show")).text == "ann {}"
+
+
+async def test_store_that_is_down_is_never_answered_200() -> None:
+    """The handler of an error says that all is well, but what the request wrote is not saved."""
+
+    async def make_light_of_it(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("never mind")
+
+    probe = Probe(InMemorySessionStore())
+    container = create_container(CONFIG)
+    container.session_store.override(providers.Object(probe.store))
+    app = Starlette(routes=ROUTES, exception_handlers={Exception: make_light_of_it})
+    browser = Browser(enable_sessions(app, container))
+    await browser.get("/enter")
+    probe.fail("compare_and_swap")
+    answer = await browser.get("/pay", swallow=True)
+    assert answer.status == 503
+    await close_sessions(container)
 
 
 async def test_handler_after_the_head_is_saved_or_told_that_it_cannot_be() -> None:
