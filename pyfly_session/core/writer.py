@@ -345,8 +345,13 @@ class _Writer:
 
     def result(self) -> Outcome:
         """Return what came of it, or raise what kept it from being stored."""
-        if self.error is not None:
-            raise self.error
+        error, self.error = self.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                # Its traceback leads back here.
+                del error
         if self.outcome is None:
             raise SessionStoreError("the write was given up at shutdown", operation="merge")
         return self.outcome

@@ -136,13 +136,16 @@ async def test_socket_leaves_no_cycle(memory_site: Site, handler: Any) -> None:
 
 @pytest.mark.usefixtures("collector_off")
 @pytest.mark.parametrize("policy", ["fail", "anonymous"])
-@pytest.mark.parametrize("when", ["load", "commit", "late"])
+@pytest.mark.parametrize("when", ["load", "commit", "late", "update"])
 async def test_dead_store_leaves_no_cycle(memory_site: Site, when: str, policy: str) -> None:
     memory_site.configure(on_store_error=policy)
 
     async def page(scope: Any, receive: Any, send: Any) -> None:
         memory_site.probe.fail()
-        Request(scope).state.session.set_attribute("user", "bob")
+        if when == "update":
+            Request(scope).state.session.update_attribute("visits", lambda n: (n or 0) + 1)
+        else:
+            Request(scope).state.session.set_attribute("user", "bob")
         if when == "late":
             memory_site.probe.recover()
         await PlainTextResponse("ok")(scope, receive, send)
