@@ -81,13 +81,19 @@ class Node:
     async def stored(self, cookie: str) -> dict[str, Any]:
         """Return what a request with this id sees."""
         answer = await self.sites[0].ask("/read", cookie)
-        data: dict[str, Any] = json.loads(answer.body) if answer is not None else {}
+        if answer is None or answer.status != 200:
+            raise UnansweredError
+        data: dict[str, Any] = json.loads(answer.body)
         return data
 
     async def close(self) -> None:
         """Close all."""
         for site in [*self.sites, *(each for pair in self._limited.values() for each in pair)]:
             await site.close()
+
+
+class UnansweredError(Exception):
+    """A race cannot go on, for a request got no answer that it can go on with."""
 
 
 Race = Callable[[Node, int, Raced], Awaitable[bool]]
@@ -102,7 +108,8 @@ async def headstart(most: int = _MAX_HEADSTART) -> None:
 async def logout_race(node: Node, number: int, raced: Raced) -> bool:
     """Let a slow writer meet a logout; the session must be gone."""
     first = await node.sites[0].ask("/add", None)
-    assert first is not None
+    if first is None or first.status != 200:
+        raise UnansweredError
     answers = await node.race(number, first.session_id, ["add", "logout"])
     raced.revived += await node.stored(first.session_id) != {}
     return all(each is not None and each.status == 200 for each in answers)
@@ -111,7 +118,8 @@ async def logout_race(node: Node, number: int, raced: Raced) -> bool:
 async def rotation_race(node: Node, number: int, raced: Raced) -> bool:
     """Let a slow writer meet one or two changes of id; one id lives, with the write."""
     first = await node.sites[0].ask("/add?name=first", None)
-    assert first is not None
+    if first is None or first.status != 200:
+        raise UnansweredError
     former = first.session_id
     actions = ["add", "rotate", *(["rotate"] if number % 4 == 0 else [])]
     answers = await node.race(number, former, actions)
@@ -136,7 +144,10 @@ async def work(worker: int, board: processes.Board, spec: dict[str, Any]) -> Rac
         for number in numbers:
             raced.tally.tried += 1
             began = time.monotonic()
-            fine = await race(node, number, raced)
+            try:
+                fine = await race(node, number, raced)
+            except UnansweredError:
+                fine = False
             raced.tally.slowest = max(raced.tally.slowest, time.monotonic() - began)
             raced.tally.acknowledged += fine
             raced.tally.failed += not fine
