@@ -49,7 +49,8 @@ class Node:
 
     def __init__(self, redis: dict[str, Any], worker: int) -> None:
         self.worker = worker
-        self._redis = redis
+        # Nobody harms the server: what is slow is the machine.
+        self._redis = {"timeout": 5.0, "deadline": 30.0, **redis}
         # Every other process knows hashes of the ids only.
         self._settings = {"hash_ids": worker % 2 == 1}
         self.sites = self._two()
