@@ -19,6 +19,7 @@ from tests.topology.conftest import OpenShop
 from tests.topology.load import recovery, writing
 from tests.topology.nodes import Node, wait_until
 from tests.topology.sentinels import Watched
+from tests.topology.shop import IMPATIENT
 from tests.web.driver import Browser
 
 Harm = Callable[[Node], None]
@@ -43,7 +44,7 @@ async def test_cluster_fails_over_under_load(
     harm: Harm,
     retries: int,
 ) -> None:
-    shop = open_shop(cluster_properties | {"retries": retries})
+    shop = open_shop(cluster_properties | IMPATIENT | {"retries": retries})
     async with writing(shop, 12) as writers:
         await asyncio.sleep(0.3)
         owners = [cluster.owner(key_of(each.browser)) for each in writers]
@@ -70,7 +71,7 @@ async def test_cluster_fails_over_under_load(
 async def test_sentinels_fail_over_under_load(
     open_shop: OpenShop, watched: Watched, sentinel_properties: dict[str, Any], harm: Harm
 ) -> None:
-    shop = open_shop(sentinel_properties)
+    shop = open_shop(sentinel_properties | IMPATIENT)
     async with writing(shop, 12) as writers:
         await asyncio.sleep(0.3)
         master, other = watched.master(), watched.other()
@@ -110,7 +111,7 @@ async def test_cluster_node_in_the_properties_may_be_gone(
 async def test_nobody_there_is_answered_503_and_mended_without_a_restart(
     open_shop: OpenShop, watched: Watched, sentinel_properties: dict[str, Any]
 ) -> None:
-    shop = open_shop(sentinel_properties)
+    shop = open_shop(sentinel_properties | IMPATIENT)
     browser = await shop.visitor(user="alice")
     for node in watched.servers:
         node.freeze()

@@ -12,7 +12,7 @@ from redis.crc import key_slot
 
 from tests.topology.cluster import Cluster, Migration
 from tests.topology.conftest import OpenShop
-from tests.topology.shop import Shop
+from tests.topology.shop import IMPATIENT, Shop
 from tests.web.driver import Browser
 
 Step = Callable[[Migration], Awaitable[None]]
@@ -88,8 +88,9 @@ async def test_change_of_id_waits_for_a_slot_to_arrive(
 
 
 async def test_change_of_id_in_a_slot_that_does_not_arrive_is_refused_and_undone(
-    shop: Shop, cluster: Cluster
+    open_shop: OpenShop, cluster: Cluster, cluster_properties: dict[str, Any]
 ) -> None:
+    shop = open_shop(cluster_properties | IMPATIENT)
     browser = await shop.visitor(user="alice")
     with cluster.migration(slot_of(browser)):
         answer = await browser.get("/rotate")
