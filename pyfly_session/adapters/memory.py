@@ -115,7 +115,7 @@ class InMemorySessionStore:
                 payload = entry[:-_END_SIZE]
                 if end > now + ttl:
                     return payload
-                if key == _shelf_of(session_id, ttl):
+                if abs(key) == _rounded(ttl):
                     # Later than before, for most; else the sweep comes a little late.
                     shelf[session_id] = payload + _pack(now + ttl)
                     shelf.move_to_end(session_id)
@@ -144,11 +144,11 @@ class InMemorySessionStore:
                 entry = shelf.get(session_id)
                 if entry is None:
                     continue
-                if _end_of(entry) <= now:
+                if _unpack_from(entry, len(entry) - _END_SIZE)[0] <= now:
                     break
                 if len(entry) != len(expected) + _END_SIZE or not entry.startswith(expected):
                     return entry[:-_END_SIZE]
-                if key == _shelf_of(session_id, ttl):
+                if abs(key) == _rounded(ttl):
                     # Later than before, for most; else the sweep comes a little late.
                     shelf[session_id] = value + _pack(now + ttl)
                     shelf.move_to_end(session_id)
@@ -197,7 +197,8 @@ class InMemorySessionStore:
 
     def _find(self, session_id: str) -> bytes | None:
         now = self._clock()
-        self._sweep(now)
+        if now >= self._sweep_at:
+            self._sweep(now)
         for shelf in self._shelves.values():
             entry = shelf.get(session_id)
             if entry is not None:

@@ -248,26 +248,39 @@ class Attributes:
         # Copies: functions that come while the commit is under way wait for the next one.
         return delta, {name: _copy(update) for name, update in updates.items()}
 
-    def plain_changes(self) -> dict[str, Any] | None:
-        """Return what was set if JSON takes all of it as it is, None if one has to look."""
-        live = self._live
-        if self._updates or self._owners or self._watched or len(live) != len(self._assigned):
-            return None
-        for value in live.values():
-            if type(value) not in _SCALARS:
-                return None
-        return dict(live)
+    def whole(self) -> dict[str, Any] | None:
+        """Return all attributes of a new session as JSON takes them, to be encoded in one call.
 
-    def stored_plain(self, plain: Mapping[str, Any], fragments: Mapping[str, Raw]) -> bool:
-        """Take note that the store now holds what `plain_changes` returned, and nothing else.
+        None if it takes a closer look: some were read, updated or bound to an object.
+
+        Raises:
+            SessionEncodingError: A value cannot be stored.
+        """
+        if self._updates or self._owners or self._watched or len(self._live) > len(self._assigned):
+            return None
+        plain: dict[str, Any] = {}
+        self._encoding = {}
+        for name, value in self._live.items():
+            if type(value) in _SCALARS:
+                plain[name], then = value, None
+            else:
+                plain[name] = self._codec.plain(name, value)
+                then = None if type(value) in IMMUTABLE else snapshot(value)
+            self._encoding[name] = value, then
+        return plain
+
+    def stored_whole(self, fragments: Mapping[str, Raw]) -> bool:
+        """Take note that the store now holds what `whole` returned, and nothing else.
 
         Returns:
             False if nothing can have changed since.
         """
         live, assigned = self._live, self._assigned
-        for name, value in plain.items():
+        for name, (value, then) in self._encoding.items():
             if live.get(name, ...) is value:
                 assigned.pop(name, None)
+                if type(value) not in IMMUTABLE:
+                    self._watched[name] = then
         self._seen = fragments
         return bool(assigned or self._watched or self._updates)
 

@@ -52,9 +52,8 @@ class Change:
         updates: The attributes that were changed by functions.
         noted: The metadata before it was encoded.
         clears: Nothing of the attributes that are stored stays.
-        payload: The whole session, encoded, if it is a new one of plain values; else None.
+        payload: The whole session, if it is a new one that was encoded in one call; else None.
         fragments: The same taken apart.
-        plain: Its attributes.
         new_id: The id that the session is to have from now on, None for the one it has.
         principal: Who logged in by this change, or None.
         is_plain: Nothing but attributes has changed.
@@ -68,7 +67,6 @@ class Change:
     is_plain = True
     payload: bytes | None = None
     fragments: dict[str, Raw] = _NOTHING
-    plain: Mapping[str, Any] = _NOTHING
     new_id: str | None = None
     principal: str | None = None
 

@@ -52,8 +52,17 @@ class SessionCodec:
             SessionEncodingError: Some part of the value cannot be stored; the error names
                 the attribute, the place inside it and the type.
         """
+        plain = value if type(value) in _PLAIN else self.plain(name, value)
         try:
-            plain = value if type(value) in _PLAIN else self._registry.to_plain(value)
+            return _write(plain)
+        except ValueError as refusal:
+            # An integer of more digits than Python is willing to print.
+            raise SessionEncodingError(name, "", type(value).__qualname__, str(refusal)) from None
+
+    def plain(self, name: str, value: Any) -> Any:
+        """Return what JSON takes for the value of an attribute; raises as `encode` does."""
+        try:
+            return self._registry.to_plain(value)
         except Unencodable as refusal:
             path = "".join(reversed(refusal.path))
             raise SessionEncodingError(name, path, refusal.type_name, refusal.reason) from None
@@ -61,11 +70,6 @@ class SessionCodec:
             raise SessionEncodingError(
                 name, "", type(value).__qualname__, "the value is nested too deeply or holds itself"
             ) from None
-        try:
-            return _write(plain)
-        except ValueError as refusal:
-            # An integer of more digits than Python is willing to print.
-            raise SessionEncodingError(name, "", type(value).__qualname__, str(refusal)) from None
 
     def decode(self, fragment: bytes | Raw) -> Any:
         """Return the value of one fragment, always a fresh object.
@@ -113,7 +117,7 @@ class SessionCodec:
         )
 
     def encode_whole(self, data: dict[str, Any]) -> tuple[bytes, dict[str, Raw]] | None:
-        """Return the stored form of a session of texts, whole numbers, bool and None, in one call.
+        """Return the stored form of a session of what `plain` returned, in one call.
 
         Returns:
             The stored form and its fragments; None if one value is so odd that `encode` has to

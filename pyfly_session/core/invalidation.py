@@ -33,6 +33,9 @@ class Invalidation:
         counts: Counts the reasons.
         events: Publishes the ends.
         clock: Unix time in seconds.
+
+    Attributes:
+        ended: Until when an id is remembered, and whether a request has come with it since.
     """
 
     def __init__(
@@ -48,8 +51,7 @@ class Invalidation:
         self._counts = counts
         self._events = events
         self._clock = clock
-        # Until when an id is remembered, and whether a request has come with it since.
-        self._ended: OrderedDict[str, tuple[float, bool]] = OrderedDict()
+        self.ended: OrderedDict[str, tuple[float, bool]] = OrderedDict()
         self._watchers: dict[str, set[Notice]] = {}
 
     async def delete(self, session_id: str, reason: str = "invalidated") -> None:
@@ -139,16 +141,14 @@ class Invalidation:
     def remember(self, session_id: str) -> None:
         """Take note that an id was ended, or its session given another one, a moment ago."""
         key = self._store.key_of(session_id)
-        _, was_seen = self._ended.pop(key, (0.0, False))
-        self._ended[key] = self._clock() + _MOMENT_SECONDS, was_seen
-        if len(self._ended) > _REMEMBERED:
-            self._ended.popitem(last=False)
+        _, was_seen = self.ended.pop(key, (0.0, False))
+        self.ended[key] = self._clock() + _MOMENT_SECONDS, was_seen
+        if len(self.ended) > _REMEMBERED:
+            self.ended.popitem(last=False)
 
     def has_ended(self, session_id: str) -> bool:
         """Return whether that was a moment ago, as far as this process knows."""
-        if not self._ended:
-            return False
-        until, _ = self._ended.get(self._store.key_of(session_id), (0.0, False))
+        until, _ = self.ended.get(self._store.key_of(session_id), (0.0, False))
         return self._clock() < until
 
     def is_late(self, session_id: str) -> bool:
@@ -156,9 +156,9 @@ class Invalidation:
         if not self.has_ended(session_id):
             return False
         key = self._store.key_of(session_id)
-        until, was_seen = self._ended[key]
+        until, was_seen = self.ended[key]
         if not was_seen:
-            self._ended[key] = until, True
+            self.ended[key] = until, True
             _logger.info(
                 "a request came with session %s, which has ended or goes on under another id; it"
                 " gets a session that is not saved, and no cookie",

@@ -92,6 +92,7 @@ class SessionRepository:
 
     Attributes:
         ttl: Idle time in seconds, where a session has none of its own.
+        max_lifetime: Seconds after its creation when a session ends at the latest, or None.
         counts: What happened since the start: ``unreadable`` stored values, ``conflicts`` with
             other writers, commits that found the session ``gone`` or ``dropped`` their changes,
             requests answered 503 (``unavailable``), and requests that went on without a session
@@ -130,7 +131,7 @@ class SessionRepository:
         # Looked up once: they go through every request.
         self._load, self._codec = self.capable_store.load_and_slide, self.capable_store.codec
         self.ttl = ttl
-        self._max_lifetime = max_lifetime
+        self.max_lifetime = max_lifetime
         self._max_size = max_size
         self._clock = clock
         tasks = BackgroundTasks()
@@ -177,11 +178,11 @@ class SessionRepository:
         payload = await self._load(session_id, self.ttl)
         if payload is None:
             return None
-        if isinstance(payload, Moved):
+        if type(payload) is Moved:
             self.invalidation.remember(session_id)
             return None
+        stored = Stored(session_id, payload)
         try:
-            stored = Stored(session_id, payload)
             session = HttpSession.restore(stored, self._codec, self._clock())
         except SessionDecodingError as error:
             self.counts["unreadable"] += 1
@@ -189,7 +190,7 @@ class SessionRepository:
                 "session %s is unreadable and treated as absent: %s", ids.mask(session_id), error
             )
             return None
-        if self._max_lifetime is not None and self._has_outlived(session):
+        if self.max_lifetime is not None and self._has_outlived(session):
             await self.invalidation.delete(session_id, "expired")
             return None
         if session.own_idle_time is not None:
@@ -245,26 +246,30 @@ class SessionRepository:
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
         idle = session.own_idle_time or self.ttl
-        if self._max_lifetime is None:
+        if self.max_lifetime is None:
             return idle
         return max(1, min(idle, math.ceil(self._latest_end(session) - self._clock())))
 
     def _latest_end(self, session: HttpSession) -> float:
         created_at: float | None = session.metadata(CREATED_AT)
         created_at = session.loaded_at if created_at is None else created_at
-        return created_at + (math.inf if self._max_lifetime is None else self._max_lifetime)
+        return created_at + (math.inf if self.max_lifetime is None else self.max_lifetime)
 
     def _has_outlived(self, session: HttpSession) -> bool:
         return self._clock() >= self._latest_end(session)
 
-    def settled(self, session: HttpSession, *, create: bool = True) -> Outcome | None:
-        """Return what `commit` comes to, if that needs neither the store nor any encoding."""
-        if session.touched or session.why_transient is not None:
+    def known_outcome(self, session: HttpSession) -> Outcome | None:
+        """Return what became of an unchanged session, if it takes no question to the store."""
+        if session.moved:
+            return Outcome.MOVED
+        invalidation, stored = self.invalidation, session.stored
+        if invalidation.ended and stored is not None and invalidation.has_ended(stored.id):
+            return Outcome.GONE
+        if self.max_lifetime is not None and self._has_outlived(session):
+            return Outcome.GONE
+        if self._clock() - session.loaded_at > _RECHECK_SECONDS:
             return None
-        stored = session.stored
-        if stored is None:
-            return None if create else Outcome.UNSAVED
-        return self._known_outcome(session, stored.id)
+        return Outcome.UNTOUCHED
 
     async def commit(self, session: HttpSession, *, create: bool = True) -> Outcome:
         """Store what the request did to the session. May be repeated; costs nothing if clean.
@@ -309,22 +314,10 @@ class SessionRepository:
         A slow request that only read must not send the cookie of a session that was ended
         or given another id meanwhile: the browser would lose the newer one.
         """
-        known = self._known_outcome(session, stored.id)
+        known = self.known_outcome(session)
         if known is not None:
             return known
         return Outcome.UNTOUCHED if await self.capable_store.exists(stored.id) else Outcome.GONE
-
-    def _known_outcome(self, session: HttpSession, stored_id: str) -> Outcome | None:
-        """Return what became of it, as far as that can be told without asking the store."""
-        if session.moved:
-            return Outcome.MOVED
-        if self.invalidation.has_ended(stored_id):
-            return Outcome.GONE
-        if self._max_lifetime is not None and self._has_outlived(session):
-            return Outcome.GONE
-        if self._clock() - session.loaded_at > _RECHECK_SECONDS:
-            return None
-        return Outcome.UNTOUCHED
 
     async def _announced(
         self, session: HttpSession, change: Change, former: Stored | None
@@ -402,16 +395,16 @@ class SessionRepository:
         return await self._writer.write(session, change, stored)
 
     def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
-        if self._max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
+        if self.max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
             return self.ttl
         idle, latest_end = self.ttl, math.inf
         with contextlib.suppress(SessionDecodingError):
             if MAX_INACTIVE_INTERVAL in fragments:
                 own = read_metadata(fragments, self._codec, MAX_INACTIVE_INTERVAL)
                 idle = own.get(MAX_INACTIVE_INTERVAL, idle)
-            if self._max_lifetime is not None:
+            if self.max_lifetime is not None:
                 created = read_metadata(fragments, self._codec, CREATED_AT)
-                latest_end = created.get(CREATED_AT, latest_end) + self._max_lifetime
+                latest_end = created.get(CREATED_AT, latest_end) + self.max_lifetime
         if latest_end == math.inf:
             return idle
         return max(1, min(idle, math.ceil(latest_end - self._clock())))

@@ -206,8 +206,14 @@ class HttpSession:
         if name in meta.RESERVED_NAMES:
             return self.loaded_at if name == meta.LAST_ACCESSED else self.metadata(name)
         if self._attributes is None:
-            # Most requests read a text or two: nothing has to be kept of these.
-            value = self._read_plain(name)
+            if name not in self._known:
+                return None
+            # Most requests read a text or two: nothing has to be kept of these. The second
+            # reading tells of a value that cannot be decoded.
+            try:
+                value = self._codec.decode(self._known[name])
+            except errors.SessionDecodingError:
+                value = self
             if type(value) in IMMUTABLE:
                 return value
         value = self.attributes.read(name)
@@ -224,8 +230,11 @@ class HttpSession:
         Raises:
             ReservedAttributeError: The name belongs to the library's metadata.
         """
-        self._require_writable()
-        meta.require_free(name)
+        if self.invalidated or self.write_refusal is not None:
+            self._require_writable()
+        if type(name) is not str or name in meta.RESERVED_NAMES:
+            meta.require_free(name)
+        self.accessed = self.touched = True
         (self._attributes or self.attributes).assign(name, value)
 
     def update_attribute(self, name: str, function: UpdateFunction) -> Any:
@@ -410,11 +419,11 @@ class HttpSession:
         return change
 
     def _whole(self, now: float) -> Change | None:
-        """Return the change of a new session of plain values, encoded in one call.
+        """Return the change of a new session, encoded in one call, if that can be done.
 
         That costs much less than a call for each attribute.
         """
-        plain = {} if self._attributes is None else self._attributes.plain_changes()
+        plain = {} if self._attributes is None else self._attributes.whole()
         if plain is None or len(self._metadata) != 1:
             return None
         version = meta.new_version()[1:-1].decode()
@@ -423,7 +432,7 @@ class HttpSession:
         if whole is None:
             return None
         change = Change(_NOTHING, _NOTHING)
-        change.plain, change.noted = plain, self._metadata
+        change.noted = self._metadata
         change.payload, change.fragments = whole
         change.is_empty = not plain
         return change
@@ -449,21 +458,14 @@ class HttpSession:
         self.touched = bool(self._metadata)
         if self._attributes is None:
             return
-        if change.plain and alone:
-            self.touched = self._attributes.stored_plain(change.plain, fragments)
+        if change.payload is not None and alone:
+            self.touched = self._attributes.stored_whole(fragments)
         else:
             base = None
             if alone:
                 base = _NOTHING if before is None else before.fragments
             if self._attributes.committed(change.delta, change.updates, fragments, base):
                 self.touched = True
-
-    def _read_plain(self, name: str) -> Any:
-        """Return a stored value; of one that cannot be decoded the second reading tells."""
-        try:
-            return self._codec.decode(self._known[name]) if name in self._known else None
-        except errors.SessionDecodingError:
-            return self
 
     @property
     def attributes(self) -> Attributes:

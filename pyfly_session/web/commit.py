@@ -49,12 +49,14 @@ class CommitRules:
         tolerant: Go on without the session if it cannot be loaded, or a new one not stored.
     """
 
-    __slots__ = ("create", "repository", "tolerant", "vary")
+    __slots__ = ("create", "max_age", "repository", "tolerant", "vary")
 
     def __init__(
         self, repository: SessionRepository, *, vary: bytes, create: bool, tolerant: bool
     ) -> None:
         self.repository = repository
+        # As long as sessions live that have no bound of their own.
+        self.max_age = repository.ttl if repository.max_lifetime is None else None
         self.vary = (b"vary", vary)
         self.create = create
         self.tolerant = tolerant
@@ -111,12 +113,21 @@ class Commit:
         if message["type"] != "http.response.start":
             sent: Awaitable[None] = self._send(message)
             return sent
+        headers: list[Header] = list(message.get("headers") or ())
         # A copy: the application may send the same message to everybody.
-        message = {**message, "headers": list(message.get("headers") or ())}
-        if self._hooks or self.session.touched or not self._is_settled(message["headers"]):
+        message = {**message, "headers": headers}
+        session, rules = self.session, self._rules
+        if session.touched or self._hooks or self.failure is not None:
             return self.finish_head(message, self._send)
-        # Without a coroutine for what most requests come to.
-        self._write_head(message["headers"])
+        if self._outcome is None:
+            # What most requests come to, without a coroutine.
+            if session.stored is not None:
+                self._outcome = rules.repository.known_outcome(session)
+            elif session.why_transient is not None or not rules.create or _may_be_shared(headers):
+                self._outcome = Outcome.UNSAVED
+            if self._outcome is None:
+                return self.finish_head(message, self._send)
+        self._write_head(headers)
         sent = self._send(message)
         return sent  # noqa: RET504 - typed
 
@@ -154,15 +165,6 @@ class Commit:
             message = {**message, "headers": list(message.get("headers") or ())}
             await self._run_hooks(message)
         await self._send(message)
-
-    def _is_settled(self, headers: list[Header]) -> bool:
-        """Return whether the outcome is known without the store and without any encoding."""
-        if self.failure is not None or self._outcome is not None:
-            return self.failure is None
-        session, rules = self.session, self._rules
-        create = rules.create and (session.stored is not None or not _may_be_shared(headers))
-        self._outcome = rules.repository.settled(session, create=create)
-        return self._outcome is not None
 
     async def commit(self, *, create: bool) -> None:
         """Commit the session; once it has ended, there is nothing more to do."""
@@ -306,8 +308,10 @@ class Commit:
         """Return what gives the client its id, or takes it back."""
         outcome = self._outcome
         if outcome in _LIVE:
-            session = self.session
-            max_age = self._rules.repository.seconds_to_live(session)
+            session, rules = self.session, self._rules
+            max_age = rules.max_age
+            if max_age is None or session.own_idle_time is not None:
+                max_age = rules.repository.seconds_to_live(session)
             return self._resolver.issue(session.current_id, max_age, known=session.id_is_known)
         if outcome is Outcome.ENDED and self._candidates:
             return self._resolver.expire()

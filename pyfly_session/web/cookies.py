@@ -7,7 +7,7 @@ SameSite) and 5.7 (what a deletion must match); W3C Fetch Metadata.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -54,18 +54,16 @@ class SessionCookie:
     # Made once, for they go through every request.
     _start: bytes = field(init=False, repr=False, compare=False)
     _after: dict[int, bytes] = field(init=False, repr=False, compare=False)
-    _token: bytes = field(init=False, repr=False, compare=False)
-    _wanted: re.Pattern[bytes] = field(init=False, repr=False, compare=False)
+    _find: Callable[[bytes], list[bytes]] = field(init=False, repr=False, compare=False)
     _tail: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._check()
         object.__setattr__(self, "_start", f"{self.name}=".encode("latin-1"))
         object.__setattr__(self, "_after", {})
-        object.__setattr__(self, "_token", self.name.encode("latin-1"))
-        token = re.escape(self._token)
+        token = re.escape(self.name.encode("latin-1"))
         wanted = rb'(?:^|;)\s*%s\s*=[\s"]*(%s)[\s"]*(?=;|$)' % (token, ids.ACCEPTABLE.encode())
-        object.__setattr__(self, "_wanted", re.compile(wanted))
+        object.__setattr__(self, "_find", re.compile(wanted).findall)
         object.__setattr__(self, "_tail", self._format_attributes())
 
     def _check(self) -> None:
@@ -99,9 +97,9 @@ class SessionCookie:
         """
         found: list[str] = []
         for header, value in headers:
-            if header == b"cookie" and self._token in value:
+            if header == b"cookie":
                 # The pattern lets through acceptable ids only.
-                for content in self._wanted.findall(value):
+                for content in self._find(value):
                     candidate = content.decode("ascii")
                     if candidate not in found and len(found) < MAX_CANDIDATES:
                         found.append(candidate)

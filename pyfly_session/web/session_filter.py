@@ -100,6 +100,7 @@ class SessionFilter(OncePerRequestFilter):
         )
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
+        self._load = self.repository.load
         self.creation = creation
         self._rules = CommitRules(
             self.repository,
@@ -158,14 +159,17 @@ class SessionFilter(OncePerRequestFilter):
             await refusal_of_origin(scope)(scope, receive, send)
             return
         resolver = self.resolver if self._way_of is None else self._way_of(headers)
-        candidates, unloaded = resolver.candidates(headers), None
+        candidates, session, unloaded = resolver.candidates(headers), None, None
         try:
-            session = await self._load(candidates) if candidates else None
+            for candidate in candidates:
+                session = await self._load(candidate)
+                if session is not None:
+                    break
         except SessionStoreError as error:
             if not self._rules.tolerant:
                 await self._response_to(scope, error)(scope, receive, send)
                 return
-            session, unloaded = None, str(error)
+            unloaded = str(error)
         if session is None:
             session = self._new(headers, scope, resolver, candidates, unloaded)
         commit = Commit(self._rules, session, resolver, candidates, send, unloaded)
@@ -177,7 +181,15 @@ class SessionFilter(OncePerRequestFilter):
             attached = state["session"], outer, scope["session"]
         state["session"], state["session_filter"] = session, self
         scope["session"], scope[CHAIN] = SessionMapping(session), commit
-        keep_alive = self._keep(commit)
+        keep_alive = self._keep_alive
+        if (
+            keep_alive is None
+            or keep_alive.timer is None
+            or keep_alive.loop is not asyncio.get_running_loop()
+            or session.own_idle_time is not None
+        ):
+            keep_alive = self._watch(session)
+        keep_alive.running[commit] = None
         try:
             try:
                 await app(scope, receive, send_on)
@@ -223,19 +235,21 @@ class SessionFilter(OncePerRequestFilter):
         scope = scope if isinstance(scope, dict) else {"method": getattr(request, "method", "GET")}
         headers = headers_of(request)
         resolver = self._resolver_of(headers)
-        candidates, unloaded = resolver.candidates(headers), None
+        candidates, session, unloaded = resolver.candidates(headers), None, None
         try:
-            session = await self._load(candidates)
+            for candidate in candidates:
+                session = session or await self._load(candidate)
         except SessionStoreError as error:
             if not self._rules.tolerant:
                 return self._response_to(scope, error)
-            session, unloaded = None, str(error)
+            unloaded = str(error)
         if session is None:
             session = self._new(headers, scope, resolver, candidates, unloaded)
         commit = Commit(self._rules, session, resolver, candidates, None, unloaded)
         request.state.session, request.state.session_filter = session, self
         scope["session"] = SessionMapping(session)
-        keep_alive = self._keep(commit)
+        keep_alive = self._watch(session)
+        keep_alive.running[commit] = None
         try:
             try:
                 response = await call_next(request)
@@ -291,18 +305,6 @@ class SessionFilter(OncePerRequestFilter):
             )
         return True
 
-    async def _load(self, candidates: Iterable[str]) -> HttpSession | None:
-        """Return the first session that is there.
-
-        Raises:
-            SessionStoreError: The store failed.
-        """
-        for candidate in candidates:
-            session = await self.repository.load(candidate)
-            if session is not None:
-                return session
-        return None
-
     def _new(
         self,
         headers: Iterable[Header],
@@ -336,15 +338,12 @@ class SessionFilter(OncePerRequestFilter):
             session.why_transient = "withheld"
         return session
 
-    def _keep(self, commit: Commit) -> KeepAlive:
-        """Have the session kept alive while its request runs."""
+    def _watch(self, session: HttpSession) -> KeepAlive:
+        """Return what keeps the session alive while its request runs."""
         loop, keep_alive = asyncio.get_running_loop(), self._keep_alive
         if keep_alive is None or keep_alive.loop is not loop:
             keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
-        keep_alive.running[commit] = None
-        own_idle_time = commit.session.own_idle_time
-        if keep_alive.timer is None or own_idle_time is not None:
-            keep_alive.start(own_idle_time)
+        keep_alive.start(session.own_idle_time)
         return keep_alive
 
     async def _answer(
