@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -34,6 +35,13 @@ settings.load_profile("long" if LONG_RUN else "normal")
 def effort(normal: int, long: int, *, steps: int = 50) -> settings:
     """Return settings for so many examples in an ordinary and in a long run."""
     return settings(max_examples=long if LONG_RUN else normal, stateful_step_count=steps)
+
+
+def id_of(value: object) -> str:
+    """Return what a value is called in the names of tests: the same in each process."""
+    if isinstance(value, set):
+        return f"{{{', '.join(sorted(map(repr, value)))}}}"
+    return re.sub(" at 0x[0-9a-f]+", "", repr(value))
 
 
 class Clock:

@@ -23,6 +23,7 @@ from pyfly_session import SessionCodec, SessionEncodingError, allow_session_type
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.type_tags import TYPE_KEY, TypeRegistry
 from pyfly_session.errors import SessionDecodingError
+from tests.conftest import id_of
 
 # The same examples on every run: a failure can be had again.
 fixed = settings(deadline=None, derandomize=True, max_examples=60)
@@ -305,7 +306,7 @@ def test_every_decoding_gives_a_fresh_object() -> None:
         {"\ud800": "\udfff"},
         {"": {"\x00": ""}},
     ],
-    ids=lambda value: repr(value)[:40],
+    ids=lambda value: id_of(value)[:40],
 )
 def test_awkward_values_come_back_as_they_were(value: Any) -> None:
     assert same(round_trip(value), value)
@@ -360,7 +361,7 @@ def test_the_order_of_a_dictionary_is_kept() -> None:
         (len, "", "builtin_function_or_method"),
         (Point, "", "type"),
     ],
-    ids=repr,
+    ids=id_of,
 )
 def test_what_cannot_be_stored_is_named_with_its_place(
     value: Any, path: str, type_name: str

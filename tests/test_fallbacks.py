@@ -20,7 +20,7 @@ from pyfly_session.ports import (
     Rename,
     SessionStore,
 )
-from tests.conftest import Clock, FourVerbStore
+from tests.conftest import Clock, FourVerbStore, id_of
 
 O = "0" * 32  # noqa: E741 - the old id
 N = "1" * 32
@@ -167,7 +167,7 @@ async def test_sliding_what_is_absent_saves_nothing(
     assert verbs.calls == ["get"]
 
 
-@pytest.mark.parametrize("stored", [[], "text", {"a": object()}, {"a": {1: 2}}], ids=repr)
+@pytest.mark.parametrize("stored", [[], "text", {"a": object()}, {"a": {1: 2}}], ids=id_of)
 async def test_what_a_store_returns_but_is_no_session_is_unreadable_and_left_alone(
     verbs: FourVerbStore, clock: Clock, stored: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

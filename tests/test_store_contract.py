@@ -15,7 +15,7 @@ from pyfly_session import HttpSession, SessionEncodingError, SessionRepository, 
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
-from tests.conftest import Clock
+from tests.conftest import Clock, id_of
 from tests.interposed import interpose
 
 O = "0" * 32  # noqa: E741 - the old id
@@ -66,7 +66,7 @@ class TestFourVerbs:
 
         assert await native_store.get(O) == {"pair": [1, [2, 3]]}
 
-    @pytest.mark.parametrize("value", [object(), {1: "int key"}, [print], 1j], ids=repr)
+    @pytest.mark.parametrize("value", [object(), {1: "int key"}, [print], 1j], ids=id_of)
     async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
         self, native_store: Any, value: Any
     ) -> None:

@@ -20,8 +20,9 @@ PASSWORD = "for the nodes: #1"
 HOST = "127.0.0.1"
 _PATIENCE_SECONDS = 20.0
 # Below the range from which the system takes client ports: a client that knocks at a dead
-# server's port would otherwise now and then connect to itself, and keep the port.
-_PORTS = (18_000, 31_000)
+# server's port would otherwise now and then connect to itself, and keep the port. And not where
+# the servers of tests/faults are, which may start at the same time.
+_PORTS = (10_000, 20_000)
 
 Setting = tuple[str, ...]
 
@@ -139,7 +140,8 @@ class Node:
     def _answers(self) -> bool:
         if not self.running:
             raise RuntimeError(f"the server did not start: {self.log()}")
-        return bool(self.ask("PING"))
+        # Another process may have taken the port before this one did.
+        return self.info("server")["process_id"] == str(self._process and self._process.pid)
 
 
 def free_ports(count: int) -> list[int]:
