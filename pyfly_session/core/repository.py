@@ -178,7 +178,7 @@ class SessionRepository:
         payload = await self._load(session_id, self.ttl)
         if payload is None:
             return None
-        if type(payload) is Moved:
+        if isinstance(payload, Moved):
             self.invalidation.remember(session_id)
             return None
         stored = Stored(session_id, payload)
