@@ -142,6 +142,25 @@ class SessionConcurrencyController:
             replaces: The ids that this session had, so that logging in again in the same
                 browser takes no second place.
         """
+        settle = await self.admit(principal, session_id, created_at, replaces=replaces)
+        if settle is not None:
+            await settle(True)
+        return settle is not None
+
+    async def admit(
+        self,
+        principal: str,
+        session_id: str,
+        created_at: float,
+        *,
+        replaces: Collection[str] = (),
+    ) -> Callable[[bool], Awaitable[None]] | None:
+        """Register a session that is logging in, and end nobody's yet.
+
+        Returns:
+            To be called with whether the login was stored: ends those that make room, or strikes
+            the session out again. None if the policy refuses the login.
+        """
         limit = await self.policy.limit_for(principal)
         done = await self.registry.register_limited(
             principal,
@@ -153,10 +172,16 @@ class SessionConcurrencyController:
         )
         if not done.accepted:
             _logger.info("a login was refused: its user has %d sessions already", limit)
-        if self._delete is not None:
-            for evicted in done.evicted:
-                await self._delete(evicted)
-        return done.accepted
+            return None
+
+        async def settle(stored: bool) -> None:
+            if not stored:
+                await self.registry.deregister(principal, session_id)
+            elif self._delete is not None:
+                for evicted in done.evicted:
+                    await self._delete(evicted)
+
+        return settle
 
     async def on_logout(self, principal: str, session_id: str) -> None:
         """Strike out a session that was logged out."""

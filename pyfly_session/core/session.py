@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from asyncio import Future
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from pyfly_session import errors, ids
@@ -42,6 +42,7 @@ class HttpSession:
         id_is_known: The client has the session's id already.
         presented_id: The id that the request came with, if that was replaced or ended.
         displaced: By which names the session was found before somebody logged in or out.
+        settle_login: Tells a registry of the application's own whether a login was stored.
         registrations: Which id a record tells of it for each name; see `Registration`.
         attempt: What a commit tries to store that has functions in it.
         commit_under_way: Done when that commit is.
@@ -53,7 +54,8 @@ class HttpSession:
         "_attributes", "_cleared", "_codec", "_id", "_is_new", "_known", "_metadata",
         "_previous_id", "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced",
         "id_is_known", "invalidated", "loaded_at", "moved", "own_idle_time", "presented_id",
-        "registrations", "rotation_refusal", "stored", "touched", "why_transient", "write_refusal",
+        "registrations", "rotation_refusal", "settle_login", "stored", "touched", "why_transient",
+        "write_refusal",
     )  # fmt: skip
 
     def _start(self, stored: Stored | None, codec: SessionCodec, now: float) -> None:
@@ -64,7 +66,7 @@ class HttpSession:
         self.loaded_at = now
         self._is_new = stored is None
         self.id_is_known = stored is not None
-        self._cleared = self.invalidated = self.moved = False
+        self._cleared = self.invalidated = self.moved = self.accessed = self.touched = False
         self.why_transient: str | None = None
         self.own_idle_time: int | None = None
         self.write_refusal: str | None = None
@@ -75,13 +77,13 @@ class HttpSession:
         self._metadata: Mapping[str, Any] = _NOTHING
         self.displaced: frozenset[str] = _NO_NAMES
         self.registrations: Mapping[str, str] = _NOTHING
+        self.settle_login: Callable[[bool], Awaitable[None]] | None = None
         self.stored = stored
         # As it was when this request saw it last; never what another one's session holds.
         self._known: Mapping[str, Any] = _NOTHING
         self.presented_id: str | None = None
         self.commit_under_way: Future[None] | None = None
         self.attempt: tuple[bytes, Change] | None = None
-        self.accessed = self.touched = False
 
     def __init__(
         self, session_id: str, data: Mapping[str, Any] | None = None, *, is_new: bool = False
@@ -132,9 +134,8 @@ class HttpSession:
     @property
     def current_id(self) -> str:
         """The id, without taking note that somebody looked."""
-        if self._id is None:
-            # Not before it is wanted: most visitors without a cookie get no session.
-            self._id = ids.new_id()
+        # Not before it is wanted: most visitors without a cookie get no session.
+        self._id = self._id or ids.new_id()
         return self._id
 
     @property
@@ -292,8 +293,7 @@ class HttpSession:
     @property
     def principal(self) -> str | None:
         """Who the session belongs to, None if nobody is logged in."""
-        principal: str | None = self.metadata(meta.PRINCIPAL)
-        return principal
+        return self.metadata(meta.PRINCIPAL)  # type: ignore[no-any-return]
 
     @property
     def principal_names(self) -> tuple[str, ...]:
@@ -327,7 +327,8 @@ class HttpSession:
         """Give the session a new id and keep its data; the former ids end with the commit.
 
         Call it at every change of privilege: it is what defeats session fixation. If another
-        request changes the id at the same time, the first to be stored wins.
+        request changes the id at the same time, the first to be stored wins, so the new id is
+        final only with the response.
 
         Args:
             new_id: A fresh one that nobody knows; made here unless given.
@@ -346,8 +347,7 @@ class HttpSession:
     def require_rotation(self) -> None:
         """Refuse, with an error, if a change of id would be."""
         self._require_valid()
-        refusal = self.write_refusal or self.rotation_refusal
-        if refusal is not None:
+        if refusal := self.write_refusal or self.rotation_refusal:
             raise errors.SessionReadOnlyError(refusal)
 
     def invalidate(self) -> None:
@@ -460,12 +460,10 @@ class HttpSession:
             return
         if change.payload is not None and alone:
             self.touched = self._attributes.stored_whole(fragments)
-        else:
-            base = None
-            if alone:
-                base = _NOTHING if before is None else before.fragments
-            if self._attributes.committed(change.delta, change.updates, fragments, base):
-                self.touched = True
+            return
+        base = (_NOTHING if before is None else before.fragments) if alone else None
+        if self._attributes.committed(change.delta, change.updates, fragments, base):
+            self.touched = True
 
     @property
     def attributes(self) -> Attributes:

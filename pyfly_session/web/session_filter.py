@@ -413,7 +413,10 @@ def _repository(
     try:
         return SessionRepository(store, ttl=ttl, max_lifetime=max_lifetime, clock=clock)
     except ValueError as error:
-        raise ConfigurationError(f"SessionFilter: {error}") from error
+        key, value = (
+            ("ttl", ttl) if str(error).startswith("ttl") else ("max_lifetime", max_lifetime)
+        )
+        raise ConfigurationError(f"SessionFilter: {error}", key=key, value=value) from error
 
 
 def _patterns(patterns: Iterable[str]) -> tuple[str, ...]:

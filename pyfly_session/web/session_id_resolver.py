@@ -23,7 +23,10 @@ class SessionIdResolver(Protocol):
 
     `SessionCookie` and `SessionHeader` are two; one of your own is any object with these. If it
     has an attribute ``ways`` besides, pairs such as ``("header", "X-Auth-Token")``, the OpenAPI
-    document tells them, and OpenTelemetry counts what comes there and cannot be an id.
+    document tells them, and OpenTelemetry counts what comes there and cannot be an id. If a client
+    can hold an id back, as browsers do with cookies on requests from other sites, a method
+    ``may_be_withheld(headers, method)`` returns whether it may have done so; such a request gets a
+    session that is not saved.
     """
 
     @property

@@ -16,6 +16,7 @@ from pyfly_session import (
     SessionRepository,
     SessionStore,
     SessionStoreUnavailableError,
+    SessionTooLargeError,
 )
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.concurrency import (
@@ -559,6 +560,47 @@ async def test_registry_of_the_applications_own_is_asked_and_told(
     assert (await second.get("/who")).text == "alice"
     await second.get("/leave")
     assert told == ["alice left"]
+
+
+async def test_registry_of_the_applications_own_ends_nobody_for_a_login_that_fails(
+    clock: Clock,
+) -> None:
+    repository = SessionRepository(InMemorySessionStore(), max_size=2_000, clock=clock)
+    ended: list[str] = []
+    known = ["an older session"]
+
+    class Registry:
+        async def register_limited(
+            self, principal: str, session_id: str, *_: Any, **__: Any
+        ) -> SessionRegistration:
+            evicted = tuple(known)
+            known.append(session_id)
+            return SessionRegistration(accepted=True, evicted=evicted)
+
+        async def deregister(self, principal: str, session_id: str) -> None:
+            known.remove(session_id)
+
+    async def end(session_id: str) -> None:
+        ended.append(session_id)
+
+    async def enter_with_too_much(request: Request) -> PlainTextResponse:
+        await login(request, SecurityContext(user_id="alice"))
+        request.state.session.set_attribute("too much", "x" * 3_000)
+        return PlainTextResponse()
+
+    controller = SessionConcurrencyController(
+        Registry(),  # type: ignore[arg-type]
+        limit(1),
+        session_deleter=end,
+    )
+    site = Site.__new__(Site)
+    site.filter = SessionFilter(repository.store, repository=repository, concurrency=controller)
+    browser = Browser(site.app(enter=enter, much=enter_with_too_much))
+    with pytest.raises(SessionTooLargeError):
+        await browser.get("/much")
+    assert (ended, known) == ([], ["an older session"])
+    await browser.get("/enter?user=alice")
+    assert (ended, len(known)) == (["an older session"], 2)
 
 
 @pytest.mark.parametrize("value", [0, -2, True, 1.5, None])

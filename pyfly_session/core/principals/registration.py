@@ -10,12 +10,20 @@ from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.principals.index import PrincipalSessions, login_time
 from pyfly_session.core.session import HttpSession
 
+_STORED = (Outcome.STORED, Outcome.FORKED)
+
 
 def former_ids(session: HttpSession) -> list[str]:
     """Return the ids that a session had in this request, the stored one first."""
     stored = None if session.stored is None else session.stored.id
     known = (stored, session.previous_id, *session.registrations.values())
     return list(dict.fromkeys(each for each in known if each))
+
+
+async def _settle(session: HttpSession, *, stored: bool) -> None:
+    settle, session.settle_login = session.settle_login, None
+    if settle is not None:
+        await settle(stored)
 
 
 class Registration:
@@ -70,6 +78,7 @@ class Registration:
     ) -> Outcome:
         """Take note of what the commit did."""
         index = self._index
+        await _settle(session, stored=outcome in _STORED)
         displaced = {*session.displaced}
         if change.ends:
             await self.released(session)
@@ -95,6 +104,7 @@ class Registration:
 
     async def released(self, session: HttpSession) -> None:
         """Take back all notes of a session that is not going to be stored."""
+        await _settle(session, stored=False)
         await self._release(session, list(session.registrations))
 
     async def _release(self, session: HttpSession, names: list[str]) -> None:
