@@ -87,7 +87,7 @@ STABLE: dict[str, set[str]] = {
         *("CallNext", "HIGHEST_PRECEDENCE", "OncePerRequestFilter", "SentResponse"),
         *("SessionCookie", "SessionFilter", "SessionHeader", "SessionIdResolver"),
         *("SessionIdResolvers", "SessionMapping", "WebFilter", "WebFilterChainMiddleware"),
-        *("WebSocketRules", "before_head"),
+        *("WebSocketRules", "before_head", "route_path"),
     },
 }
 

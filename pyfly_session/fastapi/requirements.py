@@ -19,6 +19,7 @@ from pyfly_session.security.login import context_of, demand_recent_login, last_a
 from pyfly_session.security.oauth2.authorization_request import AUTHORIZATION, local_target
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.openapi import SCHEME, security_scheme
+from pyfly_session.web.paths import browser_path
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
 _IN_PATHS = "/-._~!$&'()*+,;=:@"
@@ -55,7 +56,7 @@ class _Requirement(SecurityBase):
         root = _root_of(connection)
         if url.startswith("/"):
             url = root + url
-        target = local_target(_target_of(connection, root), "")
+        target = local_target(_target_of(connection), "")
         if not target or connection.scope["method"] not in ("GET", "HEAD"):
             # A form cannot be sent again by a redirect.
             return url
@@ -181,11 +182,8 @@ def _root_of(connection: HTTPConnection) -> str:
     return root.rstrip("/")
 
 
-def _target_of(connection: HTTPConnection, root: str) -> str:
+def _target_of(connection: HTTPConnection) -> str:
     """Return path and query as the browser asked for them."""
-    path: str = connection.scope["path"]
-    if not path.startswith(f"{root}/"):
-        path = root + path
     query = connection.scope.get("query_string", b"").decode("latin-1")
-    path = quote(path, safe=_IN_PATHS)
+    path = quote(browser_path(connection.scope), safe=_IN_PATHS)
     return f"{path}?{query}" if query else path

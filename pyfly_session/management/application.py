@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pyfly_session.management.access import Gate, Guard, is_forged
 from pyfly_session.management.api import Api
 from pyfly_session.management.pages import Pages
+from pyfly_session.web.paths import route_path
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -84,8 +85,7 @@ class Management:
 
 
 def _asks_health(request: Request) -> bool:
-    path, root = request.scope["path"], request.scope.get("root_path", "")
-    return request.method in ("GET", "HEAD") and path == f"{root}/health"
+    return request.method in ("GET", "HEAD") and route_path(request.scope) == "/health"
 
 
 def _with_headers(send: Send) -> Send:

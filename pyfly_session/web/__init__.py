@@ -9,6 +9,7 @@ from pyfly_session.web.filters import (
     WebFilter,
     before_head,
 )
+from pyfly_session.web.paths import route_path
 from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_filter import SessionFilter
 from pyfly_session.web.session_id_resolver import (
@@ -32,5 +33,6 @@ __all__ = [
     "CallNext",
     "SentResponse",
     "before_head",
+    "route_path",
     "HIGHEST_PRECEDENCE",
 ]

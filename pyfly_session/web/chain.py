@@ -67,7 +67,9 @@ class WebFilterChainMiddleware:
         for each in reversed(in_order):
             around = getattr(each, "around", None)
             stack = RequestFilter(each, stack) if around is None else around(stack)
-        self._stack = stack
+        # FastAPI(root_path=...) says that only when it is called, which is too late for filters.
+        root = getattr(self.app, "root_path", "") if hasattr(self.app, "openapi_url") else ""
+        self._stack = partial(_below, root, stack) if root else stack
         # Last, for another thread may ask meanwhile.
         self._given = filters
 
@@ -231,6 +233,12 @@ class FilterRun:
 
 SentResponse = FilterRun
 """What ``call_next`` returns in this chain: the head of a response that has been sent."""
+
+
+async def _below(root: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run an application that says itself which path it is below."""
+    scope["root_path"] = root
+    await app(scope, receive, send)
 
 
 def _again(request: Any) -> Receive:

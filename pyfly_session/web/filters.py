@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from starlette.types import Message
 
+from pyfly_session.web.paths import route_path
+
 HIGHEST_PRECEDENCE = -(2**31)
 """The smallest order: such a filter is the outermost. Spring's ``Ordered.HIGHEST_PRECEDENCE``."""
 
@@ -47,7 +49,8 @@ class OncePerRequestFilter:
     """Base of filters that apply by path. A chain runs each at most once for a request.
 
     Attributes:
-        url_patterns: Glob patterns of the paths the filter applies to; empty means all.
+        url_patterns: Glob patterns of the paths the filter applies to; empty means all. They
+            are compared with what the application's routes see, wherever it is mounted.
         exclude_patterns: Glob patterns of paths it leaves alone; they win over the others.
             ``*`` matches slashes too: ``/static/*`` covers everything below.
     """
@@ -61,13 +64,14 @@ class OncePerRequestFilter:
         """Return whether the patterns leave this request's path alone."""
         if not (self.url_patterns or self.exclude_patterns):
             return False
-        # As routes see it: the URL is put together from the client's Host header, too.
+        # Never that of the URL, which is put together from the client's Host header, too.
         scope = getattr(request, "scope", None)
-        return self.leaves_alone(scope["path"] if isinstance(scope, dict) else request.url.path)
+        return self.leaves_alone(route_path(scope) if isinstance(scope, dict) else request.url.path)
 
     def leaves_alone(self, path: str) -> bool:
         """Return whether the patterns leave a path alone."""
-        if self.url_patterns and not _matches(path, self.url_patterns):
+        # Routes match a path with a line end behind it, too, so a guard has to.
+        if self.url_patterns and not _matches(path.removesuffix("\n"), self.url_patterns):
             return True
         return bool(self.exclude_patterns) and _matches(path, self.exclude_patterns)
 

@@ -27,6 +27,7 @@ from pyfly_session.web.filters import (
     CallNext,
     OncePerRequestFilter,
 )
+from pyfly_session.web.paths import route_path
 from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_id_resolver import SessionIdResolver, headers_of, require_resolver
 from pyfly_session.web.websocket import LiveSocket, WebSocketRules, refusal_of_origin
@@ -149,8 +150,8 @@ class SessionFilter(OncePerRequestFilter):
         outer = None if hooks is None else state.get("session_filter")
         if (
             (outer is not None and self._shares_id_with(outer))
-            or (self.exclude_patterns and self.leaves_alone(scope["path"]))
-            or (self.url_patterns and self.leaves_alone(scope["path"]))
+            or (self.exclude_patterns and self.leaves_alone(route_path(scope)))
+            or (self.url_patterns and self.leaves_alone(route_path(scope)))
         ):
             await app(scope, receive, send)
             return

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import Message
 
 from pyfly_session.adapters.memory import InMemorySessionStore
@@ -531,13 +531,6 @@ class TestPatterns:
         await ask(app, "/other")
         assert made.log == []
         await ask(app, "/admin/x")
-        assert made.log
-
-    async def test_path_is_the_whole_one_below_a_mount(self) -> None:
-        made = Noting("a", 0, [])
-        made.url_patterns = ["/sub/page"]
-        inner = WebFilterChainMiddleware(PlainTextResponse("ok"), [made])
-        await ask(Starlette(routes=[Mount("/sub", inner)]), "/sub/page")
         assert made.log
 
     def test_requests_without_a_scope_are_asked_for_their_url(self) -> None:

@@ -1,0 +1,32 @@
+"""The path of a request, as the application's routes and as the browser see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def route_path(scope: Mapping[str, Any]) -> str:
+    """Return the path that the application's routes see: without what lies above it.
+
+    Below a ``Mount``, with ``--root-path`` or behind a proxy the scope has the whole path and,
+    as its ``root_path``, what the application is below.
+
+    Source: ASGI specification, HTTP connection scope; Starlette's ``get_route_path``.
+    """
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if not root or not path.startswith(root):
+        # A proxy has stripped it.
+        return path
+    rest = path[len(root) :]
+    if not rest:
+        return "/"
+    return rest if rest[0] == "/" else path
+
+
+def browser_path(scope: Mapping[str, Any]) -> str:
+    """Return the path that the browser asked for, be it that a proxy has stripped some of it."""
+    root: str = scope.get("root_path", "").rstrip("/")
+    path: str = scope["path"]
+    return path if path == root else root + route_path(scope)
