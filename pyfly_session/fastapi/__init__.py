@@ -3,7 +3,7 @@
 from pyfly_session.fastapi.requirements import LoginRequired, SessionRequired, User
 from pyfly_session.fastapi.session import Session, Visitor, current_session, current_visitor
 from pyfly_session.fastapi.stored import Stored
-from pyfly_session.security.oauth2.authorization_request import local_target
+from pyfly_session.security.navigation import local_target
 from pyfly_session.web.openapi import describe_session
 
 __all__ = [

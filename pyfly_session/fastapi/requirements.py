@@ -1,7 +1,6 @@
 """Dependencies that let a request through or answer it: 401, 403, or the way to the login."""
 
 # Annotations are not postponed here: FastAPI reads those of dependencies.
-import re
 from collections.abc import Iterable
 from typing import Annotated
 from urllib.parse import quote
@@ -16,12 +15,14 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.fastapi.session import Session
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
-from pyfly_session.security.oauth2.authorization_request import AUTHORIZATION, local_target
+from pyfly_session.security.navigation import ROOT, is_navigation, local_target
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.openapi import SCHEME, security_scheme
 from pyfly_session.web.paths import browser_path
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
+# Not imported: it needs the extra `oauth2`.
+_AT_PROVIDER = "/oauth2/authorization/"
 _IN_PATHS = "/-._~!$&'()*+,;=:@"
 
 
@@ -35,7 +36,7 @@ class _Requirement(SecurityBase):
         self.model = APIKey.model_validate(security_scheme("cookie", cookie_name))
         self.scheme_name = SCHEME
         self.login_url = login_url
-        at_provider = (login_url or "").startswith(AUTHORIZATION)
+        at_provider = (login_url or "").startswith(_AT_PROVIDER)
         self.target_parameter = target_parameter or ("target" if at_provider else "next")
 
     def _require_loaded(self, connection: HTTPConnection, session: HttpSession) -> None:
@@ -46,7 +47,8 @@ class _Requirement(SecurityBase):
 
     def _login(self, connection: HTTPConnection, code: str, message: str) -> Exception:
         """Return what tells a client to log in."""
-        if self.login_url is not None and _wants_page(connection):
+        is_page = connection.scope["type"] == "http" and is_navigation(connection.headers)
+        if self.login_url is not None and is_page:
             headers = {**_HEADERS, "Location": self._location(connection, self.login_url)}
             return HTTPException(303, message, headers)
         headers = {**_HEADERS, "WWW-Authenticate": f'Session error="{code}"'}
@@ -67,8 +69,9 @@ class _Requirement(SecurityBase):
 class SessionRequired(_Requirement):
     """Lets a request through whose session is known to the store, and gives its session.
 
-    Everybody else is told to log in: a browser, which accepts HTML, is sent to the login page
-    if there is one, any other client gets a 401, a WebSocket is closed with 1008. While the
+    Everybody else is told to log in: a browser that opens a page is sent to the login page if
+    there is one; its scripts, frames and prefetches, and any other client, get a 401, a WebSocket
+    is closed with 1008. While the
     store is down nobody is sent to log in: the answer is 503.
 
     In OpenAPI it is the security scheme ``Session``.
@@ -149,9 +152,6 @@ class LoginRequired(_Requirement):
         return since is not None and session.last_accessed - since < self.max_age
 
 
-# Source: RFC 9110, section 12.4.2: a weight of 0 means "not acceptable".
-_REFUSED = re.compile(r"(?:^|;)\s*q=0(?:\.0*)?\s*(?:;|$)")
-
 User = Annotated[SecurityContext, Depends(LoginRequired())]
 """Who is logged in; the answer to all others is 401."""
 
@@ -164,21 +164,10 @@ def _refusal(
     return HTTPException(status, message, headers)
 
 
-def _wants_page(connection: HTTPConnection) -> bool:
-    if connection.scope["type"] != "http":
-        return False
-    return any(
-        kind.strip() in ("text/html", "application/xhtml+xml") and not _REFUSED.search(parameters)
-        for kind, _, parameters in (
-            each.partition(";") for each in connection.headers.get("accept", "").lower().split(",")
-        )
-    )
-
-
 def _root_of(connection: HTTPConnection) -> str:
-    """Return the path that a proxy put before those of the outermost application."""
+    """Return the path below which the application with the login is, or the outermost one."""
     scope = connection.scope
-    root: str = scope.get("app_root_path", scope.get("root_path", ""))
+    root: str = scope.get(ROOT, scope.get("app_root_path", scope.get("root_path", "")))
     return root.rstrip("/")
 
 

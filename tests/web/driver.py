@@ -233,25 +233,50 @@ async def ask(app: App, path: str = "/", **options: Any) -> Answer:
 
 
 class Browser:
-    """Keeps the session cookie between requests, in the order in which answers arrive."""
+    """Keeps cookies between requests, in the order in which answers arrive.
+
+    Attributes:
+        cookie: The session's.
+        others: All others by their names, each for the path that it was set for.
+    """
 
     def __init__(self, app: App, cookie: str | None = None) -> None:
         self.app = app
         self.cookie = cookie
+        self.others: dict[str, SetCookie] = {}
 
     async def get(self, path: str = "/", **options: Any) -> Answer:
-        answer = await ask(self.app, path, cookie=self.cookie, **options)
+        answer = await ask(self.app, path, **self._with_cookies(path, options))
         self.take(answer)
         return answer
 
     def open(self, path: str, **options: Any) -> Connection:
         """Start a request; `take` its answer when it has arrived."""
-        return Connection(self.app, path, cookie=self.cookie, **options).start()
+        return Connection(self.app, path, **self._with_cookies(path, options)).start()
 
     def take(self, answer: Answer) -> None:
         cookie = answer.cookie()
         if cookie is not None:
             self.cookie = None if cookie.is_deletion else cookie.value
+        for header in answer.all("set-cookie"):
+            other = SetCookie.parse(header)
+            if other.name != COOKIE and other.is_deletion:
+                self.others.pop(other.name, None)
+            elif other.name != COOKIE:
+                self.others[other.name] = other
+
+    def _with_cookies(self, path: str, options: dict[str, Any]) -> dict[str, Any]:
+        sent = [
+            f"{each.name}={each.value}"
+            for each in self.others.values()
+            if path.startswith(each.attributes.get("path", "/"))
+        ]
+        if not sent:
+            return {"cookie": self.cookie, **options}
+        if self.cookie is not None:
+            sent.insert(0, f"{COOKIE}={self.cookie}")
+        headers = [*options.get("headers", ()), ("cookie", "; ".join(sent))]
+        return {**options, "headers": headers}
 
 
 def _bytes(value: str | bytes) -> bytes:

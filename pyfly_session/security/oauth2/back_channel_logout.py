@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 from typing import Any
-from urllib.parse import parse_qsl
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
@@ -15,6 +14,7 @@ from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.security.oauth2.claims import alias
 from pyfly_session.security.oauth2.errors import OAuth2LoginError
+from pyfly_session.security.oauth2.forms import once_each, read_form
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler
 from pyfly_session.security.oauth2.provider import Provider
 from pyfly_session.security.oauth2.tokens import LogoutToken
@@ -24,9 +24,6 @@ from pyfly_session.web.session_filter import SessionFilter
 _logger = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store"}
 _RETRY_AFTER_SECONDS = "10"
-
-MOST_BYTES = 16_384
-"""The largest body that is read; a logout token takes about one thousand bytes."""
 
 
 class OAuth2BackChannelLogoutFilter(OncePerRequestFilter):
@@ -46,6 +43,7 @@ class OAuth2BackChannelLogoutFilter(OncePerRequestFilter):
 
     def __init__(self, handler: OAuth2LoginHandler, sessions: SessionFilter) -> None:
         self._handler = handler
+        self._notes = handler.notes(sessions)
         self._principals = sessions.repository.principals
         self._store = CapableStore(sessions.store)
         path = "/logout/connect/back-channel/{registration_id}"
@@ -67,7 +65,9 @@ class OAuth2BackChannelLogoutFilter(OncePerRequestFilter):
         if provider is None or not provider.registration.is_openid:
             return _refusal(404, "unknown_registration", "There is no such login.")
         try:
-            token = await provider.logout_token(await _token_in(request))
+            form = once_each(await read_form(request), frozenset({"logout_token"}))
+            # An empty one is no token either.
+            token = await provider.logout_token(form.get("logout_token", ""))
             await self._end_sessions(provider, token)
         except SessionStoreError as error:
             # The provider may send the same token again: it counts as used when all is done.
@@ -88,31 +88,12 @@ class OAuth2BackChannelLogoutFilter(OncePerRequestFilter):
             principal = alias(name, "sid", token.session)
         else:
             principal = alias(name, "sub", token.subject or "")
+        # First for the logins under way: each finds either this note, or is found itself.
+        await self._notes.log_out(principal)
         ended = await self._principals.end_all(principal, reason="provider")
         note = self._store.codec.dumps({"used": True})
         await self._store.create_if_absent(used, note, token.lifetime)
         _logger.info("the provider of %s ended %d sessions", name, ended)
-
-
-async def _token_in(request: Request) -> str:
-    """Return the one field of the form.
-
-    Raises:
-        OAuth2LoginError: It is not there once, or the body is too large.
-    """
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                raise OAuth2LoginError("invalid_request", "The body is too large.", 413)
-    except ClientDisconnect as error:
-        raise OAuth2LoginError("invalid_request", "The body is incomplete.") from error
-    fields = parse_qsl(body.decode("utf-8", "replace"))
-    tokens = [value for name, value in fields if name == "logout_token"]
-    if len(tokens) != 1:
-        raise OAuth2LoginError("invalid_request", "Send the field logout_token, once.")
-    return tokens[0]
 
 
 def _record_of(issuer: str, token_id: str) -> str:

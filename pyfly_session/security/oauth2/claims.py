@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -18,6 +19,9 @@ _PROTOCOL = frozenset(
     {"sub", "id", "iss", "aud", "azp", "nonce", "at_hash", "c_hash", "sid", "jti"}
 )
 
+# A picture in a claim has no place in a session.
+_LONGEST = 2048
+
 
 def claims_to_context(
     registration: ClientRegistration, claims: Mapping[str, Any]
@@ -25,7 +29,7 @@ def claims_to_context(
     """Return the context of a user; anonymous if the claims do not say who it is.
 
     The user's id is the claim that the registration names, else ``sub``, and without OpenID
-    ``id`` or ``login`` as well. Claims that are texts become attributes.
+    ``id`` or ``login`` as well. Claims that are texts become attributes, unless they are long.
     """
     if registration.user_name_attribute:
         candidates: tuple[str, ...] = (registration.user_name_attribute,)
@@ -35,10 +39,23 @@ def claims_to_context(
     attributes = {
         name: value
         for name, value in claims.items()
-        if isinstance(value, str) and name not in _PROTOCOL
+        if isinstance(value, str) and name not in _PROTOCOL and len(value) <= _LONGEST
     }
     attributes["registration_id"] = registration.registration_id
     return SecurityContext(user_id, _roles(registration, claims), [], attributes)
+
+
+def qualified_context(
+    registration: ClientRegistration, claims: Mapping[str, Any]
+) -> SecurityContext:
+    """Return the context of a user whose id begins with that of the registration, and a colon.
+
+    A name is unique at its own provider only, and may be that of a user of a form as well.
+    """
+    context = claims_to_context(registration, claims)
+    if not context.user_id:
+        return context
+    return replace(context, user_id=f"{registration.registration_id}:{context.user_id}")
 
 
 def _identity(value: object) -> str | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from pyfly_session.errors import SessionError
+from pyfly_session.security.navigation import accepts_html
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -37,12 +37,26 @@ class OAuth2LoginError(SessionError):
     Attributes:
         code: A short name of what happened, for programs.
         status: HTTP status of the answer.
+        target: The page that the login was to lead to, if that is known.
     """
 
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.code = code
         self.status = status
+        self.target: str | None = None
+
+
+def unreachable() -> OAuth2LoginError:
+    """Return what tells that a provider cannot be reached, or answers with nonsense."""
+    return OAuth2LoginError(
+        "provider_unavailable", "The provider cannot be reached. Please try again later.", 502
+    )
+
+
+def in_one_line(error: object) -> str:
+    """Return what an error says for the log, where a stranger's words cannot pass for a line."""
+    return f"{type(error).__name__}: {ascii(str(error))[:300]}"
 
 
 def failure_response(request: Request, failure: OAuth2LoginError, retry: str | None) -> Response:
@@ -54,14 +68,9 @@ def failure_response(request: Request, failure: OAuth2LoginError, retry: str | N
         retry: Where the login can be started again, or None.
     """
     message = str(failure)
-    if not _wants_page(request):
+    if not accepts_html(request.headers):
         body = {"error": failure.code, "message": message}
         return JSONResponse(body, failure.status, headers=_HEADERS)
-    link = f'<p><a href="{html.escape(quote(retry))}">Try again</a></p>\n' if retry else ""
+    link = f'<p><a href="{html.escape(retry)}">Try again</a></p>\n' if retry else ""
     page = _PAGE.format(message=html.escape(message), link=link, code=html.escape(failure.code))
     return HTMLResponse(page, failure.status, headers=_HEADERS)
-
-
-def _wants_page(request: Request) -> bool:
-    accept = request.headers.get("accept", "").lower()
-    return "text/html" in accept or "application/xhtml+xml" in accept

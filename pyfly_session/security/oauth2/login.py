@@ -5,27 +5,40 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
+from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Match, Route
 
+from pyfly_session.core.metadata import AUTHENTICATED_AT
 from pyfly_session.core.session import HttpSession
-from pyfly_session.errors import TooManySessionsError
+from pyfly_session.errors import ConfigurationError, TooManySessionsError
 from pyfly_session.security.login import (
     ALIAS_PREFIX,
+    context_of,
     demanded_max_age,
+    filter_of,
     login,
     logout,
     session_of,
 )
-from pyfly_session.security.oauth2 import authorization_request
-from pyfly_session.security.oauth2.authorization_request import AUTHORIZATION, Attempt, local_target
-from pyfly_session.security.oauth2.claims import ContextMapper, aliases, claims_to_context
+from pyfly_session.security.navigation import is_navigation, local_target, root_of
+from pyfly_session.security.oauth2.authorization_request import (
+    AUTHORIZATION,
+    Attempt,
+    AttemptCookies,
+    new_state,
+)
+from pyfly_session.security.oauth2.claims import ContextMapper, aliases, qualified_context
 from pyfly_session.security.oauth2.errors import OAuth2LoginError, failure_response
+from pyfly_session.security.oauth2.forms import once_each, read_form
+from pyfly_session.security.oauth2.login_notes import LoginNotes
 from pyfly_session.security.oauth2.provider import Provider
 from pyfly_session.security.oauth2.registration import (
     ClientRegistration,
@@ -33,6 +46,7 @@ from pyfly_session.security.oauth2.registration import (
 )
 from pyfly_session.security.oauth2.tokens import LEEWAY, auth_time
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
+from pyfly_session.web.session_filter import SessionFilter
 
 _logger = logging.getLogger(__name__)
 _CALLBACK = "/login/oauth2/code/"
@@ -40,21 +54,28 @@ _CALLBACK = "/login/oauth2/code/"
 _LOGGED_IN = "_oauth2_logged_in"
 _ANSWER = frozenset({"state", "code", "iss", "error"})
 _CODES = frozenset({"access_denied", "login_required", "consent_required", "interaction_required"})
+_NO_STORE = {"Cache-Control": "no-store"}
+_MOST_OF_A_USER = 64 * 1024
 
 
 class OAuth2LoginHandler:
     """Logs users in with OAuth 2.0 and OpenID Connect providers. Shared by all requests.
 
-    Every attempt has a state, a nonce and a PKCE verifier of its own in the session. Nobody
-    is logged in before everything has been verified; then `pyfly_session.security.login` is.
+    Every attempt has a state, a nonce and a PKCE verifier of its own in a cookie of its own, and
+    counts once. Nobody is logged in before everything has been verified; then
+    `pyfly_session.security.login` is.
 
     Args:
         client_repository: Where the registrations are.
-        to_context: Makes a context of verified claims.
+        to_context: Makes a context of verified claims. The one that is used unless another is
+            given puts the registration's id in front of each user's; `claims_to_context` does not.
         default_target: Where a user goes who wanted no page in particular.
         logout_target: Where a user goes after a logout.
         back_channel_logout: Have sessions found by what the provider calls them, as
             `OAuth2BackChannelLogoutFilter` needs it.
+        attempt_lifetime: Seconds that a user has for the provider's pages.
+        secret: Encrypts the attempts, the same one in all processes; that of the registration at
+            the provider if it is empty.
         transport: Carries the requests to providers; an ordinary connection if None.
         clock: Unix time in seconds.
     """
@@ -63,10 +84,12 @@ class OAuth2LoginHandler:
         self,
         client_repository: ClientRegistrationRepository,
         *,
-        to_context: ContextMapper = claims_to_context,
+        to_context: ContextMapper = qualified_context,
         default_target: str = "/",
         logout_target: str = "/",
         back_channel_logout: bool = False,
+        attempt_lifetime: int = 3600,
+        secret: str = "",
         transport: httpx2.AsyncBaseTransport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -75,6 +98,8 @@ class OAuth2LoginHandler:
         self._default_target = default_target
         self._logout_target = logout_target
         self._back_channel_logout = back_channel_logout
+        self._attempt_lifetime = attempt_lifetime
+        self._attempts = AttemptCookies(secret, attempt_lifetime, clock)
         self._transport = transport
         self._clock = clock
         self._providers: dict[str, Provider] = {}
@@ -84,6 +109,7 @@ class OAuth2LoginHandler:
         return [
             Route(f"{AUTHORIZATION}{{registration_id}}", self.authorize, methods=["GET"]),
             Route(f"{_CALLBACK}{{registration_id}}", self.callback, methods=["GET"]),
+            Route(f"{_CALLBACK}{{registration_id}}", self.receive, methods=["POST"]),
             Route("/logout", self.log_out, methods=["POST"]),
         ]
 
@@ -94,22 +120,21 @@ class OAuth2LoginHandler:
         `demand_recent_login`, the provider asks for the password again if that was longer ago, in
         seconds; a provider without OpenID Connect cannot be asked for that.
         """
-        try:
-            provider = self._provider(request)
-            return RedirectResponse(await self._start(request, provider), 302)
-        except OAuth2LoginError as failure:
-            return self._failed(request, failure)
+        wanted = request.query_params.get("target")
+        target = local_target(wanted, self._default_target, root_of(request.scope))
+        return await self._answered(request, partial(self._start, target=target))
 
     async def callback(self, request: Request) -> Response:
         """Take the provider's answer, log the user in, and send them where they wanted to go."""
-        try:
-            provider = self._provider(request)
-            return await self._finish(request, provider)
-        except OAuth2LoginError as failure:
-            return self._failed(request, failure)
-        except TooManySessionsError as refusal:
-            told = OAuth2LoginError("too_many_sessions", f"{str(refusal).capitalize()}.", 409)
-            return self._failed(request, told)
+        return await self._answered(request, self._finish)
+
+    async def receive(self, request: Request) -> Response:
+        """Take an answer that comes in a form, from the provider's page.
+
+        Such a request comes without the session's cookie. The answer goes into the attempt's,
+        encrypted, and the browser comes back with both.
+        """
+        return await self._answered(request, self._keep_answer)
 
     async def log_out(self, request: Request) -> Response:
         """End the session, here first, and then at the provider if it offers that."""
@@ -119,8 +144,9 @@ class OAuth2LoginHandler:
         session = session_of(request)
         logged_in = None if session.invalidated else session.get_attribute(_LOGGED_IN)
         await logout(request)
-        target = await self._logout_at_provider(logged_in) or self._logout_target
-        return RedirectResponse(target, 303)
+        target = await self._logout_at_provider(request, logged_in)
+        root = root_of(request.scope)
+        return RedirectResponse(target or local_target(None, self._logout_target, root), 303)
 
     def provider_of(self, registration_id: str) -> Provider | None:
         """Return the provider of a registration, or None if there is none of this id."""
@@ -133,7 +159,33 @@ class OAuth2LoginHandler:
             self._providers[registration_id] = known
         return known
 
-    async def _start(self, request: Request, provider: Provider) -> str:
+    def notes(self, sessions: SessionFilter) -> LoginNotes:
+        """Return what is kept of logins under way, beside these sessions."""
+        return LoginNotes(sessions.store, self._attempt_lifetime, self._clock)
+
+    async def _answered(self, request: Request, step: Any) -> Response:
+        """Take one step of a login, and respond to what comes of it."""
+        name = request.path_params["registration_id"]
+        provider = self.provider_of(name)
+        if provider is None:
+            failure = OAuth2LoginError("unknown_registration", "There is no such login.")
+            return failure_response(request, failure, None)
+        try:
+            response: Response = await step(request, provider)
+        except TooManySessionsError as refusal:
+            failure = OAuth2LoginError("too_many_sessions", f"{str(refusal).capitalize()}.", 409)
+        except OAuth2LoginError as error:
+            failure = error
+        else:
+            return response
+        _logger.warning("a login with %s failed: %s", ascii(name)[:80], failure.code)
+        query = f"?target={quote(failure.target, safe='/')}" if failure.target else ""
+        way = f"{root_of(request.scope)}{AUTHORIZATION}{quote(name)}{query}"
+        return failure_response(request, failure, way)
+
+    async def _start(
+        self, request: Request, provider: Provider, *, target: str, state: str | None = None
+    ) -> Response:
         session = session_of(request)
         if session.why_transient == "withheld":
             raise OAuth2LoginError("cross_site", "Another site cannot log you in.", 403)
@@ -144,79 +196,189 @@ class OAuth2LoginHandler:
         if session.transient:
             # Its id was replaced, or has ended: a login begins with a session of its own.
             session.why_transient = session.presented_id = None
-        name = provider.registration.registration_id
-        base = str(request.base_url).rstrip("/")
-        attempt = authorization_request.start(
-            session,
-            name,
-            redirect_uri=provider.registration.redirect_uri or f"{base}{_CALLBACK}{name}",
-            target=local_target(request.query_params.get("target"), self._default_target),
-            now=self._clock(),
+        registration = provider.registration
+        attempt = Attempt(
+            registration.registration_id,
+            redirect_uri=_filled(
+                registration.redirect_uri or f"{{baseUrl}}{_CALLBACK}{{registrationId}}",
+                request,
+                registration,
+            ),
+            target=target,
+            started_at=self._clock(),
             max_age=_max_age(request, session),
+            state=state or new_state() or "",
         )
-        return await provider.authorization_url(attempt)
+        response = RedirectResponse(await provider.authorization_url(attempt), 302, _NO_STORE)
+        self._attempts.begin(request, response, session, registration, attempt)
+        return response
 
     async def _finish(self, request: Request, provider: Provider) -> Response:
-        registration = provider.registration
-        answer = _once_each(request)
-        session = session_of(request)
-        attempt = authorization_request.take(
-            session, registration.registration_id, answer.get("state", ""), self._clock()
-        )
+        answer = once_each(request.query_params.multi_items(), _ANSWER)
+        state = answer.get("state", "")
+        attempt = self._attempts.find(request, provider.registration, state)
         if attempt is None:
-            raise OAuth2LoginError(
+            failure = OAuth2LoginError(
                 "invalid_state", "This login was not started here, is over, or took too long."
             )
+            target = local_target(None, self._default_target, root_of(request.scope))
+            return await self._once_more(request, provider, state, target, failure)
+        try:
+            return await self._take(request, provider, attempt, attempt.answer or answer)
+        except OAuth2LoginError as failure:
+            failure.target = attempt.target
+            raise
+
+    async def _take(
+        self, request: Request, provider: Provider, attempt: Attempt, answer: Mapping[str, str]
+    ) -> Response:
+        registration = provider.registration
         await provider.require_issuer(answer.get("iss"))
         if "error" in answer:
+            # Not used up: who cancelled may change their mind, and go back to the provider's page.
             raise _refusal(answer["error"], registration)
         if not answer.get("code"):
-            raise OAuth2LoginError("missing_code", "The provider's answer is incomplete.")
+            if context_of(session_of(request)).is_authenticated:
+                return RedirectResponse(attempt.target, 303, _NO_STORE)
+            failure = OAuth2LoginError("missing_code", "The provider's answer is incomplete.")
+            return await self._once_more(request, provider, attempt.state, attempt.target, failure)
+        notes = self.notes(_sessions_of(request))
+        if not await notes.use(attempt):
+            if context_of(session_of(request)).is_authenticated:
+                return RedirectResponse(attempt.target, 303, _NO_STORE)
+            return _look_again(request, attempt)
         token = await provider.exchange(answer["code"], attempt)
         claims = await provider.claims(token, attempt)
+        return await self._log_in(request, registration, attempt, token, claims)
+
+    async def _log_in(
+        self,
+        request: Request,
+        registration: ClientRegistration,
+        attempt: Attempt,
+        token: Mapping[str, Any],
+        claims: Mapping[str, Any],
+    ) -> Response:
         context = self._to_context(registration, claims)
         user_id = context.user_id or ""
         if not context.is_authenticated or user_id.startswith(ALIAS_PREFIX):
             raise OAuth2LoginError("login_failed", "The provider does not say who you are.", 401)
-        response = RedirectResponse(attempt.target, 303)
-        known = self._back_channel_logout and registration.is_openid
-        names = aliases(registration.registration_id, claims) if known else ()
-        await login(
-            request, context, aliases=names, auth_time=_auth_time(claims, registration, attempt)
-        )
         logged_in = {"registration_id": registration.registration_id}
         if registration.is_openid:
             logged_in["id_token"] = token["id_token"]
+        sessions = _sessions_of(request)
+        notes = self.notes(sessions)
+        if notes.size_of({"context": context, **logged_in}) > _MOST_OF_A_USER:
+            _logger.warning("%s says too much of a user", registration.registration_id)
+            raise OAuth2LoginError("login_failed", "The provider says too much about you.", 502)
+        known = self._back_channel_logout and registration.is_openid
+        names = aliases(registration.registration_id, claims) if known else []
+        if await notes.logged_out(names, attempt.started_at):
+            raise OAuth2LoginError("logged_out", "You have logged out at the provider.", 401)
+        session = session_of(request)
+        if _is_done(session, attempt, {user_id, *names}):
+            return RedirectResponse(attempt.target, 303, _NO_STORE)
+        await login(
+            request, context, aliases=names, auth_time=_auth_time(claims, registration, attempt)
+        )
+        if session.transient:
+            # Another tab was faster, and its answer is on the way.
+            return _look_again(request, attempt)
         session.set_attribute(_LOGGED_IN, logged_in)
         _logger.info("a user logged in with %s", registration.registration_id)
+
+        async def end_if_logged_out() -> None:
+            """Look again, for a logout that could not find the session before it was stored."""
+            if await notes.logged_out(names, attempt.started_at):
+                for name in names:
+                    await sessions.repository.principals.end_all(name, reason="provider")
+
+        later = BackgroundTask(end_if_logged_out) if names else None
+        return RedirectResponse(attempt.target, 303, _NO_STORE, later)
+
+    async def _once_more(
+        self,
+        request: Request,
+        provider: Provider,
+        state: str,
+        target: str,
+        failure: OAuth2LoginError,
+    ) -> Response:
+        """Send a browser on whose answer is of no use: where it wanted to go, or to log in again.
+
+        Raises:
+            OAuth2LoginError: It is no browser, or was sent again already.
+        """
+        if is_navigation(request.headers):
+            if context_of(session_of(request)).is_authenticated:
+                return RedirectResponse(target, 303, _NO_STORE)
+            if state and (another := new_state(state)) is not None:
+                return await self._start(request, provider, target=target, state=another)
+        raise failure
+
+    async def _keep_answer(self, request: Request, provider: Provider) -> Response:
+        answer = once_each(await read_form(request), _ANSWER)
+        state = answer.get("state", "")
+        response = RedirectResponse(f"{request.url.path}?state={quote(state)}", 303, _NO_STORE)
+        attempt = self._attempts.find(request, provider.registration, state)
+        if attempt is not None:
+            answered = replace(attempt, answer=answer)
+            self._attempts.keep(request, response, provider.registration, answered)
         return response
 
-    async def _logout_at_provider(self, logged_in: Any) -> str | None:
+    async def _logout_at_provider(self, request: Request, logged_in: Any) -> str | None:
         if not isinstance(logged_in, dict):
             return None
         name, id_token = logged_in.get("registration_id"), logged_in.get("id_token")
         provider = self.provider_of(str(name))
         if provider is None:
             return None
+        registration = provider.registration
+        back = _filled(registration.post_logout_redirect_uri, request, registration)
         try:
-            return await provider.logout_url(id_token if isinstance(id_token, str) else None)
+            return await provider.logout_url(id_token if isinstance(id_token, str) else None, back)
         except OAuth2LoginError:
             # Logged already. The user is logged out here, which is what was asked for.
             return None
 
-    def _provider(self, request: Request) -> Provider:
-        provider = self.provider_of(request.path_params["registration_id"])
-        if provider is None:
-            raise OAuth2LoginError("unknown_registration", "There is no such login.")
-        return provider
 
-    def _failed(self, request: Request, failure: OAuth2LoginError) -> Response:
-        name = request.path_params["registration_id"]
-        _logger.warning("a login with %.80r failed: %s", name, failure.code)
-        if failure.code == "unknown_registration":
-            return failure_response(request, failure, None)
-        root = request.scope.get("root_path", "")
-        return failure_response(request, failure, f"{root}{AUTHORIZATION}{quote(name)}")
+def _sessions_of(request: Request) -> SessionFilter:
+    sessions = filter_of(request)
+    if sessions is None:
+        raise ConfigurationError(
+            "the login with a provider needs the SessionFilter of pyfly_session"
+        )
+    return sessions
+
+
+def _look_again(request: Request, attempt: Attempt) -> Response:
+    """Have the browser come back without a code, with what other answers have brought by then."""
+    return RedirectResponse(f"{request.url.path}?state={attempt.state}", 303, _NO_STORE)
+
+
+def _is_done(session: HttpSession, attempt: Attempt, names: set[str]) -> bool:
+    """Return whether another tab has logged the same user in since the attempt was started.
+
+    A change of id for nothing would meet the requests of that tab.
+    """
+    if session.invalidated or attempt.max_age is not None:
+        return False
+    since = session.get_attribute(AUTHENTICATED_AT) or 0
+    return since > attempt.started_at and names == {*session.principal_names}
+
+
+def _filled(template: str, request: Request, registration: ClientRegistration) -> str:
+    """Return an address with what stands in braces filled in, as Spring Security does."""
+    url, root = request.url, root_of(request.scope)
+    parts = {
+        "baseUrl": f"{url.scheme}://{url.netloc}{root}",
+        "basePath": root,
+        "registrationId": registration.registration_id,
+        "action": "login",
+    }
+    for name, value in parts.items():
+        template = template.replace(f"{{{name}}}", value)
+    return template
 
 
 def _auth_time(
@@ -243,21 +405,11 @@ def _max_age(request: Request, session: HttpSession) -> int | None:
     return int(asked)
 
 
-def _once_each(request: Request) -> dict[str, str]:
-    """Return the query; a parameter of the protocol may be there once only.
-
-    Source: RFC 6749, section 3.1.
-    """
-    pairs = [pair for pair in request.query_params.multi_items() if pair[0] in _ANSWER]
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise OAuth2LoginError("invalid_request", "The provider's answer is ambiguous.")
-    return dict(pairs)
-
-
 def _refusal(error: str, registration: ClientRegistration) -> OAuth2LoginError:
     # What the query says may be anybody's words, so none of it is shown.
     code = error if error in _CODES else "provider_error"
-    _logger.warning("%s refused a login: %.80r", registration.registration_id, error)
+    name = registration.registration_id
+    _logger.warning("%s refused a login: %s", name, ascii(error)[:80])
     if code == "access_denied":
         return OAuth2LoginError(code, "The login was refused or cancelled at the provider.")
     return OAuth2LoginError(code, "The provider could not log you in.")

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 import httpx2
 from authlib.common.urls import add_params_to_uri
-from authlib.integrations.httpx_client import AsyncOAuth2Client, OAuthError
-from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
 
 from pyfly_session.security.oauth2.authorization_request import Attempt
-from pyfly_session.security.oauth2.errors import OAuth2LoginError
+from pyfly_session.security.oauth2.errors import OAuth2LoginError, in_one_line, unreachable
+from pyfly_session.security.oauth2.provider_client import ProviderClient
 from pyfly_session.security.oauth2.provider_metadata import (
     WELL_KNOWN,
     ProviderMetadata,
     combine,
     needs_discovery,
 )
+from pyfly_session.security.oauth2.published import Published
 from pyfly_session.security.oauth2.registration import ClientRegistration
-from pyfly_session.security.oauth2.tokens import LogoutToken, verify_id_token, verify_logout_token
+from pyfly_session.security.oauth2.tokens import (
+    LogoutToken,
+    ProviderKeys,
+    UnverifiedToken,
+    check_id_token,
+    check_logout_token,
+)
 
 _logger = logging.getLogger(__name__)
-_FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, OAuthError, ValueError, KeyError)
-_INVALID = (JoseError, ValueError, TypeError, KeyError)
-_DISCOVERY_LIFETIME = 3600
 # Anybody may send a logout token; the provider shall not be asked for its keys each time.
-_PATIENCE = 10
+_STRANGERS_PAUSE = 10
 
-_Verified = TypeVar("_Verified")
+_Checked = TypeVar("_Checked")
 
 
 class Provider:
@@ -42,7 +43,7 @@ class Provider:
     Args:
         registration: Says who we are there.
         transport: Carries the requests; an ordinary connection if None.
-        timeout: Seconds that one request may take.
+        timeout: Seconds that one answer may take as a whole.
         clock: Unix time in seconds.
     """
 
@@ -58,45 +59,31 @@ class Provider:
         self._transport = transport
         self._timeout = timeout
         self._clock = clock
-        self._known: tuple[float, ProviderMetadata] | None = None
-        self._keys: KeySet | None = None
-        self._keys_renewed_at = -float("inf")
-        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._metadata = Published(self._discover, lambda: self._clock())
+        self._keys = Published(self._ask_for_keys, lambda: self._clock())
 
     async def metadata(self) -> ProviderMetadata:
-        """Return what is known of the provider; it is asked once an hour.
+        """Return what is known of the provider.
 
         Raises:
             OAuth2LoginError: It cannot be reached, or its document is unusable.
         """
-        now = self._clock()
-        if self._known is None or self._known[0] <= now:
-            published: Mapping[str, Any] = {}
-            try:
-                if needs_discovery(self.registration):
-                    url = self.registration.issuer_uri.rstrip("/") + WELL_KNOWN
-                    published = await self._get_object(url)
-                self._known = now + _DISCOVERY_LIFETIME, combine(self.registration, published)
-            except _FAILURES as error:
-                raise self._unavailable("its configuration", error) from error
-        return self._known[1]
+        return await self._metadata.get()
 
     async def authorization_url(self, attempt: Attempt) -> str:
         """Return where the browser has to go to log in."""
         metadata = await self.metadata()
-        async with self._client(metadata) as client:
-            extra: dict[str, Any] = {}
-            if self.registration.is_openid:
-                extra["nonce"] = attempt.nonce
-                if attempt.max_age is not None:
-                    extra["max_age"] = attempt.max_age
+        asked: dict[str, Any] = {"response_mode": self.registration.response_mode or None}
+        if self.registration.is_openid:
+            asked |= {"nonce": attempt.nonce, "max_age": attempt.max_age}
+        async with self._asking("its address for logins", metadata) as client:
             url, _ = client.create_authorization_url(
                 metadata.authorization_uri,
                 state=attempt.state,
                 code_verifier=attempt.verifier,
                 redirect_uri=attempt.redirect_uri,
                 scope=" ".join(self.registration.effective_scopes) or None,
-                **extra,
+                **{name: value for name, value in asked.items() if value is not None},
             )
         return str(url)
 
@@ -105,33 +92,30 @@ class Provider:
 
         Source: RFC 9207, section 2.4.
         """
-        metadata = await self.metadata()
+        metadata, required = await self.metadata(), self.registration.require_iss
         if received is None:
-            refused = metadata.sends_issuer or self.registration.require_iss
+            refused = metadata.sends_issuer or required
         else:
-            refused = bool(metadata.issuer) and received != metadata.issuer
+            refused = received != metadata.issuer and bool(metadata.issuer or required)
         if refused:
             raise OAuth2LoginError("invalid_iss", "The answer came from another provider.")
 
     async def exchange(self, code: str, attempt: Attempt) -> Mapping[str, Any]:
         """Return the tokens for a code."""
         metadata = await self.metadata()
-        try:
-            async with self._client(metadata) as client:
-                token: Mapping[str, Any] = await client.fetch_token(
-                    metadata.token_uri,
-                    grant_type="authorization_code",
-                    code=code,
-                    redirect_uri=attempt.redirect_uri,
-                    code_verifier=attempt.verifier,
-                )
-        except _FAILURES as error:
-            _logger.warning("%s gave no token: %s", self._name, error)
-            token = {}
-        if not isinstance(token.get("access_token"), str):
-            raise OAuth2LoginError(
-                "token_exchange_failed", "The provider did not confirm the login.", 502
+        refusal = OAuth2LoginError(
+            "token_exchange_failed", "The provider did not confirm the login.", 502
+        )
+        async with self._asking("a token", metadata, refusal) as client:
+            token: Mapping[str, Any] = await client.fetch_token(
+                metadata.token_uri,
+                grant_type="authorization_code",
+                code=code,
+                redirect_uri=attempt.redirect_uri,
+                code_verifier=attempt.verifier,
             )
+            if not isinstance(token["access_token"], str):
+                raise TypeError("the access token is no text")
         return token
 
     async def claims(self, token: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
@@ -157,18 +141,18 @@ class Provider:
         """
         return await self._verify(
             "logout token",
-            lambda keys, metadata: verify_logout_token(
-                token,
-                keys,
+            token,
+            lambda read, metadata: check_logout_token(
+                read,
                 issuer=metadata.issuer,
                 client_id=self.registration.client_id,
                 now=int(self._clock()),
             ),
             OAuth2LoginError("invalid_request", "The logout token is not valid."),
-            patience=_PATIENCE,
+            pause=_STRANGERS_PAUSE,
         )
 
-    async def logout_url(self, id_token: str | None) -> str | None:
+    async def logout_url(self, id_token: str | None, back: str) -> str | None:
         """Return where the browser has to go to log out at the provider too, or None.
 
         Source: OpenID Connect RP-Initiated Logout 1.0, section 2.
@@ -176,128 +160,113 @@ class Provider:
         metadata = await self.metadata()
         if not metadata.end_session_uri:
             return None
-        back = self.registration.post_logout_redirect_uri
         given = {
             "id_token_hint": id_token,
             "client_id": self.registration.client_id,
             "post_logout_redirect_uri": back,
         }
         parameters = [(name, value) for name, value in given.items() if value]
-        return str(add_params_to_uri(metadata.end_session_uri, parameters))
+        with self._deciding("its page for logouts cannot be had", unreachable()):
+            return str(add_params_to_uri(metadata.end_session_uri, parameters))
 
     async def _id_claims(self, token: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-        id_token = token.get("id_token")
-
-        def verify(keys: KeySet, metadata: ProviderMetadata) -> Mapping[str, Any]:
-            if not isinstance(id_token, str):
-                raise TypeError("there is none")
-            return verify_id_token(
-                id_token,
-                keys,
+        return await self._verify(
+            "ID token",
+            token.get("id_token"),
+            lambda read, metadata: check_id_token(
+                read,
                 issuer=metadata.issuer,
                 client_id=self.registration.client_id,
                 nonce=attempt.nonce,
                 access_token=token["access_token"],
                 now=int(self._clock()),
                 max_age=attempt.max_age,
-            )
-
-        refusal = OAuth2LoginError("invalid_id_token", "The provider's answer is not valid.", 401)
-        return await self._verify("ID token", verify, refusal)
+            ),
+            OAuth2LoginError("invalid_id_token", "The provider's answer is not valid.", 401),
+        )
 
     async def _verify(
         self,
         kind: str,
-        verify: Callable[[KeySet, ProviderMetadata], _Verified],
+        token: object,
+        check: Callable[[UnverifiedToken, ProviderMetadata], _Checked],
         refusal: OAuth2LoginError,
         *,
-        patience: float = 0,
-    ) -> _Verified:
-        metadata = await self.metadata()
-        keys = await self._key_set(metadata)
-        try:
-            try:
-                return verify(keys, metadata)
-            except (BadSignatureError, InvalidKeyIdError):
-                # The provider may have changed its keys.
-                return verify(await self._newer_key_set(metadata, keys, patience), metadata)
-        except _INVALID as error:
-            _logger.warning("%s of %s is refused: %r", kind, self._name, error)
-        raise refusal
+        pause: float = 0,
+    ) -> _Checked:
+        """Return what a token says: all that can be refused without the provider is refused first.
 
-    async def _key_set(self, metadata: ProviderMetadata) -> KeySet:
-        return self._keys or await self._newer_key_set(metadata, None)
-
-    async def _newer_key_set(
-        self, metadata: ProviderMetadata, known: KeySet | None, patience: float = 0
-    ) -> KeySet:
-        """Return other keys than the known ones; many who ask at once make one request.
-
-        Raises:
-            OAuth2LoginError: They cannot be had, or it is too early to ask for them again.
+        Args:
+            kind: What is verified.
+            token: The token, as it came.
+            check: Checks what it says.
+            refusal: What is raised if it is not valid.
+            pause: Seconds between two times that new keys may be asked for.
         """
-        # A lock belongs to one event loop.
-        turn = self._turns.setdefault(id(asyncio.get_running_loop()), asyncio.Lock())
-        async with turn:
-            if self._keys is not None and self._keys is not known:
-                return self._keys
-            now = self._clock()
-            if known is not None:
-                if now < self._keys_renewed_at + patience:
-                    raise _unreachable()
-                self._keys_renewed_at = now
-            try:
-                self._keys = KeySet.import_key_set(await self._get_object(metadata.jwks_uri))
-            except (*_FAILURES, JoseError, TypeError) as error:
-                raise self._unavailable("its keys", error) from error
-            return self._keys
+        with self._deciding(f"{kind} is refused", refusal):
+            read = UnverifiedToken.read(token)
+            checked = check(read, await self.metadata())
+            keys = await self._keys.get()
+            if not keys.have_signed(read):
+                # The provider may have changed its keys.
+                newer = await self._keys.other_than(keys, pause)
+                if not newer.have_signed(read):
+                    raise ValueError("none of the provider's keys has signed it")
+        return checked
+
+    async def _discover(self) -> ProviderMetadata:
+        published: Mapping[str, Any] = {}
+        async with self._asking("its configuration") as client:
+            if needs_discovery(self.registration):
+                url = self.registration.issuer_uri.rstrip("/") + WELL_KNOWN
+                published = await client.get_object(url)
+            return combine(self.registration, published)
+
+    async def _ask_for_keys(self) -> ProviderKeys:
+        metadata = await self.metadata()
+        async with self._asking("its keys", metadata) as client:
+            return ProviderKeys(await client.get_object(metadata.jwks_uri))
 
     async def _user_info(self, access_token: str) -> Mapping[str, Any]:
         metadata = await self.metadata()
         if not metadata.user_info_uri:
             raise OAuth2LoginError("login_failed", "The provider does not say who you are.", 401)
-        try:
-            claims: Mapping[str, Any] = await self._get_object(metadata.user_info_uri, access_token)
-        except _FAILURES as error:
-            raise self._unavailable("userinfo", error) from error
-        return claims
+        async with self._asking("userinfo", metadata) as client:
+            return await client.get_object(metadata.user_info_uri, access_token)
 
-    async def _get_object(self, url: str, access_token: str | None = None) -> Any:
-        headers = {"Accept": "application/json"}
-        if access_token is not None:
-            headers["Authorization"] = f"Bearer {access_token}"
-        async with httpx2.AsyncClient(transport=self._transport, timeout=self._timeout) as client:
-            response = await client.get(url, headers=headers)
-            response.raise_for_status()
-            answer = response.json()
-        if not isinstance(answer, dict):
-            raise ValueError(f"{url} did not answer with a JSON object")  # noqa: TRY004
-        return answer
-
-    def _client(self, metadata: ProviderMetadata) -> Any:
+    @asynccontextmanager
+    async def _asking(
+        self,
+        what: str,
+        metadata: ProviderMetadata | None = None,
+        refusal: OAuth2LoginError | None = None,
+    ) -> AsyncIterator[ProviderClient]:
         registration = self.registration
         method = registration.client_authentication_method.replace("-", "_")
-        if not method and registration.client_secret and metadata.secret_in_body:
+        if not method and registration.client_secret and metadata and metadata.secret_in_body:
             method = "client_secret_post"
-        return AsyncOAuth2Client(
-            client_id=registration.client_id,
-            client_secret=registration.client_secret or None,
-            token_endpoint_auth_method=method or None,
-            code_challenge_method="S256",
-            transport=self._transport,
-            timeout=self._timeout,
-        )
+        with self._deciding(f"{what} cannot be had", refusal or unreachable()):
+            async with ProviderClient(
+                self._timeout,
+                client_id=registration.client_id,
+                client_secret=registration.client_secret or None,
+                token_endpoint_auth_method=method or None,
+                code_challenge_method="S256",
+                transport=self._transport,
+            ) as client:
+                yield client
 
-    @property
-    def _name(self) -> str:
-        return f"the provider of registration {self.registration.registration_id}"
+    @contextmanager
+    def _deciding(self, failure: str, refusal: OAuth2LoginError) -> Iterator[None]:
+        """Make one error, and one line of the log, of whatever a provider does wrong inside.
 
-    def _unavailable(self, what: str, error: Exception) -> OAuth2LoginError:
-        _logger.error("%s: %s cannot be had: %r", self._name, what, error)
-        return _unreachable()
-
-
-def _unreachable() -> OAuth2LoginError:
-    return OAuth2LoginError(
-        "provider_unavailable", "The provider cannot be reached. Please try again later.", 502
-    )
+        Here alone is decided that it is the provider's fault: there is no end of what one can say.
+        """
+        try:
+            yield
+        except OAuth2LoginError:
+            raise
+        except Exception as error:
+            name = self.registration.registration_id
+            _logger.warning("the provider of %s: %s: %s", name, failure, in_one_line(error))
+            raise refusal from error

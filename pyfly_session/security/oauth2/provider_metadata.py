@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from pyfly_session.security.oauth2.registration import ClientRegistration
 
+_logger = logging.getLogger(__name__)
 WELL_KNOWN = "/.well-known/openid-configuration"
+_URL = re.compile(r"https?://[!-\"$-~]+")
+_ENDPOINTS = {
+    "authorization_uri": "authorization_endpoint",
+    "token_uri": "token_endpoint",
+    "jwks_uri": "jwks_uri",
+    "user_info_uri": "userinfo_endpoint",
+    "end_session_uri": "end_session_endpoint",
+}
+# The login goes on without these.
+_DISPENSABLE = ("user_info_uri", "end_session_uri")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +63,14 @@ def combine(registration: ClientRegistration, published: Mapping[str, Any]) -> P
         # A slash at the end is easily forgotten in a property.
         if not isinstance(issuer, str) or issuer.rstrip("/") != registration.issuer_uri.rstrip("/"):
             raise ValueError("the document names another issuer")
-    endpoints = {
-        "authorization_uri": "authorization_endpoint",
-        "token_uri": "token_endpoint",
-        "user_info_uri": "userinfo_endpoint",
-        "jwks_uri": "jwks_uri",
-        "end_session_uri": "end_session_endpoint",
-    }
-    found = {
-        ours: getattr(registration, ours) or _endpoint(published, theirs, issuer)
-        for ours, theirs in endpoints.items()
-    }
+    found = {}
+    for ours, theirs in _ENDPOINTS.items():
+        url = getattr(registration, ours) or published.get(theirs) or ""
+        found[ours] = url if not url or _is_usable(url, issuer) else ""
+        if url and not found[ours]:
+            if ours not in _DISPENSABLE:
+                raise ValueError(f"{theirs} is no URL that can be used")
+            _logger.warning("%s: %s cannot be used", registration.registration_id, theirs)
     if not (found["authorization_uri"] and found["token_uri"]):
         raise ValueError("the document lacks the authorization or the token endpoint")
     methods = published.get("token_endpoint_auth_methods_supported")
@@ -73,11 +84,13 @@ def combine(registration: ClientRegistration, published: Mapping[str, Any]) -> P
     )
 
 
-def _endpoint(published: Mapping[str, Any], name: str, issuer: str) -> str:
-    value = published.get(name)
-    if value is None:
-        return ""
-    allowed = ("https://",) if issuer.startswith("https://") else ("https://", "http://")
-    if not isinstance(value, str) or not value.startswith(allowed):
-        raise ValueError(f"its {name} is no URL that can be used")
-    return value
+def _is_usable(url: object, issuer: str) -> bool:
+    """Return whether an address can be asked: no fragment, and not less safe than the issuer's."""
+    if not isinstance(url, str) or not _URL.fullmatch(url):
+        return False
+    try:
+        parsed = urlsplit(url)
+        safe = parsed.scheme == "https" or not issuer.startswith("https:")
+        return safe and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        return False

@@ -14,8 +14,9 @@ class ClientRegistration:
         registration_id: Its name in URLs and properties.
         client_id: Id of the application at the provider.
         client_secret: Its secret; empty for a public client.
-        redirect_uri: Where the provider sends the browser back to; empty: made from the
-            request.
+        redirect_uri: Where the provider sends the browser back to, with ``{baseUrl}`` and the
+            like filled in; empty: made from the request.
+        response_mode: How its answer comes back: ``form_post``, or empty for the query.
         scopes: What to ask for; empty: ``openid``, if there is an issuer.
         issuer_uri: The provider, to discover what is not given below.
         require_iss: Refuse an answer without ``iss``.
@@ -30,6 +31,7 @@ class ClientRegistration:
     client_secret: str = field(default="", repr=False)
     authorization_grant_type: str = "authorization_code"
     redirect_uri: str = ""
+    response_mode: str = ""
     scopes: tuple[str, ...] | list[str] = ()
     authorization_uri: str = ""
     token_uri: str = ""

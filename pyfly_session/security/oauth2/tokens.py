@@ -1,43 +1,139 @@
-"""Verification of ID tokens and of logout tokens.
+"""Verification of ID tokens and of logout tokens, and the choice of the key that signed one.
 
-Source: OpenID Connect Core 1.0, section 3.1.3.7, and OpenID Connect Back-Channel Logout 1.0,
-sections 2.4 and 2.6.
+Source: OpenID Connect Core 1.0, sections 3.1.3.7 and 10.1, OpenID Connect Back-Channel Logout 1.0,
+sections 2.4 and 2.6, and RFC 7517, sections 4 and 5.
 """
 
 from __future__ import annotations
 
+import base64
 import hmac
+import json
+import logging
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from authlib.oidc.core import CodeIDToken
-from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc import jws
+from joserfc.errors import BadSignatureError
+from joserfc.jwk import JWKRegistry
 from joserfc.jws import JWSRegistry
-from joserfc.jwt import JWTClaimsRegistry, Token
+from joserfc.jwt import JWTClaimsRegistry
 
-# Signatures by a key that only the provider has. A shared secret is none of these: its
-# algorithms would take the provider's public key for the secret. Nor is "none".
-ALGORITHMS = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512",
-    "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
-)  # fmt: skip
+from pyfly_session.security.oauth2.errors import in_one_line
+
+_logger = logging.getLogger(__name__)
+
+# Signatures by a key that only the provider has, each with the type of key. A shared secret is
+# none of these: its algorithms would take the provider's public key for the secret. Nor is "none".
+ALGORITHMS: dict[str, tuple[str, str | None]] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), ("RSA", None)),
+    "ES256": ("EC", "P-256"), "ES384": ("EC", "P-384"), "ES512": ("EC", "P-521"),
+    "EdDSA": ("OKP", None), "Ed25519": ("OKP", "Ed25519"),
+}  # fmt: skip
 LEEWAY = 60
 """Seconds that the clocks of provider and application may differ."""
 
+_SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+", re.ASCII)
+_LONGEST = 64 * 1024
+_LONGEST_HEADER = 8 * 1024
+# The others say what a key is for, which is looked at first, or can only be wrong.
+_OF_A_KEY = ("kty", "n", "e", "crv", "x", "y")
+# 2048 bits. Source: RFC 7518, section 3.3.
+_SHORTEST_MODULUS = 342
+_MOST_KEYS = 16
 
-def decode(token: str, keys: KeySet) -> Token:
-    """Return a token that one of the keys has signed; nothing of what it says is checked."""
-    return jwt.decode(
-        token, keys, registry=JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
-    )
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedToken:
+    """What a token says, before anybody knows who signed it.
+
+    Attributes:
+        text: The token.
+        header: Its header.
+        claims: Its claims.
+    """
+
+    text: str
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, text: object) -> UnverifiedToken:
+        """Take a token apart.
+
+        Raises:
+            ValueError: It is none, or none that could be verified.
+        """
+        if not isinstance(text, str) or len(text) > _LONGEST or not _SHAPE.fullmatch(text):
+            raise ValueError("it is no signed token")
+        header, claims = (
+            json.loads(base64.urlsafe_b64decode(f"{part}==")) for part in text.split(".")[:2]
+        )
+        if not isinstance(header, dict) or not isinstance(claims, dict):
+            raise ValueError("its parts are no JSON objects")  # noqa: TRY004 - as any other fault
+        if header.get("alg") not in tuple(ALGORITHMS):
+            raise ValueError(f"its algorithm is {header.get('alg')!r:.80}")
+        if not isinstance(header.get("kid"), str | None):
+            raise ValueError("the name of its key is no text")  # noqa: TRY004 - as any other fault
+        return cls(text, header, claims)
 
 
-def verify_id_token(
-    token: str,
-    keys: KeySet,
+class ProviderKeys:
+    """The public keys of a provider, as it publishes them.
+
+    Raises:
+        ValueError: The document has none.
+    """
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        entries = document.get("keys")
+        if not isinstance(entries, list) or not entries:
+            raise ValueError("the document has no keys")
+        self._entries = [each for each in entries if isinstance(each, dict) and each.get("kty")]
+        if len(self._entries) < len(entries):
+            _logger.warning("%d keys cannot be read", len(entries) - len(self._entries))
+
+    def have_signed(self, token: UnverifiedToken) -> bool:
+        """Return whether one of the keys has signed the token."""
+        registry = JWSRegistry(algorithms=[token.header["alg"]], strict_check_header=False)
+        # Some providers send the whole certificate along.
+        registry.max_header_length = _LONGEST_HEADER
+        fitting = [entry for entry in self._entries if _fits(entry, token.header)]
+        for entry in fitting[:_MOST_KEYS]:
+            given: Any = {name: entry[name] for name in _OF_A_KEY if name in entry}
+            try:
+                key = JWKRegistry.import_key(given)
+                jws.deserialize_compact(token.text, key, registry=registry)
+            except BadSignatureError:
+                continue
+            except Exception as error:  # noqa: BLE001 - another key may do, whatever is wrong here
+                _logger.warning("a key cannot be used: %s", in_one_line(error))
+            else:
+                return True
+        return False
+
+
+def _fits(entry: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
+    """Return whether a key may be the one that a token was signed with."""
+    kind, curve = ALGORITHMS[header["alg"]]
+    if entry["kty"] != kind or (curve is not None and entry.get("crv") != curve):
+        return False
+    if kind == "RSA" and len(str(entry.get("n"))) < _SHORTEST_MODULUS:
+        return False
+    said = entry.get("kid"), entry.get("alg"), entry.get("use")
+    asked = header.get("kid", said[0]), header["alg"], "sig"
+    # What a key does not say of itself excludes nothing.
+    if any(theirs not in (None, ours) for theirs, ours in zip(said, asked, strict=True)):
+        return False
+    return "verify" in entry.get("key_ops", ("verify",))
+
+
+def check_id_token(
+    token: UnverifiedToken,
     *,
     issuer: str,
     client_id: str,
@@ -46,17 +142,16 @@ def verify_id_token(
     now: int,
     max_age: int | None = None,
 ) -> dict[str, Any]:
-    """Return the claims of an ID token.
+    """Return the claims of an ID token. Who signed it is not checked here.
 
     Raises:
         JoseError: It does not hold what it must.
-        ValueError: It is no token at all, its nonce is not ours, or the user proved who they are
-            longer than ``max_age`` seconds ago, or nobody knows when.
+        ValueError: Its nonce is not ours, or the user proved who they are longer than ``max_age``
+            seconds ago, or nobody knows when.
     """
-    decoded = decode(token, keys)
     claims = CodeIDToken(
-        decoded.claims,
-        decoded.header,
+        dict(token.claims),
+        dict(token.header),
         {
             "iss": {"essential": True, "value": issuer},
             "aud": {"essential": True, "value": client_id},
@@ -107,18 +202,17 @@ class LogoutToken:
     lifetime: int
 
 
-def verify_logout_token(
-    token: str, keys: KeySet, *, issuer: str, client_id: str, now: int
+def check_logout_token(
+    token: UnverifiedToken, *, issuer: str, client_id: str, now: int
 ) -> LogoutToken:
-    """Return what a logout token says. Whether it was used before is not checked here.
+    """Return what a logout token says. Neither who signed it nor an earlier use is checked here.
 
     Raises:
         JoseError: It does not hold what it must.
         ValueError: It is another kind of token, too old, or about nobody.
     """
-    decoded = decode(token, keys)
-    claims = decoded.claims
-    _require_kind(decoded.header, claims)
+    claims = token.claims
+    _require_kind(token.header, claims)
     required: dict[str, Any] = {name: {"essential": True} for name in _REQUIRED}
     JWTClaimsRegistry(
         now=now,
@@ -126,7 +220,7 @@ def verify_logout_token(
         iss={"essential": True, "value": issuer},
         aud={"essential": True, "value": client_id},
         **required,
-    ).validate(claims)
+    ).validate(dict(claims))
     until = LEEWAY + min(claims["exp"], claims["iat"] + MOST_AGE)
     if until <= now:
         raise ValueError("it was issued too long ago")
