@@ -118,7 +118,7 @@ def test_the_limit_of_sessions_is_explained() -> None:
 
 LOGIN_BEANS = {
     "oauth2.client_registration_repository": "InMemoryClientRegistrationRepository",
-    "oauth2.security_context_mapper": "claims_to_context",
+    "oauth2.security_context_mapper": "qualified_context",
     "oauth2.oauth2_login_handler": "OAuth2LoginHandler",
     "oauth2.oauth2_session_security_filter": "OAuth2SessionSecurityFilter",
     "oauth2.oauth2_login_filter": "OAuth2LoginFilter",

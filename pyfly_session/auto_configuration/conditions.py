@@ -187,6 +187,12 @@ def _registrations(report: _Report, bean: str) -> Condition:
     return report.because(bean, choice, key, says)
 
 
+def _mapper(report: _Report, bean: str) -> Condition:
+    qualified, key = report.oauth2.login.qualified_user_ids, f"{OAUTH2}.login.qualified-user-ids"
+    choice = "qualified_context" if qualified else "claims_to_context"
+    return report.because(bean, choice, key, "true" if qualified else "false", default=qualified)
+
+
 def _of_login(choice: str) -> Explain:
     """Return what explains a bean that only an enabled login has."""
 
@@ -239,7 +245,7 @@ _BEANS: dict[str, Explain] = {
     "session_concurrency_controller": _limiting,
     "telemetry": _telemetry,
     "oauth2.client_registration_repository": _registrations,
-    "oauth2.security_context_mapper": _unprovided("claims_to_context"),
+    "oauth2.security_context_mapper": _mapper,
     "oauth2.oauth2_login_handler": _of_login("OAuth2LoginHandler"),
     "oauth2.oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
     "oauth2.oauth2_login_filter": _of_login("OAuth2LoginFilter"),

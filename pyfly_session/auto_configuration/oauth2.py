@@ -10,7 +10,6 @@ from dependency_injector import containers, providers
 from pyfly_session.auto_configuration.overrides import (
     Following,
     NoticingCallable,
-    NoticingObject,
     following,
 )
 from pyfly_session.config import SessionProperties
@@ -26,10 +25,15 @@ from pyfly_session.security.oauth2 import (
     InMemoryClientRegistrationRepository,
     OAuth2SessionSecurityFilter,
 )
-from pyfly_session.security.oauth2.claims import claims_to_context
+from pyfly_session.security.oauth2.claims import (
+    ContextMapper,
+    claims_to_context,
+    qualified_context,
+)
 from pyfly_session.web.session_filter import SessionFilter
 
 _ENABLED = f"{PREFIX}.login.enabled"
+_QUALIFIED = f"{PREFIX}.login.qualified-user-ids"
 _BACK_CHANNEL = f"{PREFIX}.login.back-channel-logout"
 
 
@@ -39,6 +43,7 @@ def _registration(name: str, given: RegistrationProperties) -> ClientRegistratio
         client_id=given.client_id or "",
         client_secret=given.client_secret or "",
         redirect_uri=given.redirect_uri or "",
+        response_mode="" if given.response_mode == "query" else given.response_mode,
         scopes=given.scopes,
         authorization_uri=given.authorization_uri or "",
         token_uri=given.token_uri or "",
@@ -62,6 +67,20 @@ def _repository(properties: OAuth2Properties) -> InMemoryClientRegistrationRepos
     return InMemoryClientRegistrationRepository(*(_registration(*each) for each in known))
 
 
+def _mapper(properties: OAuth2Properties) -> ContextMapper:
+    if properties.login.qualified_user_ids:
+        return qualified_context
+    if len(properties.registrations) > 1:
+        raise ConfigurationError(
+            f"{_QUALIFIED} cannot be false with more than one registration: a name is unique at its"
+            " own provider only, so two people could be one user; leave it out, or override the"
+            " bean security_context_mapper with a function that tells them apart",
+            key=_QUALIFIED,
+            value=False,
+        )
+    return claims_to_context
+
+
 def _handler(
     properties: OAuth2Properties, repository: Any, to_context: Any, clock: Callable[[], float]
 ) -> Any:
@@ -79,6 +98,8 @@ def _handler(
         default_target=properties.login.default_target,
         logout_target=properties.login.logout_target,
         back_channel_logout=properties.login.back_channel_logout,
+        attempt_lifetime=properties.login.attempt_lifetime,
+        secret=properties.login.secret or "",
         clock=clock,
     )
 
@@ -164,7 +185,7 @@ class OAuth2AutoConfiguration(containers.DeclarativeContainer):
 
     properties = following(bind_oauth2_properties, config, config_origins)
     client_registration_repository = following(_repository, properties)
-    security_context_mapper = NoticingObject(claims_to_context)
+    security_context_mapper = following(_mapper, properties)
     oauth2_login_handler = following(
         _handler, properties, client_registration_repository, security_context_mapper, clock
     )

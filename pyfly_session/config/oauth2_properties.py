@@ -16,6 +16,9 @@ from pyfly_session.errors import ConfigurationError
 PREFIX = "pyfly.security.oauth2"
 _REGISTRATIONS = f"{PREFIX}.client.registrations"
 _ID = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9._~-]*")
+_SHORTEST_SECRET = 32
+# Names that begin so are the library's own.
+_RESERVED_ID = "pyfly"
 FOREIGN_SECTIONS = ("resource-server", "authorization-server", "token-store")
 """Sections of the original that mean nothing here."""
 _SECTIONS = ("client", "login", *FOREIGN_SECTIONS)
@@ -27,6 +30,14 @@ HttpUrl = Annotated[
         extra={"allowed": "a URL that starts with https:// or http://"},
     ),
 ]
+OwnUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^(https?://[^\s\x00-\x1f\x7f]|\{baseUrl\})[^\s\x00-\x1f\x7f]*\Z",
+        extra={"allowed": "a URL that starts with https://, http:// or {baseUrl}"},
+    ),
+]
+"""An address of this application; ``{baseUrl}`` is that of the request, with the path below."""
 LocalPath = Annotated[
     str,
     Meta(
@@ -64,16 +75,20 @@ class RegistrationProperties(Properties, frozen=True, kw_only=True):
         Literal["authorization-code"], about("The only grant there is.", "authorization-code")
     ] = "authorization-code"
     redirect_uri: Annotated[
-        HttpUrl | None,
+        OwnUrl | None,
         about(
             "Where the provider sends the browser back to, as registered there;"
-            " without it made from the request's own address.",
+            " without it `{baseUrl}/login/oauth2/code/{registrationId}`.",
             "https://shop.example/login/oauth2/code/accounts",
         ),
     ] = None
+    response_mode: Annotated[
+        Literal["query", "form_post"],
+        about("How the provider's answer comes back; a form needs HTTPS.", "form_post"),
+    ] = "query"
     post_logout_redirect_uri: Annotated[
-        HttpUrl | None,
-        about("Where the provider sends the browser after a logout.", "https://shop.example/"),
+        OwnUrl | None,
+        about("Where the provider sends the browser after a logout.", "{baseUrl}/goodbye"),
     ] = None
     scopes: Annotated[
         Names,
@@ -120,7 +135,11 @@ class RegistrationProperties(Properties, frozen=True, kw_only=True):
     ] = False
     user_name_attribute: Annotated[
         str | None,
-        about("Claim that is the user's id; without it `sub`.", "preferred_username"),
+        about(
+            "Claim that is the user's id, one that the provider never gives to anybody else;"
+            " without it `sub`.",
+            "oid",
+        ),
     ] = None
     role_claims: Annotated[
         Names,
@@ -151,6 +170,27 @@ class LoginProperties(Properties, frozen=True, kw_only=True):
         bool,
         about("Let the providers end the sessions of who logs out there.", True),
     ] = False
+
+    qualified_user_ids: Annotated[
+        bool,
+        about(
+            "Put the registration's id and a colon in front of each user's id; false is for a"
+            " single registration whose users are all there are.",
+            False,
+        ),
+    ] = True
+    attempt_lifetime: Annotated[
+        Annotated[int, Meta(ge=30, le=86_400, extra={"unit": "second"})],
+        about("How long a user has for the provider's pages.", 900),
+    ] = 3600
+    secret: Annotated[
+        Secret | None,
+        about(
+            "Encrypts the cookies of started logins, the same in all processes; without it the"
+            " `client-secret` does.",
+            "${LOGIN_SECRET}",
+        ),
+    ] = None
 
 
 class ClientProperties(Properties, frozen=True, kw_only=True):
@@ -243,12 +283,12 @@ def _section(
 
 
 def _id(name: object, origins: Mapping[str, str]) -> str:
-    if isinstance(name, str) and _ID.fullmatch(name):
+    if isinstance(name, str) and _ID.fullmatch(name) and name != _RESERVED_ID:
         return name
     key = f"{_REGISTRATIONS}.{show_key(name)}"
     raise ConfigurationError(
         f"{key}: the id of a registration is a part of URLs and consists of letters, digits"
-        " and ._~-",
+        f" and ._~-; {_RESERVED_ID} is reserved",
         key=key,
         origin=origin_of(origins, key),
     )
@@ -261,10 +301,15 @@ def _problems(properties: OAuth2Properties) -> Iterator[tuple[str, str]]:
             yield f"{key}.client-id", "is required"
         if not each.use_pkce:
             yield f"{key}.use-pkce", "must be true: PKCE is always used"
+        if each.issuer_uri is None and each.require_iss:
+            yield f"{key}.require-iss", "true needs an issuer-uri, to tell whose answer it is"
         if each.issuer_uri is None:
             yield from _problems_without_issuer(key, each)
+    login = f"{PREFIX}.login"
+    if properties.login.secret is not None and len(properties.login.secret) < _SHORTEST_SECRET:
+        yield f"{login}.secret", f"must have at least {_SHORTEST_SECRET} characters"
     if properties.login.enabled and not properties.client.enabled:
-        yield f"{PREFIX}.login.enabled", f"true needs {PREFIX}.client.enabled: true"
+        yield f"{login}.enabled", f"true needs {PREFIX}.client.enabled: true"
 
 
 def _problems_without_issuer(key: str, each: RegistrationProperties) -> Iterator[tuple[str, str]]:

@@ -26,7 +26,7 @@ def test_the_whole_way_from_the_shelf_to_the_account(visitor: Visitor) -> None:
     visitor.press("Continue")
     assert visitor.path() == "/account"
     assert page.get_by_role("heading").first.inner_text() == "Hello, Alice"
-    assert page.locator("#user").inner_text() == "alice"
+    assert page.locator("#user").inner_text() == "accounts:alice"
     assert visitor.cart() == "2 Sencha"
     assert visitor.cookie not in (None, anonymous)
     assert page.locator("#session").inner_text() == (visitor.cookie or "")[:4]

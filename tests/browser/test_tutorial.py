@@ -78,7 +78,7 @@ def test_its_steps_lead_to_a_login(tutorial: Shop, visit: Any) -> None:
     visitor.sign_in("alice")
     visitor.press("Continue")
     assert visitor.path() == "/account"
-    assert visitor.sees("Hello, alice, alice@example.test")
+    assert visitor.sees("Hello, alice@example.test, you are accounts:alice")
     assert visitor.sees("Lamps in the cart: 2")
     assert visitor.cookie not in (None, anonymous)
     visitor.log_out()

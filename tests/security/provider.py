@@ -6,7 +6,7 @@ import asyncio
 import base64
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -38,6 +38,9 @@ class FakeProvider:
         sign: Makes the ID token of its claims.
         send_id_token: Whether there is one at all.
         user_info: The answer of the userinfo endpoint.
+        keys: Replaces the published keys.
+        answers: What a path answers instead, by path.
+        before: Called with the path of every request, before it is answered.
         down: Every request fails.
         requests: Path of every request so far.
     """
@@ -50,6 +53,9 @@ class FakeProvider:
     sign: Callable[[dict[str, Any]], str] | None = None
     send_id_token: bool = True
     user_info: dict[str, Any] = field(default_factory=dict)
+    keys: Any = None
+    answers: dict[str, Response] = field(default_factory=dict)
+    before: Callable[[str], Awaitable[None]] | None = None
     down: bool = False
     requests: list[str] = field(default_factory=list)
     numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -101,7 +107,8 @@ class FakeProvider:
         )
 
     async def _jwks(self, request: Request) -> Response:
-        return JSONResponse({"keys": [self.key.as_dict(private=False)]})
+        keys = self.keys or {"keys": [self.key.as_dict(private=False)]}
+        return JSONResponse(keys)
 
     async def _token(self, request: Request) -> Response:
         form = {
@@ -186,6 +193,9 @@ class Network:
         provider.requests.append(scope["path"])
         # A real network lets other tasks run meanwhile.
         await asyncio.sleep(0)
+        if provider.before is not None:
+            await provider.before(scope["path"])
         if provider.down:
             raise httpx2.ConnectError("refused")
-        await provider.app(scope, receive, send)
+        answer = provider.answers.get(scope["path"], provider.app)
+        await answer(scope, receive, send)

@@ -309,8 +309,9 @@ async def test_two_tabs_that_start_at_the_same_moment_both_work(shop: Shop) -> N
     await shop.browser.get("/put?cart=lamp")
     paths = [f"/oauth2/authorization/green?target=/{n}" for n in range(2)]
     answers = await asyncio.gather(*(shop.browser.open(path).end() for path in paths))
-    for number, answer in enumerate(answers):
+    for answer in answers:
         shop.browser.take(answer)
+    for number, answer in enumerate(answers):
         query = shop.green.log_in(answer.get("location") or "")
         assert (await shop.come_back(query)).get("location") == f"/{number}"
 

@@ -76,7 +76,7 @@ async def test_enabling_sessions_mounts_filter_and_routes() -> None:
     container = create_container(tree())
     app = enable_sessions(application(), container)
     browser = await log_in(app, container)
-    assert (await browser.get("/")).text == "alice"
+    assert (await browser.get("/")).text == "green:alice"
     assert (await browser.get("/logout", method="POST")).status == 303
     assert (await browser.get("/")).text == "None"
 
@@ -90,7 +90,7 @@ async def test_a_plain_asgi_application_gets_the_routes_too() -> None:
     container = create_container(tree())
     app = enable_sessions(plain, container)
     browser = await log_in(app, container)
-    assert (await browser.get("/")).text == "alice"
+    assert (await browser.get("/")).text == "green:alice"
 
 
 @pytest.mark.parametrize("login", [{}, {"enabled": False}])

@@ -198,6 +198,12 @@ def _is_near(host: str) -> bool:
         return host in ("", "localhost")
 
 
+_ADDRESSES = (
+    *("redirect-uri", "issuer-uri", "authorization-uri", "token-uri", "user-info-uri"),
+    *("jwks-uri", "end-session-uri", "post-logout-redirect-uri"),
+)
+
+
 def _login(subject: Subject) -> Iterator[Finding]:
     key = f"{OAUTH2}.login.enabled"
     if not subject.oauth2.login.enabled:
@@ -214,12 +220,16 @@ def _login(subject: Subject) -> Iterator[Finding]:
         yield subject.about("error", "login", key, problem, "add one, or switch the login off")
     for name, each in subject.oauth2.registrations.items():
         base = f"{OAUTH2}.client.registrations.{name}"
-        for leaf in ("redirect-uri", "issuer-uri", "token-uri", "authorization-uri"):
+        for leaf in _ADDRESSES:
             value = getattr(each, leaf.replace("-", "_")) or ""
             if subject.production and value.startswith("http:"):
                 remedy = "use https://"
                 problem = "starts with http://: codes and tokens travel as plain text"
                 yield subject.about("warning", "login", f"{base}.{leaf}", problem, remedy)
+        if subject.production and not (each.client_secret or subject.oauth2.login.secret):
+            problem = "is not set: a login comes back to the process that began it, or begins anew"
+            remedy = f"set it, or {OAUTH2}.login.secret for a public client, with several processes"
+            yield subject.about("warning", "login", f"{base}.client-secret", problem, remedy)
         if subject.production and each.redirect_uri is None:
             problem = "is not set: it is made from each request's own address"
             remedy = "set it, if a proxy ends HTTPS or passes on any Host"

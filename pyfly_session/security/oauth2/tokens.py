@@ -102,10 +102,13 @@ class ProviderKeys:
         registry = JWSRegistry(algorithms=[token.header["alg"]], strict_check_header=False)
         # Some providers send the whole certificate along.
         registry.max_header_length = _LONGEST_HEADER
-        fitting = [entry for entry in self._entries if _fits(entry, token.header)]
-        for entry in fitting[:_MOST_KEYS]:
+        tried = 0
+        for entry in self._entries:
             given: Any = {name: entry[name] for name in _OF_A_KEY if name in entry}
             try:
+                if tried == _MOST_KEYS or not _fits(entry, token.header):
+                    continue
+                tried += 1
                 key = JWKRegistry.import_key(given)
                 jws.deserialize_compact(token.text, key, registry=registry)
             except BadSignatureError:
