@@ -43,7 +43,7 @@ def _registration(name: str, given: RegistrationProperties) -> ClientRegistratio
         client_id=given.client_id or "",
         client_secret=given.client_secret or "",
         redirect_uri=given.redirect_uri or "",
-        response_mode="" if given.response_mode == "query" else given.response_mode,
+        response_mode=given.response_mode.replace("query", "").replace("-", "_"),
         scopes=given.scopes,
         authorization_uri=given.authorization_uri or "",
         token_uri=given.token_uri or "",

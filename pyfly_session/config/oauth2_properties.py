@@ -83,8 +83,8 @@ class RegistrationProperties(Properties, frozen=True, kw_only=True):
         ),
     ] = None
     response_mode: Annotated[
-        Literal["query", "form_post"],
-        about("How the provider's answer comes back; a form needs HTTPS.", "form_post"),
+        Literal["query", "form-post"],
+        about("How the provider's answer comes back; a form needs HTTPS.", "form-post"),
     ] = "query"
     post_logout_redirect_uri: Annotated[
         OwnUrl | None,

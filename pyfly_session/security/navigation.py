@@ -65,7 +65,7 @@ def local_target(wanted: object, default: str, root: str = "") -> str:
     target = default
     if (
         isinstance(wanted, str)
-        and len(wanted) <= _LONGEST
+        and len(wanted.encode(errors="replace")) <= _LONGEST
         and _LOCAL.fullmatch(wanted)
         and not _DOTS.match(wanted)
     ):

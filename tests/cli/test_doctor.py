@@ -274,6 +274,11 @@ def test_the_login_is_checked(folder: Path, run: Run, monkeypatch: pytest.Monkey
     assert "issuer-uri starts with http://" in login[1]["message"]
     assert "redirect-uri is not set" in login[2]["message"]
     assert "hunter2" not in result.output
+    public = GREEN.replace("client-secret: hunter2", "jwks-uri: 'http://green.test/keys'")
+    write(folder, pyfly=LOGIN % ("lax", public))
+    warned = [each["message"] for each in findings(run("doctor", "--json"), "warning")]
+    assert any("jwks-uri starts with http://" in each for each in warned)
+    assert any("client-secret is not set: a login comes back" in each for each in warned)
     write(folder, pyfly=LOGIN % ("strict", GREEN))
     assert "got strict" in run("doctor").output
     write(folder, pyfly=LOGIN % ("lax", ""))

@@ -7,10 +7,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fastapi import Depends, FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from pyfly_session import SecurityContext
+from pyfly_session import SecurityContext, SessionFilter
+from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.fastapi import LoginRequired, local_target
+from pyfly_session.security.oauth2 import OAuth2SessionSecurityFilter
 from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
 from tests.security.shop import Shop as OAuth2Shop
@@ -48,6 +52,60 @@ async def test_an_anonymous_client_gets_a_401(
     assert json.loads(answer.text) == {"detail": "You have to log in."}
     assert answer.get("cache-control") == "no-store"
     assert answer.get("vary") == "Accept, Cookie"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty"},
+        {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"},
+        {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"},
+        {"sec-fetch-mode": "same-origin", "sec-fetch-dest": "serviceworker"},
+        {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "sec-purpose": "prefetch"},
+        {"sec-purpose": "prefetch;prerender"},
+        {"purpose": "prefetch"},
+        {"x-moz": "prefetch"},
+        {"x-requested-with": "XMLHttpRequest"},
+        {"hx-request": "true"},
+    ],
+    ids=str,
+)
+async def test_only_a_page_that_somebody_opens_is_sent_to_the_login(
+    app: FastAPI, headers: dict[str, str]
+) -> None:
+    """Nothing else could show it, and nothing else is a page to come back to."""
+    answer = await ask(app, "/account/orders", headers=[*PAGE, *headers.items()])
+    assert challenge(answer) == (401, 'Session error="login_required"')
+    assert answer.get("location") is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
+        {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document", "sec-fetch-site": "none"},
+        {"x-requested-with": "com.example.app"},
+        {},
+    ],
+    ids=str,
+)
+async def test_a_page_is_sent_to_the_login(app: FastAPI, headers: dict[str, str]) -> None:
+    answer = await ask(app, "/account/orders", headers=[*PAGE, *headers.items()])
+    assert answer.status == 303
+
+
+async def test_below_a_mount_the_login_is_that_of_the_application_that_is_mounted() -> None:
+    """The one with the provider's login, and not of the application around it."""
+    inner = FastAPI()
+    need = Depends(LoginRequired(login_url="/oauth2/authorization/green"))
+
+    @inner.get("/orders", dependencies=[need])
+    async def orders() -> None: ...
+
+    filters = [SessionFilter(InMemorySessionStore()), OAuth2SessionSecurityFilter()]
+    inner.add_middleware(WebFilterChainMiddleware, filters=filters)
+    answer = await ask(Starlette(routes=[Mount("/shop", inner)]), "/shop/orders", headers=PAGE)
+    assert answer.get("location") == "/shop/oauth2/authorization/green?target=/shop/orders"
 
 
 @pytest.mark.parametrize("prefix", ["", "/inner"])

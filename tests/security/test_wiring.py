@@ -158,6 +158,13 @@ def test_an_empty_container_has_defaults() -> None:
         ({"green": {**GREEN, "use-pkce": False}}, "PKCE is always used"),
         ({"green": {**GREEN, "role-mapping": ["ADMIN"]}}, "must be a list of claim value=ROLE"),
         ({"a/b": GREEN}, "the id of a registration is a part of URLs"),
+        ({"pyfly": GREEN}, "pyfly is reserved"),
+        ({"green": {**GREEN, "redirect-uri": "{baseUri}/x"}}, r"https://, http:// or {baseUrl}"),
+        ({"green": {**GREEN, "response-mode": "fragment"}}, "one of"),
+        (
+            {"green": {"client-id": "shop", "require-iss": True}},
+            r"require-iss true needs an issuer-uri",
+        ),
         ({"green": {**GREEN, "client-secret": ["s3cret"]}}, "client-secret must be"),
         ({"green": "s3cret"}, "must be a section"),
         (
@@ -194,6 +201,45 @@ def test_a_misspelt_section_is_refused_and_those_of_the_original_are_not() -> No
         bind_oauth2_properties({"pyfly": {"security": {"oauth2": {"logn": {}}}}})
     with pytest.raises(ConfigurationError, match=r"pyfly\.security must be a section"):
         bind_oauth2_properties({"pyfly": {"security": "x"}})
+
+
+class TestNamesOfUsers:
+    PLAIN = {"enabled": True, "qualified-user-ids": False}  # noqa: RUF012 - not changed
+    TWO = {"green": GREEN, "blue": GREEN}  # noqa: RUF012 - not changed
+
+    async def test_they_carry_the_registration_unless_that_is_switched_off(self) -> None:
+        for given, expected in ((None, "green:alice"), (self.PLAIN, "alice")):
+            container = create_container(tree(login=given))
+            app = enable_sessions(application(), container)
+            assert (await (await log_in(app, container)).get("/")).text == expected
+
+    def test_with_two_registrations_it_cannot_be_switched_off(self) -> None:
+        with pytest.raises(ConfigurationError, match="a name is unique at its own provider only"):
+            enable_sessions(application(), config=tree(login=self.PLAIN, **self.TWO))
+        enable_sessions(application(), config=tree(**self.TWO))
+
+    def test_a_mapper_of_ones_own_may_do_what_it_likes(self) -> None:
+        container = create_container(tree(login=self.PLAIN, **self.TWO))
+        mapper = providers.Object(lambda registration, claims: SecurityContext(claims["sub"]))
+        container.oauth2.security_context_mapper.override(mapper)
+        enable_sessions(application(), container)
+
+
+def test_the_handler_gets_what_is_configured() -> None:
+    login = {"enabled": True, "attempt-lifetime": 60, "secret": "s" * 32}
+    container = create_container(tree(login=login, green={**GREEN, "response-mode": "form_post"}))
+    attempts = container.oauth2.oauth2_login_handler()._attempts
+    assert (attempts._lifetime, attempts._secret) == (60, "s" * 32)
+    found = container.oauth2.client_registration_repository().find_by_registration_id("green")
+    assert found is not None
+    assert found.response_mode == "form_post"
+
+
+@pytest.mark.parametrize("login", [{"secret": "short"}, {"attempt-lifetime": 0}])
+def test_a_wrong_property_of_the_login_is_refused(login: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="must ") as caught:
+        bind_oauth2_properties(tree(login=login))
+    assert "short" not in str(caught.value)
 
 
 def test_a_login_needs_its_registrations_switched_on() -> None:
