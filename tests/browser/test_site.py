@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import pytest
 
 from tests.needs import lacks
-from tests.pages import blocks_of
+from tests.project.pages import blocks_of
 
 ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.timeout(300)  # the site is built once, and every page looked at

@@ -16,7 +16,7 @@ from examples.oauth2_login.local_provider import FOLDER, install
 from tests.browser.conftest import OpenShop
 from tests.browser.shop import Shop
 from tests.browser.visitor import Visitor
-from tests.pages import DOCS, blocks_of
+from tests.project.pages import DOCS, blocks_of
 
 PAGE = DOCS / "tutorial" / "log-in-with-a-provider.md"
 

@@ -31,7 +31,17 @@ from pyfly_session.cli.group import commands
 from pyfly_session.security import login
 from pyfly_session.testing import Clock
 from tests.needs import lacks
-from tests.pages import DOCS, PAGES, ROOT, Step, blocks_of, check_shown, name_of, pages, steps_of
+from tests.project.pages import (
+    DOCS,
+    PAGES,
+    ROOT,
+    Step,
+    blocks_of,
+    check_shown,
+    name_of,
+    pages,
+    steps_of,
+)
 
 LIBRARY = "pyfly-session "
 # Commands that are not run, and why each may be shown all the same.

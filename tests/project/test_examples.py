@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import ROOT, blocks_of
+from tests.project.pages import ROOT, blocks_of
 
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted({path.parent for path in EXAMPLES.rglob("test_*.py")})

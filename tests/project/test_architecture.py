@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "pyfly_session"
+PACKAGE = Path(__file__).parent.parent.parent / "pyfly_session"
 
 _BOTTOM = {"errors", "events", "ids", "ports"}
 _SESSIONS = {*_BOTTOM, "concurrency", "core"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 
 # Each starts some processes, which takes long on a machine that is busy with something else.
 pytestmark = pytest.mark.timeout(240)

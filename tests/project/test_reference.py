@@ -15,7 +15,7 @@ from pyfly_session.config import (
 )
 
 _BEGIN, _BEGIN_OAUTH2 = reference_table.BEGIN, reference_table.BEGIN_OAUTH2
-PAGE = Path(__file__).parent.parent / "docs" / "reference" / "properties.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "properties.md"
 
 
 def test_every_property_is_described() -> None:

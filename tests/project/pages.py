@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "pyfly_session"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]

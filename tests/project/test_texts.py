@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pyfly_session import errors
-from tests.pages import DOCS, blocks_of
+from tests.project.pages import DOCS, blocks_of
 from tests.topology.test_credentials import CLUSTER_RIGHTS, RIGHTS
 
 _ID = re.compile(r"\b[0-9a-f]{32}\b")

@@ -25,7 +25,7 @@ from pyfly_session.config import bind_properties, describe_properties
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.core.codec import _SHARED_TYPES
 from pyfly_session.testing import plugin
-from tests.pages import (
+from tests.project.pages import (
     DOCS,
     NOTES,
     PACKAGE,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pages import PAGES, ROOT, blocks_of, name_of
+from tests.project.pages import PAGES, ROOT, blocks_of, name_of
 
 # What every module offers for ever. A name may be added; none may go.
 STABLE: dict[str, set[str]] = {
@@ -119,7 +119,7 @@ def _texts() -> Iterator[tuple[str, str]]:
                 yield f"{name_of(page)}:{block.line}", block.text
     for path in sorted((ROOT / "examples").rglob("*.py")):
         yield name_of(path), path.read_text(encoding="utf-8")
-    wheel = Path(__file__).parent / "wheel" / "quick_start.py"
+    wheel = Path(__file__).parent.parent / "wheel" / "quick_start.py"
     yield name_of(wheel), wheel.read_text(encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.needs import lacks
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 # The browser tests as a machine sees them that has no such program.
 _WITHOUT = """
 import sys

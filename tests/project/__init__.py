@@ -1,0 +1,1 @@
+"""What holds for the project itself, whatever the interpreter: pages, examples, layout."""
