@@ -75,6 +75,7 @@ class LoadAndSlide(Protocol):
         """Return the encoded session and let it live at least ``ttl`` seconds from now.
 
         A session that lives longer is not cut short. An absent session is never brought back.
+        A store whose writes are dear may leave it at a little less, and has to say how little.
 
         Returns:
             The bytes that are stored under this id, or None if the session is absent. A store

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "concurrency": {"core.principals", "ports"},
     "adapters": {"core.codec", "errors", "ids", "ports"},
     "adapters.redis": {"core.codec", "errors", "ids", "ports", "@redis"},
+    "adapters.sql": {"core.codec", "errors", "ids", "ports", "@sqlalchemy"},
     "config": {"errors", "@msgspec", "@yaml"},
     "web": {*_SESSIONS, "@starlette"},
     "security": _HTTP,
@@ -38,14 +39,14 @@ ALLOWED: dict[str, set[str]] = {
     "scopes": {*_SECURITY, "@dependency_injector"},
     "observability": {*_SECURITY, "@opentelemetry"},
     "fastapi": {*_SECURITY, "@fastapi", "@pydantic", "@pydantic_core"},
-    "auto_configuration": {*_WIRING, "@dependency_injector", "@msgspec", "@redis"},
+    "auto_configuration": {*_WIRING, "@dependency_injector", "@msgspec", "@redis", "@sqlalchemy"},
     "testing.contract": {*_BOTTOM, "core", "testing.clock", "@pytest", "@anyio"},
     # The public names, and what is started from outside; nobody below imports these.
     "__init__": _SECURITY,
     "management": {*_WIRING, "auto_configuration", "@jinja2", "@markupsafe"},
     "cli": {
         *(*_WIRING, "__init__", "auto_configuration", "management"),
-        *("@click", "@redis", "@uvicorn"),
+        *("@click", "@redis", "@sqlalchemy", "@uvicorn"),
     },
     "testing": {
         *(*_WIRING, "auto_configuration", "testing.contract"),
@@ -154,7 +155,7 @@ def test_only_the_wiring_names_a_concrete_adapter() -> None:
 @pytest.mark.parametrize(
     ("module", "spared"),
     [
-        ("pyfly_session", ["redis", "dependency_injector", "cryptography", "pytest"]),
+        ("pyfly_session", ["redis", "sqlalchemy", "dependency_injector", "cryptography", "pytest"]),
         ("pyfly_session.security.oauth2", ["authlib", "httpx2", "joserfc"]),
         ("pyfly_session.testing", ["redis", "dependency_injector"]),
     ],

@@ -1,0 +1,82 @@
+"""A PostgreSQL that goes and comes back, and several processes that share one database."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from pyfly_session import SessionStoreUnavailableError
+from pyfly_session.adapters.sql import SqlSessionStore
+from pyfly_session.core.repository import SessionRepository
+from pyfly_session.ids import new_id
+from tests.sql.conftest import DATABASES, MakeStore
+from tests.sql.postgresql import Postgresql
+
+pytestmark = pytest.mark.anyio
+_PROCESSES, _UPDATES = 3, 25
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+async def test_connections_that_died_are_noticed_by_no_request(
+    store: SqlSessionStore, postgresql: Postgresql, how: signal.Signals
+) -> None:
+    session_id = new_id()
+    await store.create_if_absent(session_id, b"{}", 60)
+    crowd = (store.load_and_slide(session_id, 60) for _ in range(5))
+    assert await asyncio.gather(*crowd) == [b"{}"] * 5
+    postgresql.stop(how)
+    try:
+        with pytest.raises(SessionStoreUnavailableError, match="not reached to load"):
+            await store.load_and_slide(session_id, 60)
+    finally:
+        postgresql.start()
+    crowd = (store.load_and_slide(session_id, 60) for _ in range(5))
+    assert await asyncio.gather(*crowd) == [b"{}"] * 5
+    postgresql.stop(how)
+    postgresql.start()
+    # All of the pool are dead now, and nothing has told so yet.
+    assert await store.compare_and_swap(session_id, b"{}", b"[]", 60) == b"[]"
+
+
+@pytest.mark.parametrize("database_url", DATABASES, indirect=True)
+async def test_updates_of_several_processes_lose_nothing(
+    make_sql_store: MakeStore, database_url: str
+) -> None:
+    repository = SessionRepository(make_sql_store())
+    session = repository.create()
+    await repository.commit(session)
+    arguments = [sys.executable, "-m", "tests.sql.test_outages", database_url, session.id]
+    processes = [
+        subprocess.Popen(arguments, cwd=Path(__file__).parents[2])  # noqa: ASYNC220, S603
+        for _ in range(_PROCESSES)
+    ]
+    codes = [await asyncio.to_thread(each.wait) for each in processes]
+    assert codes == [0] * _PROCESSES
+    found = await repository.load(session.id)
+    assert found is not None
+    assert found.get_attribute("visits") == _PROCESSES * _UPDATES
+
+
+async def _count(url: str, session_id: str) -> None:
+    """Be one of the processes."""
+    engine: AsyncEngine = create_async_engine(url)
+    # A clock that stands at the time of the tests.
+    store = SqlSessionStore(engine, deadline=30, clock=lambda: 1_800_000_000.0)
+    repository = SessionRepository(store)
+    for _ in range(_UPDATES):
+        session = await repository.load(session_id)
+        assert session is not None
+        session.update_attribute("visits", lambda visits: (visits or 0) + 1)
+        await repository.commit(session)
+    await engine.dispose()
+
+
+if __name__ == "__main__":
+    asyncio.run(_count(*sys.argv[1:]))
