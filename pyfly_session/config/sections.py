@@ -46,8 +46,13 @@ Resolvers = Annotated[
     Meta(min_length=1, extra={"allowed": "cookie, header, or a list of both"}),
 ]
 Origins = Annotated[
-    tuple[Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://[^/\s,*]+)\Z")], ...],
-    Meta(extra={"allowed": "a list of origins, each as https://host or https://host:port, or *"}),
+    tuple[Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://(\*\.)?[^/\s,*]+)\Z")], ...],
+    Meta(
+        extra={
+            "allowed": "a list of origins, each as https://host, https://host:port or"
+            " https://*.domain, or *"
+        }
+    ),
 ]
 PathPatterns = Annotated[
     tuple[Annotated[str, Meta(pattern=r"^[/*]")], ...],
@@ -79,7 +84,12 @@ class CookieProperties(Properties, frozen=True, kw_only=True):
     """Attributes of the session cookie."""
 
     secure: Annotated[
-        bool, about("Send the cookie over HTTPS only; set it in production.", True)
+        bool,
+        about(
+            "Send the cookie over HTTPS only; set it in production. One that is set over HTTPS is"
+            " `Secure` in any case.",
+            True,
+        ),
     ] = False
     path: Annotated[CookiePath, about("Path below which browsers send the cookie.", "/shop")] = "/"
     domain: Annotated[
@@ -148,8 +158,8 @@ class WebSocketProperties(Properties, frozen=True, kw_only=True):
         Origins,
         about(
             "Origins of pages that may open a WebSocket with a session, besides the host itself;"
-            " `*` allows any.",
-            ["https://app.example.org"],
+            " `*` before a domain stands for all its subdomains, alone for any origin.",
+            ["https://app.example.org", "https://*.example.net"],
         ),
     ] = ()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pyfly_session import ids
@@ -33,12 +33,13 @@ class SessionCookie:
 
     Attributes:
         name: Name of the cookie; the prefixes ``__Host-`` and ``__Secure-`` are checked.
-        secure: Sent over HTTPS only.
+        secure: Sent over HTTPS only. A cookie that is set over HTTPS is so in any case.
         path: Path below which it is sent.
         domain: Domain it is sent to, with subdomains; None for this host alone.
         same_site: What requests from other sites carry it.
         partitioned: Kept apart for each top-level site.
         persistent: Kept for the session's idle time; else the browser drops it when it ends.
+        over_https: The same cookie as it is set over HTTPS.
 
     Raises:
         ConfigurationError: An attribute is not allowed, or some contradict each other.
@@ -56,6 +57,7 @@ class SessionCookie:
     _after: dict[int, bytes] = field(init=False, repr=False, compare=False)
     _find: Callable[[bytes], list[bytes]] = field(init=False, repr=False, compare=False)
     _tail: str = field(init=False, repr=False, compare=False)
+    over_https: SessionCookie = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._check()
@@ -65,6 +67,7 @@ class SessionCookie:
         wanted = rb'(?:^|;)\s*%s\s*=[\s"]*(%s)[\s"]*(?=;|$)' % (token, ids.ACCEPTABLE.encode())
         object.__setattr__(self, "_find", re.compile(wanted).findall)
         object.__setattr__(self, "_tail", self._format_attributes())
+        object.__setattr__(self, "over_https", self if self.secure else replace(self, secure=True))
 
     def _check(self) -> None:
         for name in ("secure", "partitioned", "persistent"):

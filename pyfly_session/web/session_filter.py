@@ -29,10 +29,17 @@ from pyfly_session.web.filters import (
 )
 from pyfly_session.web.paths import route_path
 from pyfly_session.web.request_session import SessionMapping
-from pyfly_session.web.session_id_resolver import SessionIdResolver, headers_of, require_resolver
+from pyfly_session.web.session_id_resolver import (
+    SessionIdResolver,
+    headers_of,
+    require_resolver,
+    scope_of,
+)
 from pyfly_session.web.websocket import LiveSocket, WebSocketRules, refusal_of_origin
 
 _logger = logging.getLogger(__name__)
+
+_ENCRYPTED = ("https", "wss")
 
 CreationPolicy = Literal["always", "if-required", "never"]
 StoreErrorPolicy = Literal["fail", "anonymous"]
@@ -101,6 +108,8 @@ class SessionFilter(OncePerRequestFilter):
         )
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
+        encrypted = getattr(self.resolver, "over_https", self.resolver)
+        self._differs_over_https = self._way_of is not None or encrypted is not self.resolver
         self._load = self.repository.load
         self.creation = creation
         self._rules = CommitRules(
@@ -160,6 +169,8 @@ class SessionFilter(OncePerRequestFilter):
             await refusal_of_origin(scope)(scope, receive, send)
             return
         resolver = self.resolver if self._way_of is None else self._way_of(headers)
+        if self._differs_over_https and scope.get("scheme") in _ENCRYPTED:
+            resolver = getattr(resolver, "over_https", resolver)
         candidates, session, unloaded = resolver.candidates(headers), None, None
         try:
             for candidate in candidates:
@@ -233,9 +244,11 @@ class SessionFilter(OncePerRequestFilter):
             return await run.proceed_through(self.handle, request, call_next)
         if self.should_not_filter(request):
             return await call_next(request)
-        scope = scope if isinstance(scope, dict) else {"method": getattr(request, "method", "GET")}
+        scope = scope if isinstance(scope, dict) else scope_of(request)
         headers = headers_of(request)
         resolver = self._resolver_of(headers)
+        if scope.get("scheme") in _ENCRYPTED:
+            resolver = getattr(resolver, "over_https", resolver)
         candidates, session, unloaded = resolver.candidates(headers), None, None
         try:
             for candidate in candidates:

@@ -23,8 +23,9 @@ class SessionIdResolver(Protocol):
 
     `SessionCookie` and `SessionHeader` are two; one of your own is any object with these. If it
     has an attribute ``ways`` besides, pairs such as ``("header", "X-Auth-Token")``, the OpenAPI
-    document tells them, and OpenTelemetry counts what comes there and cannot be an id. If a client
-    can hold an id back, as browsers do with cookies on requests from other sites, a method
+    document tells them, and OpenTelemetry counts what comes there and cannot be an id. If it does
+    something else over HTTPS, an attribute ``over_https`` is the resolver that is used there. If a
+    client can hold an id back, as browsers do with cookies on requests from other sites, a method
     ``may_be_withheld(headers, method)`` returns whether it may have done so; such a request gets a
     session that is not saved.
     """
@@ -176,3 +177,9 @@ def headers_of(request: Any) -> Iterable[Header]:
         ("cookie", f"{name}={value}") for name, value in cookies.items() if isinstance(value, str)
     ]
     return [(name.encode(), value.encode("utf-8", "replace")) for name, value in found]
+
+
+def scope_of(request: Any) -> dict[str, Any]:
+    """Return what a scope would say of a request that is none of Starlette's and has no scope."""
+    scheme = getattr(getattr(request, "url", None), "scheme", "http")
+    return {"method": getattr(request, "method", "GET"), "scheme": scheme}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -24,8 +26,10 @@ from pyfly_session.web.cookies import Header, is_foreign
 _logger = logging.getLogger(__name__)
 _POLICY_VIOLATION = 1008
 _ENDED = "the session has ended"
-# How long the close may take to get out when the application is done.
+_CLOSED = "the socket was closed, for its session has ended"
+# How long the close may take to get out: a client that reads nothing never lets it.
 _CLOSE_SECONDS = 1.0
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(?:\*\.)?[^/\s,*]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class WebSocketRules:
         check_interval: Seconds between two looks at the session.
         slide_on_send: Messages to the client count as access, too.
         allowed_origins: Origins of pages that may open one with a session, besides the host
-            itself; ``*`` allows any.
+            itself; ``https://*.example.org`` allows every subdomain, ``*`` any origin.
 
     Raises:
         ConfigurationError: A value is not allowed.
@@ -57,6 +61,8 @@ class WebSocketRules:
         if isinstance(self.allowed_origins, str):
             self._refuse("allowed_origins", "must be a list of origins")
         origins = frozenset(each.lower() for each in self.allowed_origins)
+        if not all(map(_ORIGIN.fullmatch, origins)):
+            self._refuse("allowed_origins", "must be like https://host or https://*.host")
         object.__setattr__(self, "allowed_origins", origins)
 
     def _refuse(self, name: str, allowed: str) -> None:
@@ -76,8 +82,18 @@ class WebSocketRules:
         origin = found.get(b"origin")
         if origin is None or "*" in self.allowed_origins:
             return False
-        is_allowed = origin.decode("latin-1").lower() in self.allowed_origins
-        return not is_allowed and is_foreign(origin, found.get(b"host"))
+        return is_foreign(origin, found.get(b"host")) and not self._allows(origin)
+
+    def _allows(self, origin: bytes) -> bool:
+        text = origin.decode("latin-1").lower()
+        scheme, _, host = text.partition("://")
+        labels = host.split(".")
+        # The name of the host, and of each domain that it is in.
+        above = (f"{scheme}://*.{'.'.join(labels[count:])}" for count in range(1, len(labels)))
+        is_name = re.fullmatch(r"[a-z0-9._-]+(?::\d+)?", host) and "" not in labels
+        return text in self.allowed_origins or (
+            bool(is_name) and not self.allowed_origins.isdisjoint(above)  # type: ignore[attr-defined]
+        )
 
 
 class LiveSocket:
@@ -104,6 +120,7 @@ class LiveSocket:
         "_repository",
         "_rules",
         "_send",
+        "_sending",
         "_timer",
         "_unwatch",
         "_waiting",
@@ -125,7 +142,9 @@ class LiveSocket:
         self._failed = False
         self._receive = receive
         self._send = send
+        # Who waits for a message of the client, and who for it to read.
         self._waiting: asyncio.Task[Any] | None = None
+        self._sending: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
         self._unwatch: Callable[[], None] | None = None
@@ -150,10 +169,8 @@ class LiveSocket:
 
     async def _next_message(self) -> Message | None:
         """Return a message, or None if the socket was closed meanwhile."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - for mypy
+        self._waiting = task = _this_task()
         cancelled_before = task.cancelling()
-        self._waiting = task
         try:
             message = await self._receive()
         except asyncio.CancelledError:
@@ -179,12 +196,26 @@ class LiveSocket:
         if self._closing is not None:
             if closes:
                 return
-            raise OSError("the socket was closed, for its session has ended")
+            raise OSError(_CLOSED)
         if closes:
             self._over = True
         elif self._rules.slide_on_send and message["type"] == "websocket.send":
             self._active = True
-        await self._send(message)
+        await self._send_on(message)
+
+    async def _send_on(self, message: Message) -> None:
+        """Give the server a message; stop waiting for the client to read once it is closed."""
+        task = _this_task()
+        cancelled_before = task.cancelling()
+        self._sending.add(task)
+        try:
+            await self._send(message)
+        except asyncio.CancelledError:
+            if self._closing is None or task.uncancel() > cancelled_before:
+                raise
+            raise OSError(_CLOSED) from None
+        finally:
+            self._sending.discard(task)
 
     def _start(self, head: Message) -> None:
         session = self._commit.session
@@ -205,7 +236,7 @@ class LiveSocket:
             self._unwatch = None
         if self._closing is not None:
             # A server hangs up when the application is done.
-            await asyncio.wait({self._closing}, timeout=_CLOSE_SECONDS)
+            await asyncio.wait({self._closing})
 
     def _look_later(self) -> None:
         idle = self._repository.seconds_to_live(self._commit.session)
@@ -255,9 +286,14 @@ class LiveSocket:
         self._closing = self._repository.finish_later(self._close())
         if self._waiting is not None:
             self._waiting.cancel()
+        for task in self._sending:
+            task.cancel()
 
     async def _close(self) -> None:
-        await self._send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": _ENDED})
+        message = {"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": _ENDED}
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._send(message)
 
     def _needs_session(self) -> bool:
         session, rule = self._commit.session, self._rules.close_on_session_end
@@ -265,6 +301,12 @@ class LiveSocket:
             return False
         is_somebody = session.principal is not None or session.has_attribute(SECURITY_CONTEXT)
         return rule == "always" or is_somebody
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - for mypy
+    return task
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> None:

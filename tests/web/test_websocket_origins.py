@@ -133,6 +133,20 @@ async def test_id_by_header_counts_as_well(memory_site: Site) -> None:
         (["https://app.example.org"], FOREIGN, False),
         (["capacitor://localhost"], "capacitor://localhost", True),
         (["*"], FOREIGN, True),
+        (["https://*.example.org"], "https://app.example.org", True),
+        (["https://*.Example.org"], "https://a.b.EXAMPLE.org", True),
+        (["https://*.example.org:8443"], "https://app.example.org:8443", True),
+        (["https://*.example.org"], "https://example.org", False),
+        (["https://*.example.org"], "http://app.example.org", False),
+        (["https://*.example.org"], "https://app.example.org:8443", False),
+        (["https://*.example.org"], "https://appexample.org", False),
+        (["https://*.example.org"], "https://app.example.org.evil.example", False),
+        (["https://*.example.org"], "https://evil.example/.example.org", False),
+        (["https://*.example.org"], "https://evil.example#.example.org", False),
+        (["https://*.example.org"], "https://user@app.example.org", False),
+        (["https://*.example.org"], "https://.example.org", False),
+        (["https://*.example.org"], "https://..example.org", False),
+        (["https://*.example.org"], "null", False),
     ],
 )
 async def test_properties_allow_others(allowed: list[str], origin: str, may: bool) -> None:
@@ -149,9 +163,15 @@ async def test_properties_allow_others(allowed: list[str], origin: str, may: boo
 
 @pytest.mark.parametrize(
     "value",
-    ["example.org", "https://", "https://a/b", ["*.example.org"], ["https://*.example.org"]],
+    [
+        *("example.org", "https://", "https://a/b", ["*.example.org"], ["https://a*.example.org"]),
+        *(["https://*"], ["https://*.*.example.org"], ["https://app.*.org"], ["https://*.a b"]),
+    ],
 )
 def test_what_is_no_origin_is_refused(value: Any) -> None:
     tree: Any = {"pyfly": {"session": {"websocket": {"allowed-origins": value}}}}
     with pytest.raises(ConfigurationError, match="a list of origins"):
         bind_properties(tree)
+    if isinstance(value, list):
+        with pytest.raises(ConfigurationError, match="allowed_origins must be like"):
+            WebSocketRules(allowed_origins=value)
