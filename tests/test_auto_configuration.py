@@ -145,6 +145,7 @@ class TestChoiceByProperty:
             )
         )
         made = container.session_filter()
+        assert made is not None
         assert made.resolver == SessionCookie("__Host-sid", secure=True, same_site="strict")
         assert (made.creation, made.exclude_patterns) == ("if-required", ("/health",))
 
@@ -229,7 +230,7 @@ def by_nesting(store: Any) -> Iterator[Any]:
 def by_copy(store: Any) -> Iterator[Any]:
     @containers.copy(SessionContainer)
     class Mine(SessionContainer):
-        session_store = providers.Object(store)  # type: ignore[assignment]
+        session_store = providers.Object(store)
 
     yield Mine(config=tree())
 
@@ -533,7 +534,7 @@ class TestLifespan:
         import asyncio
 
         container = container_of()
-        repository = container.session_filter().repository
+        repository = container.session_repository()
         gate, done = asyncio.Event(), []
 
         async def work() -> None:

@@ -75,7 +75,7 @@ def test_a_bean_of_the_application_is_named() -> None:
 def test_a_bean_given_by_a_copied_container_is_named() -> None:
     @containers.copy(SessionContainer)
     class Mine(SessionContainer):
-        session_store = providers.Singleton(InMemorySessionStore)  # type: ignore[assignment]
+        session_store = providers.Singleton(InMemorySessionStore)
 
     assert "backs off" in explained(Mine())["session_store"].reason
 
@@ -117,11 +117,11 @@ def test_the_limit_of_sessions_is_explained() -> None:
 
 
 LOGIN_BEANS = {
-    "oauth2.client_registration_repository": "InMemoryClientRegistrationRepository",
-    "oauth2.security_context_mapper": "qualified_context",
-    "oauth2.oauth2_login_handler": "OAuth2LoginHandler",
-    "oauth2.oauth2_session_security_filter": "OAuth2SessionSecurityFilter",
-    "oauth2.oauth2_login_filter": "OAuth2LoginFilter",
+    "client_registration_repository": "InMemoryClientRegistrationRepository",
+    "security_context_mapper": "qualified_context",
+    "oauth2_login_handler": "OAuth2LoginHandler",
+    "oauth2_session_security_filter": "OAuth2SessionSecurityFilter",
+    "oauth2_login_filter": "OAuth2LoginFilter",
 }
 
 
@@ -155,13 +155,13 @@ def test_every_bean_of_the_login_is_explained() -> None:
     container = login_container()
     rows = explained(container)
     assert {bean: rows[bean].choice for bean in LOGIN_BEANS} == LOGIN_BEANS
-    row = rows["oauth2.oauth2_login_filter"]
+    row = rows["oauth2_login_filter"]
     assert row.reason == "pyfly.security.oauth2.login.enabled is true (a.yaml)"
     assert (row.key, row.origin) == ("pyfly.security.oauth2.login.enabled", "a.yaml")
-    row = rows["oauth2.oauth2_back_channel_logout_filter"]
+    row = rows["oauth2_back_channel_logout_filter"]
     assert (row.choice, row.origin) == ("none", "default")
     assert row.reason.startswith("pyfly.security.oauth2.login.back-channel-logout is false")
-    reason = rows["oauth2.client_registration_repository"].reason
+    reason = rows["client_registration_repository"].reason
     assert reason == "pyfly.security.oauth2.client.enabled is true, with green (b.yaml)"
     assert "hunter2" not in container_report(container)
 
@@ -173,30 +173,30 @@ def test_a_login_that_is_off_is_explained() -> None:
             assert rows[bean].choice == "none"
             reason = "pyfly.security.oauth2.login.enabled is false (default)"
             assert rows[bean].reason == reason
-    reason = rows["oauth2.client_registration_repository"].reason
+    reason = rows["client_registration_repository"].reason
     assert reason == "pyfly.security.oauth2.client.enabled is false, so it is empty (default)"
 
 
 def test_a_login_that_could_not_work_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    row = explained(login_container(same_site="strict"))["oauth2.oauth2_session_security_filter"]
+    row = explained(login_container(same_site="strict"))["oauth2_session_security_filter"]
     assert (row.choice, row.key) == ("none", "pyfly.session.cookie.same-site")
     monkeypatch.setattr("pyfly_session.auto_configuration.conditions.find_spec", lambda name: None)
     rows = explained(login_container())
-    assert rows["oauth2.oauth2_login_handler"].choice == "none"
-    assert "pip install 'pyfly-session[oauth2]'" in rows["oauth2.oauth2_login_handler"].reason
-    assert rows["oauth2.oauth2_session_security_filter"].choice != "none"
+    assert rows["oauth2_login_handler"].choice == "none"
+    assert "pip install 'pyfly-session[oauth2]'" in rows["oauth2_login_handler"].reason
+    assert rows["oauth2_session_security_filter"].choice != "none"
 
 
 def test_beans_of_the_application_for_the_login_are_named() -> None:
     def my_mapper() -> None: ...
 
     container = login_container()
-    container.oauth2.security_context_mapper.override(providers.Object(my_mapper))
-    container.oauth2.client_registration_repository.override(providers.Object(FourVerbStore()))
+    container.security_context_mapper.override(providers.Object(my_mapper))
+    container.client_registration_repository.override(providers.Object(FourVerbStore()))
     rows = explained(container)
-    assert rows["oauth2.security_context_mapper"].choice == "my_mapper"
-    assert "provided by the application" in rows["oauth2.security_context_mapper"].reason
-    assert rows["oauth2.client_registration_repository"].choice == "FourVerbStore"
+    assert rows["security_context_mapper"].choice == "my_mapper"
+    assert "provided by the application" in rows["security_context_mapper"].reason
+    assert rows["client_registration_repository"].choice == "FourVerbStore"
 
 
 def test_listeners_of_the_application_are_counted() -> None:
@@ -212,22 +212,16 @@ def test_every_bean_of_the_container_has_its_row() -> None:
         "config",
         "config_origins",
         "epoch",
-        "filter_auto_configuration",
-        "oauth2",
+        "oauth2_properties",
         "properties",
         "redis_clients",
         "session_filter",
-        "session_properties",
-        "store_auto_configuration",
+        "memory_store",
+        "redis_store",
+        "session_codec",
         "web_filters",
     }
-    beans = set(SessionContainer.providers)
-    beans |= {f"oauth2.{name}" for name in OAuth2AutoConfiguration.providers}
-    unexplained = {
-        each
-        for each in beans - set(explained(SessionContainer()))
-        if each.removeprefix("oauth2.") not in plumbing
-    }
+    unexplained = set(SessionContainer.providers) - set(explained(SessionContainer())) - plumbing
     assert not unexplained, "tell of them in auto_configuration/conditions.py, in _BEANS"
 
 

@@ -45,6 +45,7 @@ class InMemorySessionStore:
         clock: Seconds on a scale of its own; only differences count.
 
     Attributes:
+        clock: As given.
         dropped: How many sessions had to go because there was no room.
     """
 
@@ -57,7 +58,7 @@ class InMemorySessionStore:
     ) -> None:
         self.codec = codec
         self._max_sessions = max_sessions
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.Lock()
         self._shelves: dict[int, _Shelf] = {}
         # Nothing ends before this time.
@@ -86,7 +87,7 @@ class InMemorySessionStore:
         """
         payload = self.codec.dumps(data)
         with self._lock:
-            self._sweep(self._clock())
+            self._sweep(self.clock())
             self._put(session_id, payload, ttl)
 
     async def delete(self, session_id: str) -> None:
@@ -102,7 +103,7 @@ class InMemorySessionStore:
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         """Return the encoded session and let it live at least ``ttl`` seconds from now."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             if now >= self._sweep_at:
                 self._sweep(now)
             for key, shelf in self._shelves.items():
@@ -137,7 +138,7 @@ class InMemorySessionStore:
     ) -> bytes | Moved | None:
         """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             if now >= self._sweep_at:
                 self._sweep(now)
             for key, shelf in self._shelves.items():
@@ -169,7 +170,7 @@ class InMemorySessionStore:
                 return current
             self._take(session_id)
             self._put(new_id, value, ttl)
-            self._moved[session_id] = (new_id, self._ending(self._clock() + FORWARD_SECONDS))
+            self._moved[session_id] = (new_id, self._ending(self.clock() + FORWARD_SECONDS))
             return value
 
     async def delete_moved(self, session_id: str) -> str | None:
@@ -186,7 +187,7 @@ class InMemorySessionStore:
     def __len__(self) -> int:
         """Count the stored sessions, expired ones left out."""
         with self._lock:
-            now = self._clock()
+            now = self.clock()
             return sum(
                 1
                 for key, shelf in self._shelves.items()
@@ -196,7 +197,7 @@ class InMemorySessionStore:
             )
 
     def _find(self, session_id: str) -> bytes | None:
-        now = self._clock()
+        now = self.clock()
         if now >= self._sweep_at:
             self._sweep(now)
         for shelf in self._shelves.values():
@@ -221,7 +222,7 @@ class InMemorySessionStore:
             # After that, for making room may have dropped the last of it.
             shelf = self._shelves.setdefault(key, OrderedDict())
         # A copy, and be it without need: what an encoder returns keeps all of its buffer.
-        shelf[session_id] = payload + _pack(self._ending(self._clock() + ttl))
+        shelf[session_id] = payload + _pack(self._ending(self.clock() + ttl))
 
     def _ending(self, deadline: float) -> float:
         """Take note that something ends then."""
@@ -231,7 +232,7 @@ class InMemorySessionStore:
 
     def _forward(self, session_id: str) -> Moved | None:
         moved = self._moved.get(session_id)
-        return Moved(moved[0]) if moved and moved[1] > self._clock() else None
+        return Moved(moved[0]) if moved and moved[1] > self.clock() else None
 
     def _sweep(self, now: float) -> None:
         """Drop what has expired, front first; looks at no entry that stays but each first."""

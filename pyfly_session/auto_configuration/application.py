@@ -11,15 +11,14 @@ from typing import Any, TypeVar, cast
 from starlette.types import ASGIApp
 
 from pyfly_session.auto_configuration.container import create_container, load_into
+from pyfly_session.auto_configuration.oauth2 import login_refusal
 from pyfly_session.auto_configuration.overrides import CurrentFilters
 from pyfly_session.config import SessionProperties
-from pyfly_session.config.oauth2_properties import PREFIX
-from pyfly_session.errors import ConfigurationError, SessionError
+from pyfly_session.errors import SessionError
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.openapi import describe_session
 
 _logger = logging.getLogger(__name__)
-_LOGIN = f"{PREFIX}.login.enabled"
 
 App = TypeVar("App")
 
@@ -116,13 +115,12 @@ def check_login(container: Any) -> None:
     Raises:
         ConfigurationError: It has no sessions, or a property of it is wrong.
     """
-    if not container.oauth2.properties().login.enabled:
+    oauth2 = container.oauth2_properties()
+    if not oauth2.login.enabled:
         return
-    if container.session_filter() is None:
-        raise ConfigurationError(
-            f"{_LOGIN} needs sessions; set pyfly.session.enabled to true",
-            key="pyfly.session.enabled",
-        )
+    refusal = login_refusal(oauth2, container.properties())
+    if refusal is not None:
+        raise refusal
     container.web_filters()
 
 

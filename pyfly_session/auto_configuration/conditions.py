@@ -10,6 +10,7 @@ from typing import Any
 from dependency_injector import providers
 
 from pyfly_session.auto_configuration.container import SessionContainer
+from pyfly_session.auto_configuration.oauth2 import login_refusal
 from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.binding import origin_of
@@ -27,7 +28,7 @@ class Condition:
     """What became of one bean.
 
     Attributes:
-        bean: Name of the provider in the container; dots lead into the containers inside.
+        bean: Name of the provider in the container.
         choice: What it gives: a class, or ``none``.
         reason: The property, missing package or override that decided, and where it was set.
         key: The property that decided, or None.
@@ -50,13 +51,13 @@ def conditions(container: Any) -> list[Condition]:
     report = _Report(
         container,
         container.properties(),
-        container.oauth2.properties(),
+        container.oauth2_properties(),
         container.config_origins(),
     )
     return [
         _provided(container, bean) or explain(report, bean)
         for bean, explain in _BEANS.items()
-        if hasattr(container, bean.partition(".")[0])
+        if hasattr(container, bean)
     ]
 
 
@@ -200,9 +201,10 @@ def _of_login(choice: str) -> Explain:
         key = f"{OAUTH2}.login.enabled"
         if not report.oauth2.login.enabled:
             return report.because(bean, "none", key, "false", default=True)
-        if report.properties.cookie.same_site == "strict":
-            key = f"{PREFIX}.cookie.same-site"
-            return report.because(bean, "none", key, f"{key} is strict; the login needs lax")
+        refusal = login_refusal(report.oauth2, report.properties)
+        if refusal is not None:
+            key = refusal.key or key
+            return Condition(bean, "none", str(refusal), key, report.origins.get(key))
         missing = [each for each in _PACKAGES if find_spec(each) is None]
         if missing and choice in _NEEDING_PACKAGES:
             packages = ", ".join(missing)
@@ -244,12 +246,12 @@ _BEANS: dict[str, Explain] = {
     "session_limit": _unprovided("none"),
     "session_concurrency_controller": _limiting,
     "telemetry": _telemetry,
-    "oauth2.client_registration_repository": _registrations,
-    "oauth2.security_context_mapper": _mapper,
-    "oauth2.oauth2_login_handler": _of_login("OAuth2LoginHandler"),
-    "oauth2.oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
-    "oauth2.oauth2_login_filter": _of_login("OAuth2LoginFilter"),
-    "oauth2.oauth2_back_channel_logout_filter": _of_back_channel,
+    "client_registration_repository": _registrations,
+    "security_context_mapper": _mapper,
+    "oauth2_login_handler": _of_login("OAuth2LoginHandler"),
+    "oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
+    "oauth2_login_filter": _of_login("OAuth2LoginFilter"),
+    "oauth2_back_channel_logout_filter": _of_back_channel,
 }
 
 
@@ -260,9 +262,7 @@ def _provided(container: Any, bean: str) -> Condition | None:
 
 def _own(container: Any, bean: str) -> str | None:
     """Describe the provider that the application put in place of ours, or return None."""
-    provider, declared = container, SessionContainer
-    for name in bean.split("."):
-        provider, declared = getattr(provider, name), getattr(declared, name)
+    provider, declared = getattr(container, bean), getattr(SessionContainer, bean)
     overriding = provider.last_overriding
     if overriding is None:
         return None if type(provider) is type(declared) else _describe(provider)

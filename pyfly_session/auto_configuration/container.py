@@ -8,38 +8,17 @@ enabled long before, too.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dependency_injector import containers, providers
+from dependency_injector import providers
 
 from pyfly_session.auto_configuration.oauth2 import OAuth2AutoConfiguration
-from pyfly_session.auto_configuration.overrides import (
-    NoticingCallable,
-    NoticingConfiguration,
-    NoticingDependency,
-    NoticingList,
-    NoticingObject,
-    NoticingSingleton,
-    following,
-)
-from pyfly_session.auto_configuration.redis_clients import RedisClients
-from pyfly_session.auto_configuration.store import SessionStoreAutoConfiguration
-from pyfly_session.auto_configuration.web import (
-    SessionFilterAutoConfiguration,
-    concurrency_controller,
-    malformed_id_filter,
-    records_store,
-    resolver_of,
-    session_repository,
-    telemetry_if_enabled,
-)
-from pyfly_session.config import bind_properties, load_config
+from pyfly_session.config import load_config
 
 
-class SessionContainer(containers.DeclarativeContainer):
+class SessionContainer(OAuth2AutoConfiguration):
     """Everything about sessions, each bean overridable like any provider.
 
     Attributes:
@@ -62,85 +41,18 @@ class SessionContainer(containers.DeclarativeContainer):
             ``pyfly.session.concurrency.enabled`` is true.
         session_filter: The user's filter, or else `SessionFilter`; None unless
             ``pyfly.session.enabled`` is true.
-        oauth2: The login with a provider, an `OAuth2AutoConfiguration`.
+        oauth2_properties: The bound and validated `OAuth2Properties`.
+        client_registration_repository: Where the registrations of the login are.
+        security_context_mapper: Makes a `SecurityContext` of verified claims, a function.
+        oauth2_login_handler: Logs in and out with a provider.
+        oauth2_session_security_filter: Restores who is logged in; None unless
+            ``pyfly.security.oauth2.login.enabled`` is true.
+        oauth2_login_filter: Answers the login's routes; None unless that is enabled.
+        oauth2_back_channel_logout_filter: Takes logouts from providers; None unless that is
+            enabled as well.
         web_filters: What the chain of an enabled application runs.
         epoch: An object that is another one after ``reset_singletons()``.
     """
-
-    epoch = NoticingSingleton(object)
-    clock: providers.Object[Callable[[], float]] = NoticingObject(time.time)
-    config = NoticingConfiguration()
-    config_origins: providers.Object[Mapping[str, str]] = NoticingObject({})
-    properties = following(bind_properties, config, config_origins)
-
-    redis_clients = providers.ThreadSafeSingleton(RedisClients)
-    redis_client = NoticingCallable(RedisClients.get, redis_clients, properties.provided.redis)
-
-    store_auto_configuration = providers.Container(
-        SessionStoreAutoConfiguration,
-        properties=properties,
-        config_origins=config_origins,
-        redis_client=redis_client,
-        clock=clock,
-    )
-    session_store: providers.Dependency[Any] = NoticingDependency(
-        default=store_auto_configuration.session_store
-    )
-    session_id_resolver: providers.Dependency[Any] = NoticingDependency(
-        default=following(resolver_of, properties)
-    )
-
-    telemetry = following(telemetry_if_enabled, properties.provided.observability)
-    session_listeners = NoticingList()
-    session_repository: providers.Dependency[Any] = NoticingDependency(
-        default=following(
-            session_repository,
-            properties,
-            session_store,
-            providers.Callable(
-                records_store,
-                properties,
-                store_auto_configuration.memory_store.provider,
-                store_auto_configuration.redis_store.provider,
-            ),
-            clock,
-            telemetry,
-            providers.Callable(tuple, session_listeners),
-        )
-    )
-    principal_sessions = session_repository.provided.principals
-    session_limit: providers.Object[Any] = NoticingObject(None)
-    session_concurrency_controller: providers.Dependency[Any] = NoticingDependency(
-        default=concurrency_controller(properties, principal_sessions, session_limit)
-    )
-
-    filter_auto_configuration = providers.Container(
-        SessionFilterAutoConfiguration,
-        properties=properties,
-        session_store=session_store,
-        session_id_resolver=session_id_resolver,
-        session_repository=session_repository,
-        session_concurrency_controller=session_concurrency_controller,
-        clock=clock,
-    )
-    session_filter: providers.Dependency[Any] = NoticingDependency(
-        default=filter_auto_configuration.session_filter
-    )
-    oauth2 = providers.Container(
-        OAuth2AutoConfiguration,
-        config=config,
-        config_origins=config_origins,
-        session_properties=properties,
-        session_filter=session_filter,
-        clock=clock,
-    )
-    web_filters = NoticingList(
-        following(malformed_id_filter, properties, telemetry, session_id_resolver),
-        session_filter,
-        oauth2.oauth2_session_security_filter,
-        oauth2.oauth2_login_filter,
-        oauth2.oauth2_back_channel_logout_filter,
-    )
 
 
 def create_container(

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dependency_injector import containers, providers
+from dependency_injector import providers
 
-from pyfly_session.auto_configuration.overrides import (
-    Following,
-    NoticingCallable,
-    following,
-)
+from pyfly_session.auto_configuration.overrides import following
+from pyfly_session.auto_configuration.web import SessionFilterAutoConfiguration, when
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.oauth2_properties import (
     PREFIX,
@@ -104,55 +101,44 @@ def _handler(
     )
 
 
+def login_refusal(
+    properties: OAuth2Properties, sessions: SessionProperties
+) -> ConfigurationError | None:
+    """Return why an enabled login cannot work, None if it can."""
+    if sessions.enabled is not True:
+        problem, remedy = "needs sessions", "set pyfly.session.enabled to true"
+        key, value = "pyfly.session.enabled", str(sessions.enabled).lower()
+    elif "cookie" not in sessions.resolver:
+        problem = "needs pyfly.session.resolver: cookie, got header"
+        remedy = "browsers come back from the provider without any header of ours"
+        key, value = "pyfly.session.resolver", "header"
+    elif sessions.cookie.same_site == "strict":
+        problem = "needs pyfly.session.cookie.same-site: lax, got strict"
+        remedy = "browsers would come back from the provider without their session"
+        key, value = "pyfly.session.cookie.same-site", "strict"
+    else:
+        return None
+    return ConfigurationError(f"{_ENABLED} {problem}; {remedy}", key=key, value=value)
+
+
 def _security_filter(
     properties: OAuth2Properties, sessions: SessionProperties
-) -> OAuth2SessionSecurityFilter | None:
-    if not properties.login.enabled:
-        return None
-    if "cookie" not in sessions.resolver:
-        raise ConfigurationError(
-            f"{_ENABLED} needs pyfly.session.resolver: cookie, got header; browsers come back"
-            " from the provider without any header of ours",
-            key="pyfly.session.resolver",
-            value="header",
-        )
-    if sessions.cookie.same_site == "strict":
-        raise ConfigurationError(
-            f"{_ENABLED} needs pyfly.session.cookie.same-site: lax, got strict; browsers would"
-            " come back from the provider without their session",
-            key="pyfly.session.cookie.same-site",
-            value="strict",
-        )
+) -> OAuth2SessionSecurityFilter:
+    refusal = login_refusal(properties, sessions)
+    if refusal is not None:
+        raise refusal
     return OAuth2SessionSecurityFilter(without_session=sessions.exclude_patterns)
 
 
-def _make_login_filter(handler: Any) -> Any:
+def _login_filter(handler: Any) -> Any:
     from pyfly_session.security.oauth2.login import OAuth2LoginFilter
 
     return OAuth2LoginFilter(handler)
 
 
-def _login_filter(
-    properties: OAuth2Properties, handler: Callable[[], Any], latest: Following
-) -> Any:
-    return latest.get(handler()) if properties.login.enabled else None
-
-
-def _make_back_channel_filter(handler: Any, sessions: Any) -> Any:
+def _back_channel_filter(handler: Any, sessions: Any) -> Any:
     from pyfly_session.security.oauth2.back_channel_logout import OAuth2BackChannelLogoutFilter
 
-    return OAuth2BackChannelLogoutFilter(handler, sessions)
-
-
-def _back_channel_filter(
-    properties: OAuth2Properties,
-    handler: Callable[[], Any],
-    session_filter: Callable[[], Any],
-    latest: Following,
-) -> Any:
-    if not (properties.login.enabled and properties.login.back_channel_logout):
-        return None
-    sessions = session_filter()
     if not isinstance(sessions, SessionFilter):
         raise ConfigurationError(
             f"{_BACK_CHANNEL} needs the SessionFilter of pyfly_session, which finds sessions by"
@@ -160,46 +146,48 @@ def _back_channel_filter(
             key=_BACK_CHANNEL,
             value=True,
         )
-    return latest.get(handler(), sessions)
+    return OAuth2BackChannelLogoutFilter(handler, sessions)
 
 
-class OAuth2AutoConfiguration(containers.DeclarativeContainer):
-    """The login with a provider, each bean overridable; nothing is built unless it is enabled.
+_base = SessionFilterAutoConfiguration
 
-    Attributes:
-        properties: The bound and validated `OAuth2Properties`.
-        client_registration_repository: Where the registrations are.
-        security_context_mapper: Makes a `SecurityContext` of verified claims, a function.
-        oauth2_login_handler: Logs in and out.
-        oauth2_session_security_filter: Restores who is logged in; None unless enabled.
-        oauth2_login_filter: Answers the login's routes; None unless enabled.
-        oauth2_back_channel_logout_filter: Takes logouts from providers; None unless that is
-            enabled as well.
-    """
 
-    config: providers.Dependency[Any] = providers.Dependency(default=providers.Object(None))
-    config_origins: providers.Dependency[Any] = providers.Dependency(default=providers.Object({}))
-    session_properties = providers.Dependency(instance_of=SessionProperties)
-    session_filter: providers.Dependency[Any] = providers.Dependency(default=providers.Object(None))
-    clock: providers.Dependency[Any] = providers.Dependency()
+class OAuth2AutoConfiguration(_base):
+    """The login with a provider; nothing is built unless it is enabled."""
 
-    properties = following(bind_oauth2_properties, config, config_origins)
-    client_registration_repository = following(_repository, properties)
-    security_context_mapper = following(_mapper, properties)
-    oauth2_login_handler = following(
-        _handler, properties, client_registration_repository, security_context_mapper, clock
+    oauth2_properties: providers.Provider[OAuth2Properties] = following(
+        bind_oauth2_properties, _base.config, _base.config_origins
     )
-    oauth2_session_security_filter = following(_security_filter, properties, session_properties)
-    oauth2_login_filter = NoticingCallable(
-        _login_filter,
-        properties,
-        oauth2_login_handler.provider,
-        providers.ThreadSafeSingleton(Following, _make_login_filter),
+    client_registration_repository: providers.Provider[Any] = following(
+        _repository, oauth2_properties
     )
-    oauth2_back_channel_logout_filter = NoticingCallable(
-        _back_channel_filter,
-        properties,
-        oauth2_login_handler.provider,
-        session_filter.provider,
-        providers.ThreadSafeSingleton(Following, _make_back_channel_filter),
+    security_context_mapper: providers.Provider[ContextMapper] = following(
+        _mapper, oauth2_properties
+    )
+    oauth2_login_handler: providers.Provider[Any] = following(
+        _handler,
+        oauth2_properties,
+        client_registration_repository,
+        security_context_mapper,
+        _base.clock,
+    )
+    oauth2_session_security_filter: providers.Provider[OAuth2SessionSecurityFilter | None] = when(
+        oauth2_properties.provided.login.enabled,
+        following(_security_filter, oauth2_properties, _base.properties),
+    )
+    oauth2_login_filter: providers.Provider[Any] = when(
+        oauth2_properties.provided.login.enabled, following(_login_filter, oauth2_login_handler)
+    )
+    oauth2_back_channel_logout_filter: providers.Provider[Any] = when(
+        oauth2_properties.provided.login.enabled,
+        when(
+            oauth2_properties.provided.login.back_channel_logout,
+            following(_back_channel_filter, oauth2_login_handler, _base.session_filter),
+        ),
+    )
+    web_filters = providers.List(
+        *_base.web_filters.args,
+        oauth2_session_security_filter,
+        oauth2_login_filter,
+        oauth2_back_channel_logout_filter,
     )

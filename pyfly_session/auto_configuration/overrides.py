@@ -1,84 +1,17 @@
-"""Beans that may be overridden at any time: providers that count it, and those who follow them.
-
-A bean is built once for each set of inputs, and a running application asks the container for
-its filters at each request, cheaply.
-"""
+"""Beans that follow what they are made of, and applications that follow their container."""
 
 from __future__ import annotations
 
 import threading
 from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from operator import attrgetter
+from typing import Any
 
 import msgspec
 from dependency_injector import providers
 
 from pyfly_session.web.filters import WebFilter
-
-T = TypeVar("T")
-
-
-class Changes:
-    """Counts what happened to any noticing provider of this process."""
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
-CHANGES = Changes()
-
-
-class Noticing:
-    """Mixed into a provider: counts every override, its end, and every reset."""
-
-    def override(self, provider: Any) -> Any:
-        """As the provider's own."""
-        CHANGES.count += 1
-        return super().override(provider)  # type: ignore[misc]
-
-    def reset_last_overriding(self) -> None:
-        """As the provider's own."""
-        CHANGES.count += 1
-        super().reset_last_overriding()  # type: ignore[misc]
-
-    def reset_override(self) -> None:
-        """As the provider's own."""
-        CHANGES.count += 1
-        super().reset_override()  # type: ignore[misc]
-
-
-class NoticingCallable(Noticing, providers.Callable[T]):
-    """A ``providers.Callable``."""
-
-
-class NoticingDependency(Noticing, providers.Dependency[T]):
-    """A ``providers.Dependency``."""
-
-
-class NoticingObject(Noticing, providers.Object[T]):
-    """A ``providers.Object``."""
-
-
-class NoticingConfiguration(Noticing, providers.Configuration):
-    """A ``providers.Configuration``, which is overridden by every change of it."""
-
-
-class NoticingList(Noticing, providers.List):
-    """A ``providers.List``."""
-
-
-class NoticingSingleton(Noticing, providers.ThreadSafeSingleton[T]):
-    """A ``providers.ThreadSafeSingleton``."""
-
-    def reset(self) -> Any:
-        """As the provider's own."""
-        CHANGES.count += 1
-        return super().reset()
-
 
 _KEPT_BEANS = 4
 
@@ -122,54 +55,42 @@ def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
 
 def following(build: Callable[..., Any], *inputs: Any) -> providers.Callable[Any]:
     """Return a provider of what ``build`` makes of the inputs, which are providers too."""
-    return NoticingCallable(Following.get, providers.ThreadSafeSingleton(Following, build), *inputs)
+    return providers.Callable(
+        Following.get, providers.ThreadSafeSingleton(Following, build), *inputs
+    )
+
+
+_overriding = attrgetter("last_overriding")
 
 
 class CurrentFilters:
-    """Returns the container's filters, asking it again when something they depend on changed.
+    """Returns the container's filters, asking it again when something they are made of changed.
 
-    Resolving a dozen providers costs some 10 µs. So they count their changes themselves
-    (`Noticing`): overrides, also of the configuration, and resets. Besides, the event loop
-    matters where there is a Redis client, which belongs to one. What the application brings
-    itself, and an outer container's configuration, may change without telling: these are looked
-    at, or asked for, with each request.
+    To ask costs some 10 µs, so it first compares what is there with what was there: by what each
+    bean is overridden, what is in the lists, and the event loop if there is a Redis client, which
+    belongs to one. The store, the resolver and the configuration may be overridden by something
+    that gives another object later, a provider of an outer container for example: it is called. If
+    another bean is, nothing is kept.
 
     Args:
         container: A `pyfly_session.auto_configuration.SessionContainer`.
     """
 
     def __init__(self, container: Any) -> None:
-        self._filters = container.web_filters
-        self._redis_clients = container.redis_clients
-        # Asked for, where they may become another one without telling.
+        self._container = container
+        self._filters, self._epoch = container.web_filters, container.epoch
+        self._lists = (container.session_listeners, container.web_filters)
         self._asked = (container.config, container.session_store, container.session_id_resolver)
-        self._beans = (
-            container.clock,
-            container.properties,
-            container.redis_client,
-            container.session_listeners,
-            container.session_repository,
-            container.session_limit,
-            container.session_concurrency_controller,
-            container.session_filter,
-            container.web_filters,
-            *(
-                bean
-                for bean in container.oauth2.providers.values()
-                # Those are what the container itself hands down.
-                if not isinstance(bean, providers.Dependency)
-            ),
-        )
-        ours = isinstance(container.session_filter, providers.Dependency)
-        self._cacheable = ours and isinstance(container.web_filters, providers.List)
         self.forget()
 
     def __call__(self) -> Sequence[WebFilter]:
         """Return the filters that hold for a request beginning now."""
+        listeners, filters = self._lists
         if (
-            CHANGES.count == self._seen_count
+            self._seen
+            == (self._epoch(), listeners.args, filters.args, *map(_overriding, self._beans))
             and (self._seen_loop is None or get_running_loop() is self._seen_loop)
-            and (not self._looked_at or self._looks_the_same())
+            and (not self._looked_at or all(look() is seen for look, seen in self._looked_at))
         ):
             return self._known
         return self._ask()
@@ -177,35 +98,46 @@ class CurrentFilters:
     def forget(self) -> None:
         """Ask the container at the next call, whatever it looks like."""
         self._known: Sequence[WebFilter] = ()
-        self._seen_count = -1
+        self._beans: list[Any] = []
+        self._seen: tuple[object, ...] = ()
         self._seen_loop: object = None
-        # What does not count its changes: a way to look at it, and what was seen last.
         self._looked_at: list[tuple[Callable[[], object], object]] = []
-
-    def _looks_the_same(self) -> bool:
-        return all(look() is seen for look, seen in self._looked_at)
 
     def _ask(self) -> Sequence[WebFilter]:
         # Before the answer: what changes meanwhile is noticed by the next request.
-        count, loop = CHANGES.count, get_running_loop()
+        container = self._container
+        self._beans = beans = _beans_behind(container)
+        args = [each.args for each in self._lists]
+        seen = (self._epoch(), *args, *map(_overriding, beans))
+        untold = [bean for bean in beans if _changes_untold(bean)]
+        looked_at = [(bean, bean()) for bean in untold if bean in self._asked]
         known = tuple(each for each in self._filters() if each is not None)
-        if not self._cacheable or any(map(_changes_untold, self._beans)):
-            # Nothing is kept of what may be another one with the next request.
+        if len(looked_at) < len(untold):
             self.forget()
             return known
-        looks: list[Callable[[], object]] = [
-            bean for bean in self._asked if _changes_untold(bean) or not isinstance(bean, Noticing)
-        ]
-        looks += [
-            partial(getattr, bean, "last_overriding")
-            for bean in self._beans
-            if not isinstance(bean, Noticing)
-        ]
-        self._looked_at = [(look, look()) for look in looks]
-        self._known, self._seen_count = known, count
+        self._known, self._seen, self._looked_at = known, seen, looked_at
         # To ask for the running loop is a system call before Python 3.12.
-        self._seen_loop = loop if self._redis_clients().any else None
+        self._seen_loop = get_running_loop() if container.redis_clients().any else None
         return known
+
+
+# Not overridden in an application that runs, or seen by what they change.
+_PLUMBING = frozenset({
+    "config_origins", "epoch", "memory_store", "principal_sessions", "redis_clients", "redis_store",
+    "session_codec", "session_listeners", "web_filters",
+})  # fmt: skip
+_BEHIND_LOGIN = frozenset({
+    "client_registration_repository", "oauth2_back_channel_logout_filter", "oauth2_login_filter",
+    "oauth2_login_handler", "oauth2_session_security_filter", "security_context_mapper",
+})  # fmt: skip
+
+
+def _beans_behind(container: Any) -> list[Any]:
+    """Return the beans that the filters are made of, those of the application's own included."""
+    left_out = _PLUMBING
+    if not container.oauth2_properties().login.enabled:
+        left_out |= _BEHIND_LOGIN
+    return [bean for name, bean in container.providers.items() if name not in left_out]
 
 
 def _changes_untold(bean: Any) -> bool:

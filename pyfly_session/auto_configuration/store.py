@@ -11,11 +11,13 @@ from dependency_injector import containers, providers
 
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration.overrides import following
+from pyfly_session.auto_configuration.redis_clients import RedisClients
 from pyfly_session.config import (
     EncryptionProperties,
     MemoryProperties,
     RedisProperties,
     SessionProperties,
+    bind_properties,
 )
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.errors import ConfigurationError
@@ -58,14 +60,12 @@ def _is_importable(module: str) -> bool:
     return True
 
 
-def _auto_store(
-    properties: SessionProperties, origins: Any, memory: Any, redis: Any, warned: set[str]
-) -> Any:
+def _choice(properties: SessionProperties, origins: Mapping[str, str], warned: set[str]) -> str:
     kind, reason = choose_store(properties, origins)
     if kind != properties.store_kind and reason not in warned:
         warned.add(reason)
         _logger.warning("%s; sessions are lost on restart and not shared between workers", reason)
-    return redis() if kind == "redis" else memory()
+    return kind
 
 
 def _codec(encryption: EncryptionProperties) -> SessionCodec:
@@ -82,10 +82,14 @@ def _codec(encryption: EncryptionProperties) -> SessionCodec:
     return EncryptedSessionCodec(encryption.keys, accept_plain=encryption.accept_plain)
 
 
-def _memory_store(
-    properties: MemoryProperties, codec: SessionCodec, clock: Callable[[], float]
-) -> InMemorySessionStore:
-    return InMemorySessionStore(max_sessions=properties.max_sessions, codec=codec, clock=clock)
+def _memory_store(properties: MemoryProperties, codec: SessionCodec) -> InMemorySessionStore:
+    return InMemorySessionStore(max_sessions=properties.max_sessions, codec=codec)
+
+
+def _by_clock(store: InMemorySessionStore, clock: Callable[[], float]) -> InMemorySessionStore:
+    # Not built anew, for its sessions would be gone.
+    store.clock = clock
+    return store
 
 
 def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) -> SessionStore:
@@ -105,19 +109,28 @@ def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) 
 class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     """The session store that ``pyfly.session.store`` chooses; builds no other."""
 
-    properties = providers.Dependency(instance_of=SessionProperties)
-    config_origins = providers.Dependency(instance_of=object, default=providers.Object({}))
-    redis_client: providers.Dependency[Any] = providers.Dependency()
-    clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
+    epoch = providers.ThreadSafeSingleton(object)
+    clock: providers.Provider[Callable[[], float]] = providers.Object(time.time)
+    config = providers.Configuration()
+    config_origins: providers.Provider[Mapping[str, str]] = providers.Object({})
+    properties: providers.Provider[SessionProperties] = following(
+        bind_properties, config, config_origins
+    )
+
+    redis_clients = providers.ThreadSafeSingleton(RedisClients)
+    redis_client: providers.Provider[Any] = providers.Callable(
+        RedisClients.get, redis_clients, properties.provided.redis
+    )
 
     session_codec = following(_codec, properties.provided.encryption)
-    memory_store = following(_memory_store, properties.provided.memory, session_codec, clock)
-    redis_store = following(_redis_store, redis_client, properties.provided.redis, session_codec)
-    session_store = providers.Callable(
-        _auto_store,
-        properties,
-        config_origins,
-        memory_store.provider,
-        redis_store.provider,
-        providers.ThreadSafeSingleton(set),
+    memory_store: providers.Provider[SessionStore] = providers.Callable(
+        _by_clock, following(_memory_store, properties.provided.memory, session_codec), clock
+    )
+    redis_store: providers.Provider[SessionStore] = following(
+        _redis_store, redis_client, properties.provided.redis, session_codec
+    )
+    session_store: providers.Provider[SessionStore] = providers.Selector(
+        providers.Callable(_choice, properties, config_origins, providers.ThreadSafeSingleton(set)),
+        memory=memory_store,
+        redis=redis_store,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dependency_injector import containers, providers
+from dependency_injector import providers
 
-from pyfly_session.auto_configuration.overrides import Following, following
+from pyfly_session.auto_configuration.overrides import following
+from pyfly_session.auto_configuration.store import SessionStoreAutoConfiguration
 from pyfly_session.concurrency import (
     ConcurrencyControlPolicy,
     LimitOf,
@@ -56,19 +56,15 @@ def resolver_of(properties: SessionProperties) -> SessionIdResolver:
     return ways[0] if len(ways) == 1 else SessionIdResolvers(*ways)
 
 
-def records_store(
-    properties: SessionProperties,
-    memory: Callable[[], SessionStore],
-    redis: Callable[[], SessionStore],
-) -> SessionStore | None:
-    """Return a store for the records of who has which sessions, None for the sessions' own."""
+def _records(properties: SessionProperties) -> str:
+    """Return which store has the records of who has which sessions, ``own`` for the sessions'."""
     registry = properties.concurrency.registry
     if not properties.concurrency.enabled or registry in ("store", properties.store_kind):
-        return None
-    return redis() if registry == "redis" else memory()
+        return "own"
+    return registry
 
 
-def session_repository(
+def _repository(
     properties: SessionProperties,
     store: SessionStore,
     records: SessionStore | None,
@@ -100,7 +96,7 @@ def session_repository(
     return ObservedSessionRepository(store, telemetry=telemetry, **options)
 
 
-def telemetry_if_enabled(observability: ObservabilityProperties) -> Telemetry | None:
+def _telemetry(observability: ObservabilityProperties) -> Telemetry | None:
     """Return the instruments of OpenTelemetry, None unless they are asked for.
 
     Raises:
@@ -119,7 +115,7 @@ def telemetry_if_enabled(observability: ObservabilityProperties) -> Telemetry | 
     return Telemetry()
 
 
-def malformed_id_filter(
+def _malformed_id_filter(
     properties: SessionProperties, telemetry: Telemetry | None, resolver: SessionIdResolver
 ) -> MalformedIdFilter | None:
     """Return what counts malformed ids, None unless OpenTelemetry is told."""
@@ -139,30 +135,6 @@ def _controller(
         limit_of=limit_of,
     )
     return SessionConcurrencyController(principals, policy)
-
-
-def controller_if_enabled(
-    properties: SessionProperties,
-    principals: Callable[[], PrincipalSessions],
-    limit_of: LimitOf | None,
-    latest: Following,
-) -> SessionConcurrencyController | None:
-    """Return what limits the sessions of each user, None unless that is enabled."""
-    if not properties.concurrency.enabled:
-        return None
-    made: SessionConcurrencyController = latest.get(properties, principals(), limit_of)
-    return made
-
-
-def concurrency_controller(properties: Any, principals: Any, limit_of: Any) -> Any:
-    """Return a provider of `controller_if_enabled`."""
-    return providers.Callable(
-        controller_if_enabled,
-        properties,
-        principals.provider,
-        limit_of,
-        providers.ThreadSafeSingleton(Following, _controller),
-    )
 
 
 def _session_filter(
@@ -188,44 +160,68 @@ def _session_filter(
     )
 
 
-def _filter_if_enabled(
-    properties: SessionProperties,
-    repository: Callable[[], SessionRepository],
-    resolver: Callable[[], SessionIdResolver],
-    concurrency: Callable[[], SessionConcurrencyController | None],
-    latest: Following,
-) -> SessionFilter | None:
-    if properties.enabled is not True:
-        return None
-    made: SessionFilter = latest.get(properties, repository(), resolver(), concurrency())
-    return made
+def _switch(enabled: object) -> str:
+    return "on" if enabled is True else "off"
 
 
-class SessionFilterAutoConfiguration(containers.DeclarativeContainer):
+def when(enabled: Any, bean: Any) -> Any:
+    """Return a provider of a bean, or of None; builds nothing then.
+
+    Args:
+        enabled: A provider of what has to be True.
+        bean: The provider of the bean.
+    """
+    return providers.Selector(
+        providers.Callable(_switch, enabled), on=bean, off=providers.Object(None)
+    )
+
+
+_base = SessionStoreAutoConfiguration
+
+
+class SessionFilterAutoConfiguration(_base):
     """The session filter over whatever session store there is, None unless enabled."""
 
-    properties = providers.Dependency(instance_of=SessionProperties)
-    session_store: providers.Dependency[Any] = providers.Dependency()
-    clock = providers.Dependency(instance_of=object, default=providers.Object(time.time))
-    session_id_resolver: providers.Dependency[Any] = providers.Dependency(
-        default=following(resolver_of, properties)
+    session_id_resolver: providers.Provider[SessionIdResolver] = following(
+        resolver_of, _base.properties
     )
-    session_repository: providers.Dependency[Any] = providers.Dependency(
-        default=following(
-            session_repository, properties, session_store, providers.Object(None), clock
-        )
+    telemetry: providers.Provider[Telemetry | None] = following(
+        _telemetry, _base.properties.provided.observability
     )
-    session_concurrency_controller: providers.Dependency[Any] = providers.Dependency(
-        default=concurrency_controller(
-            properties, session_repository.provided.principals, providers.Object(None)
-        )
+    session_listeners = providers.List()
+    session_repository: providers.Provider[SessionRepository] = following(
+        _repository,
+        _base.properties,
+        _base.session_store,
+        providers.Selector(
+            providers.Callable(_records, _base.properties),
+            own=providers.Object(None),
+            memory=_base.memory_store,
+            redis=_base.redis_store,
+        ),
+        _base.clock,
+        telemetry,
+        providers.Callable(tuple, session_listeners),
     )
-
-    session_filter = providers.Callable(
-        _filter_if_enabled,
-        properties,
-        session_repository.provider,
-        session_id_resolver.provider,
-        session_concurrency_controller.provider,
-        providers.ThreadSafeSingleton(Following, _session_filter),
+    principal_sessions: providers.Provider[PrincipalSessions] = (
+        session_repository.provided.principals
+    )
+    session_limit: providers.Provider[LimitOf | None] = providers.Object(None)
+    session_concurrency_controller: providers.Provider[SessionConcurrencyController | None] = when(
+        _base.properties.provided.concurrency.enabled,
+        following(_controller, _base.properties, principal_sessions, session_limit),
+    )
+    session_filter: providers.Provider[SessionFilter | None] = when(
+        _base.properties.provided.enabled,
+        following(
+            _session_filter,
+            _base.properties,
+            session_repository,
+            session_id_resolver,
+            session_concurrency_controller,
+        ),
+    )
+    web_filters = providers.List(
+        following(_malformed_id_filter, _base.properties, telemetry, session_id_resolver),
+        session_filter,
     )

@@ -86,7 +86,7 @@ async def _try_store(container: SessionContainer) -> None:
         say(f"Connecting to Redis at {mask_url(container.properties().redis.url)} …")
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            await container.session_filter().repository.load(ids.new_id())
+            await container.session_repository().load(ids.new_id())
     except (SessionStoreError, TimeoutError) as error:
         reason = str(error.__cause__ or error) or f"no answer within {_PATIENCE_SECONDS} seconds"
         raise click.ClickException(

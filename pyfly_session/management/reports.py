@@ -78,7 +78,7 @@ async def health(container: Any, deadline: float) -> dict[str, Any]:
 def configuration(container: Any) -> list[dict[str, Any]]:
     """Return every property with its value and where that came from; secrets are masked."""
     origins = container.config_origins()
-    values = effective_values(container.properties(), container.oauth2.properties())
+    values = effective_values(container.properties(), container.oauth2_properties())
     defaults = dict(effective_values(SessionProperties(), bind_oauth2_properties({})))
     return [
         {

@@ -70,7 +70,7 @@ def session_container(session_app: Any) -> Any:
 @pytest.fixture
 def session_store(session_container: Any, session_clock: Clock) -> SessionStore:
     """Return the store of the tests: an empty memory store, whatever the properties say."""
-    codec = session_container.store_auto_configuration.session_codec()
+    codec = session_container.session_codec()
     return InMemorySessionStore(codec=codec, clock=session_clock)
 
 

@@ -170,7 +170,7 @@ def test_conditions_are_those_of_the_container(folder: Path, run: Run) -> None:
     rows = {row["bean"]: row for row in json.loads(run("conditions", "--json").output)}
     assert rows["session_store"]["key"] == "pyfly.session.store"
     assert rows["session_store"]["origin"] == "config/pyfly.yaml"
-    assert rows["oauth2.oauth2_login_filter"]["choice"] == "none"
+    assert rows["oauth2_login_filter"]["choice"] == "none"
 
 
 def test_the_installed_command_prints_columns_without_colour(folder: Path) -> None:

@@ -110,7 +110,7 @@ class Shop:
 
     async def drain(self) -> None:
         """Wait for what cancelled requests have left to do."""
-        await self.container.session_filter().repository.drain()
+        await self.container.session_repository().drain()
 
     async def close(self) -> None:
         await close_sessions(self.container)

@@ -28,12 +28,12 @@ async def test_one_property_switches_it_on() -> None:
     app = enable_sessions(application(), container)
     provider = FakeProvider("green.test", Clock())
     handler = OAuth2LoginHandler(
-        container.oauth2.client_registration_repository(),
+        container.client_registration_repository(),
         back_channel_logout=True,
         transport=Network(provider).transport,
         clock=provider.clock,
     )
-    container.oauth2.oauth2_login_handler.override(providers.Object(handler))
+    container.oauth2_login_handler.override(providers.Object(handler))
     browser = Browser(app)
     answer = await browser.get("/oauth2/authorization/green")
     query = provider.log_in(answer.get("location") or "", "alice")
@@ -46,7 +46,7 @@ async def test_one_property_switches_it_on() -> None:
 
 def test_the_handler_of_the_container_knows_of_it() -> None:
     handlers = [
-        create_container(tree(login=login)).oauth2.oauth2_login_handler()
+        create_container(tree(login=login)).oauth2_login_handler()
         for login in (ON, {"enabled": True})
     ]
     assert [each._back_channel_logout for each in handlers] == [True, False]
@@ -69,7 +69,7 @@ async def test_it_answers_below_the_path_of_a_proxy() -> None:
 
 def test_the_filter_is_built_once_and_anew_for_another_store() -> None:
     container = create_container(tree(login=ON))
-    made = container.oauth2.oauth2_back_channel_logout_filter
+    made = container.oauth2_back_channel_logout_filter
     first = made()
     assert first is made()
     with container.session_store.override(providers.Object(InMemorySessionStore())):
@@ -85,7 +85,7 @@ def test_sessions_that_cannot_be_found_so_are_refused_at_start() -> None:
 
 
 def test_the_report_explains_it() -> None:
-    bean = "oauth2.oauth2_back_channel_logout_filter"
+    bean = "oauth2_back_channel_logout_filter"
 
     def row(login: dict[str, Any]) -> tuple[str, str]:
         rows = {each.bean: each for each in conditions(create_container(tree(login=login)))}

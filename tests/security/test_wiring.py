@@ -59,13 +59,13 @@ async def log_in(app: App, container: Any, user: str = "alice") -> Browser:
     """Log in through the whole application, at a provider that is no real server."""
     provider = FakeProvider("green.test", Clock())
     handler = OAuth2LoginHandler(
-        container.oauth2.client_registration_repository(),
-        to_context=container.oauth2.security_context_mapper(),
+        container.client_registration_repository(),
+        to_context=container.security_context_mapper(),
         transport=Network(provider).transport,
         clock=provider.clock,
     )
     browser = Browser(app)
-    with container.oauth2.oauth2_login_handler.override(providers.Object(handler)):
+    with container.oauth2_login_handler.override(providers.Object(handler)):
         answer = await browser.get("/oauth2/authorization/green")
         query = provider.log_in(answer.get("location") or "", user)
         assert (await browser.get(f"/login/oauth2/code/green?{query}")).status == 303
@@ -96,7 +96,7 @@ async def test_a_plain_asgi_application_gets_the_routes_too() -> None:
 @pytest.mark.parametrize("login", [{}, {"enabled": False}])
 async def test_without_the_login_nothing_is_mounted_or_built(login: Any) -> None:
     container = create_container(tree(login=login))
-    container.oauth2.oauth2_login_handler.override(providers.Callable(pytest.fail, "built"))
+    container.oauth2_login_handler.override(providers.Callable(pytest.fail, "built"))
     app = enable_sessions(application(), container)
     assert (await ask(app, "/oauth2/authorization/green")).text == "None"
 
@@ -105,12 +105,12 @@ async def test_each_bean_can_be_overridden_in_an_enabled_application() -> None:
     container = create_container(tree())
     app = enable_sessions(application(), container)
     assert (await ask(app, "/oauth2/authorization/blue")).status == 400
-    with container.oauth2.oauth2_login_filter.override(providers.Object(None)):
+    with container.oauth2_login_filter.override(providers.Object(None)):
         assert (await ask(app, "/oauth2/authorization/blue")).text == "None"
     empty = InMemoryClientRegistrationRepository()
-    with container.oauth2.client_registration_repository.override(providers.Object(empty)):
+    with container.client_registration_repository.override(providers.Object(empty)):
         assert (await ask(app, "/oauth2/authorization/green")).status == 400
-    container.oauth2.security_context_mapper.override(
+    container.security_context_mapper.override(
         providers.Object(lambda registration, claims: SecurityContext("mapped"))
     )
     browser = await log_in(app, container)
@@ -120,7 +120,7 @@ async def test_each_bean_can_be_overridden_in_an_enabled_application() -> None:
 def test_beans_are_built_once() -> None:
     container = create_container(tree())
     assert container.web_filters() == container.web_filters()
-    assert container.oauth2.oauth2_login_handler() is container.oauth2.oauth2_login_handler()
+    assert container.oauth2_login_handler() is container.oauth2_login_handler()
 
 
 @pytest.mark.parametrize("session", [{}, {"enabled": False}])
@@ -142,7 +142,7 @@ def test_a_missing_package_is_named_at_start(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_an_empty_container_has_defaults() -> None:
-    assert not SessionContainer().oauth2.properties().login.enabled
+    assert not SessionContainer().oauth2_properties().login.enabled
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,11 @@ async def test_logout_follows_a_change_of_id_across_slots(
     login = quick.browser(browser.cookie)
     await login.get("/rotate")
     # The request loaded its session before the change, as a logout in another tab would.
-    session = await slow.container.session_filter().repository.load(login.cookie)
+    session = await slow.container.session_repository().load(str(login.cookie))
+    assert session is not None
     await login.get("/rotate")
     session.invalidate()
-    await slow.container.session_filter().repository.commit(session)
+    await slow.container.session_repository().commit(session)
     assert await data_of(login) == {}
 
 

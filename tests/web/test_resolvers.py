@@ -295,7 +295,7 @@ class TestProperties:
 
 @containers.copy(SessionContainer)
 class Declared(SessionContainer):
-    session_id_resolver = providers.ThreadSafeSingleton(QueryLike)  # type: ignore[assignment]
+    session_id_resolver = providers.ThreadSafeSingleton(QueryLike)
 
 
 class TestBean:
@@ -326,7 +326,9 @@ class TestBean:
         made = container.session_id_resolver()
         assert isinstance(made, SessionCookie)
         assert container.session_id_resolver() is made
-        assert container.session_filter().resolver is made
+        session_filter = container.session_filter()
+        assert session_filter is not None
+        assert session_filter.resolver is made
 
 
 class PlainResponse:

@@ -80,7 +80,7 @@ def _examine(
     subject = Subject(
         container=container,
         properties=properties,
-        oauth2=container.oauth2.properties(),
+        oauth2=container.oauth2_properties(),
         origins=config.origins,
         production=is_production(config.profiles),
         workers=workers,

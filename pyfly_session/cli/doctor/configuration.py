@@ -157,7 +157,7 @@ def _encryption(subject: Subject) -> Iterator[Finding]:
     shared = subject.production and subject.properties.store_kind == "redis"
     if encryption.keys:
         try:
-            subject.container.store_auto_configuration.session_codec()
+            subject.container.session_codec()
         except ConfigurationError as error:
             yield of_error("encryption", error)
             return
