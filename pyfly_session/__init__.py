@@ -36,7 +36,10 @@ from pyfly_session.web.chain import WebFilterChainMiddleware
 from pyfly_session.web.session_filter import SessionFilter
 
 if TYPE_CHECKING:
+    from pyfly_session.auto_configuration import enable_sessions as enable_sessions
     from pyfly_session.core.encryption import EncryptedSessionCodec as EncryptedSessionCodec
+    from pyfly_session.security.login import login as login
+    from pyfly_session.security.login import logout as logout
 
 __version__ = "0.1.0"
 
@@ -72,12 +75,19 @@ __all__ = [
     "UnsupportedServerError",
 ]
 
+_LATER = {
+    "EncryptedSessionCodec": "core.encryption",
+    "enable_sessions": "auto_configuration",
+    "login": "security.login",
+    "logout": "security.login",
+}
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """Load what needs the extra ``encryption`` when it is asked for."""
-        if name == "EncryptedSessionCodec":
-            from pyfly_session.core.encryption import EncryptedSessionCodec
+        """Load what needs an extra, or the container, when it is asked for."""
+        if name in _LATER:
+            from importlib import import_module
 
-            return EncryptedSessionCodec
+            return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

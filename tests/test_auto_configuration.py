@@ -5,15 +5,19 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from dependency_injector import containers, providers
+from dependency_injector.wiring import Provide, inject
 from fastapi import FastAPI
 from starlette.applications import Starlette
+from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -23,8 +27,10 @@ from starlette.types import Receive, Scope, Send
 from pyfly_session import (
     ConfigurationError,
     HttpSession,
+    PrincipalSessions,
     SessionError,
     SessionFilter,
+    SessionStore,
     StoreContractError,
 )
 from pyfly_session.adapters.memory import InMemorySessionStore
@@ -345,6 +351,40 @@ class TestOverridesInARunningApplication:
         )
         assert client.get("/").text == "stamped"
 
+    def test_a_filter_and_a_listener_may_be_added_to_their_lists(self) -> None:
+        class Stamp:
+            def should_not_filter(self, request: Any) -> bool:
+                return False
+
+            async def do_filter(self, request: Any, call_next: Any) -> Any:
+                stamped.append(request.url.path)
+                return await call_next(request)
+
+        stamped: list[str] = []
+        heard: list[object] = []
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        client.get("/")
+        container.web_filters.add_args(providers.Singleton(Stamp))
+        container.session_listeners.add_args(providers.Object(heard.append))
+        client.cookies.clear()
+        client.get("/")
+        assert (stamped, len(heard)) == (["/"], 1)
+
+    @pytest.mark.parametrize("unrelated", ["clock", "property", "resolver"])
+    def test_sessions_survive_an_override_of_something_else(self, unrelated: str) -> None:
+        container = container_of()
+        client = TestClient(enable_sessions(application(), container))
+        client.get("/")
+        if unrelated == "clock":
+            container.clock.override(providers.Object(lambda: time.time() + 1))
+        elif unrelated == "property":
+            container.config.pyfly.session.creation.from_value("if-required")
+            container.config.pyfly.session.ttl.from_value(60)
+        else:
+            container.session_id_resolver.override(providers.Object(SessionCookie()))
+        assert client.get("/").text == "2"
+
     def test_reset_singletons_starts_with_an_empty_store(self) -> None:
         container = container_of()
         client = TestClient(enable_sessions(application(), container))
@@ -378,6 +418,127 @@ class TestOverridesInARunningApplication:
         container.config.pyfly.session.enabled.from_value(False)
         with pytest.raises(AttributeError):
             client.get("/")
+
+
+class TestContainer:
+    """What dependency-injector's own documentation says of a container holds for this one."""
+
+    def test_reset_override_brings_every_bean_back(self) -> None:
+        container = container_of()
+        store, clock = FourVerbStore(), Clock()
+        container.session_store.override(providers.Object(store))
+        container.clock.override(providers.Object(clock))
+        assert container.session_filter() is not None
+        container.reset_override()
+        # The configuration of a container is an override, too.
+        container.config.from_dict(tree(ttl=61))
+        made = container.session_filter()
+        assert made is not None
+        assert isinstance(made.store, InMemorySessionStore)
+        assert container.properties().ttl == 61
+
+    def test_another_container_may_override_it(self) -> None:
+        class Other(containers.DeclarativeContainer):
+            session_store = providers.Object(FourVerbStore())
+            session_limit = providers.Object(lambda principal: 3)
+
+        container = container_of()
+        container.override(Other())
+        made = container.session_filter()
+        assert made is not None
+        assert isinstance(made.store, FourVerbStore)
+        container.session_store.reset_last_overriding()
+        assert isinstance(container.session_store(), InMemorySessionStore)
+
+    def test_a_copied_container_that_copies_its_store_is_warned_of(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        @containers.copy(SessionContainer)
+        class Mine(SessionContainer):
+            session_store = providers.Singleton(FourVerbStore)
+
+        client = TestClient(enable_sessions(application(), Mine(config=tree())))
+        assert [client.get("/").text for _ in range(2)] == ["1", "2"]
+        assert "another FourVerbStore than the one that the filter uses" in caplog.text
+        # The parent's beans were copied, not shared.
+        assert isinstance(container_of().session_store(), InMemorySessionStore)
+
+    def test_a_subclass_whose_bean_nobody_would_use_is_refused(self) -> None:
+        class Mine(SessionContainer):
+            session_store = providers.Singleton(FourVerbStore)
+
+        with pytest.raises(ConfigurationError, match=r"containers\.copy\(SessionContainer\)"):
+            enable_sessions(application(), Mine(config=tree()))
+
+    def test_beans_are_injected_by_wiring(self) -> None:
+        container = container_of()
+        container.wire(modules=[__name__])
+        try:
+            assert injected() == (container.session_store(), container.session_filter())
+            with container.session_store.override(providers.Object(FourVerbStore())):
+                store, session_filter = injected()
+                assert isinstance(store, FourVerbStore)
+                assert session_filter.store is store
+        finally:
+            container.unwire()
+
+    def test_two_containers_share_nothing(self) -> None:
+        one, other = container_of(), container_of(ttl=5)
+        assert one.session_store() is not other.session_store()
+        assert (one.properties().ttl, other.properties().ttl) == (1800, 5)
+
+    async def test_a_bean_that_has_to_be_awaited_is_refused_by_name(self) -> None:
+        async def opened() -> AsyncIterator[FourVerbStore]:
+            yield FourVerbStore()
+
+        class Application(containers.DeclarativeContainer):
+            config = providers.Configuration()
+            my_store = providers.Resource(opened)
+            sessions = providers.Container(SessionContainer, config=config, session_store=my_store)
+
+        outer = Application(config=tree())
+        await outer.init_resources()  # type: ignore[misc]
+        with pytest.raises(ConfigurationError, match="session_store has to be awaited") as caught:
+            enable_sessions(application(), outer.sessions)
+        assert "container.session_store.override(providers.Object(await ...))" in str(caught.value)
+        await outer.shutdown_resources()  # type: ignore[misc]
+
+    @pytest.mark.parametrize("way", ["override", "constructor"])
+    def test_a_factory_of_stores_is_refused(self, way: str) -> None:
+        factory = providers.Factory(FourVerbStore)
+        container = SessionContainer(config=tree())
+        if way == "override":
+            container.session_store.override(factory)
+        else:
+            container = SessionContainer(config=tree(), session_store=factory)
+        with pytest.raises(ConfigurationError, match=r"Factory.*use providers\.Singleton"):
+            enable_sessions(application(), container)
+
+    def test_a_synchronous_redis_client_is_refused(self) -> None:
+        container = container_of(store="redis")
+        container.redis_client.override(providers.Singleton(redis.Redis))
+        with pytest.raises(ConfigurationError, match=r"asynchronous, got redis.*redis\.asyncio"):
+            enable_sessions(application(), container)
+
+
+@inject
+def injected(
+    store: Any = Provide[SessionContainer.session_store],
+    session_filter: Any = Provide[SessionContainer.session_filter],
+) -> tuple[Any, Any]:
+    return store, session_filter
+
+
+def test_what_a_provider_returns_has_a_type() -> None:
+    container = container_of()
+    store: SessionStore = container.session_store()
+    session_filter: SessionFilter | None = container.session_filter()
+    properties: SessionProperties = container.properties()
+    principals: PrincipalSessions = container.principal_sessions()
+    assert session_filter is not None
+    assert session_filter.store is store
+    assert session_filter.repository.ttl == properties.ttl
+    assert session_filter.repository.principals is principals
 
 
 class TestWhatIsNoStore:
@@ -426,7 +587,7 @@ class TestEnableSessions:
         assert caplog.messages[-1].endswith(f"in {tmp_path / 'config' / 'pyfly.yaml'}")
 
         enable_sessions(application(), SessionContainer(config={"shop": {}}))
-        assert caplog.messages[-1].endswith("set it to true to have them")
+        assert caplog.messages[-1].endswith("enable_sessions(app, enabled=True)")
 
     def test_the_configuration_directory_is_read(self, tmp_path: Path, monkeypatch: Any) -> None:
         (tmp_path / "config").mkdir()
@@ -449,15 +610,90 @@ class TestEnableSessions:
     @pytest.mark.parametrize(
         ("config", "level"), [({}, logging.WARNING), (tree(enabled=False), logging.INFO)]
     )
-    def test_without_enabled_the_application_stays_untouched_and_the_log_says_so_once(
+    def test_without_enabled_the_log_says_so_once_and_the_first_use_says_the_same(
         self, config: Mapping[str, Any], level: int, caplog: pytest.LogCaptureFixture
     ) -> None:
-        caplog.set_level(logging.INFO)
-        app = application()
+        async def mapping(request: Request) -> PlainTextResponse:
+            return PlainTextResponse(str(request.session.get("n")))
+
+        async def asks(request: Request) -> PlainTextResponse:
+            return PlainTextResponse("yes" if request.state.session else "no")
+
+        caplog.set_level(logging.INFO, "pyfly_session")
+        routes = [Route("/", count), Route("/mapping", mapping), Route("/asks", asks)]
+        app = Starlette(routes=routes)
         assert enable_sessions(app, config=config) is app
-        assert app.user_middleware == []
-        assert [each.levelno for each in caplog.records] == [level]
-        assert "pyfly.session.enabled" in caplog.text
+        [said] = [each for each in caplog.records if each.name.startswith("pyfly_session")]
+        assert said.levelno == level
+        assert "pyfly.session.enabled" in said.getMessage()
+        client = TestClient(app)
+        for path in ("/", "/mapping"):
+            with pytest.raises(ConfigurationError) as caught:
+                client.get(path)
+            assert str(caught.value) == said.getMessage()
+        assert client.get("/asks").text == "no"
+
+    def test_sessions_that_are_off_leave_another_middleware_s_alone(self) -> None:
+        async def mapping(request: Request) -> PlainTextResponse:
+            request.session["n"] = request.session.get("n", 0) + 1
+            return PlainTextResponse(str(request.session["n"]))
+
+        app = enable_sessions(Starlette(routes=[Route("/", mapping)]), config={})
+        app.add_middleware(SessionMiddleware, secret_key="-")
+        client = TestClient(app)
+        assert [client.get("/").text for _ in range(2)] == ["1", "2"]
+
+    @pytest.mark.parametrize(
+        ("config", "found"),
+        [
+            ({"enabled": True}, "enabled"),
+            ({"session": {"enabled": True}}, "session.enabled"),
+            ({"pyfly.session.enabled": True}, "pyfly.session.enabled"),
+            ({"pyfly": {"session": None, "enabled": True}}, "pyfly.enabled"),
+            ({"pyfyl": {"session": {"enabled": True}}}, "pyfyl"),
+        ],
+    )
+    def test_a_property_in_the_wrong_place_is_found(
+        self, config: Mapping[str, Any], found: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        enable_sessions(application(), config=config)
+        assert f"{found} was found, but it belongs below pyfly: session:" in caplog.text
+
+    def test_properties_are_given_by_name(self, tmp_path: Path, monkeypatch: Any) -> None:
+        (tmp_path / "pyfly.yaml").write_text(
+            "pyfly: {session: {cookie-name: FILE, ttl: 5, cookie: {path: /shop}}}\n", "utf-8"
+        )
+        monkeypatch.setenv("PYFLY_SESSION_TTL", "7")
+        app = enable_sessions(
+            application(),
+            config=tmp_path,
+            enabled=True,
+            ttl="30m",
+            cookie_name="SID",
+            cookie={"same_site": "strict"},
+        )
+        cookie = TestClient(app, base_url="http://shop").get("/").headers["set-cookie"]
+        assert cookie.startswith("SID=")
+        assert cookie.endswith("Max-Age=1800; Path=/shop; SameSite=strict")
+
+    def test_a_wrong_property_by_name_is_told_with_its_place(self) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            enable_sessions(application(), config={}, enabled=True, ttl="soon", cookie_nane="x")
+        first, second = str(caught.value).splitlines()
+        assert first.startswith("pyfly.session.ttl must be")
+        assert second.startswith("pyfly.session.cookie-nane is not a known property; did you mean")
+        for line in (first, second):
+            assert line.endswith("(an argument of enable_sessions)")
+
+    @pytest.mark.parametrize("app", ["app", None, Starlette])
+    def test_what_is_no_application_is_refused(self, app: Any) -> None:
+        with pytest.raises(TypeError, match="needs an ASGI application, got"):
+            enable_sessions(app, config=tree())
+
+    def test_it_is_found_at_the_root(self) -> None:
+        import pyfly_session
+
+        assert pyfly_session.enable_sessions is enable_sessions
 
     def test_fastapi_is_enabled_the_same_way(self) -> None:
         app = FastAPI()

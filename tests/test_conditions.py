@@ -11,7 +11,6 @@ from pyfly_session import ConfigurationError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, create_container
 from pyfly_session.auto_configuration.conditions import Condition, conditions, container_report
-from pyfly_session.auto_configuration.oauth2 import OAuth2AutoConfiguration
 from pyfly_session.config import Config
 from tests.conftest import FourVerbStore
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from asyncio import get_running_loop
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from dependency_injector import providers
 
+from pyfly_session.errors import ConfigurationError
 from pyfly_session.web.filters import WebFilter
 
 _KEPT_BEANS = 4
@@ -63,6 +64,29 @@ def following(build: Callable[..., Any], *inputs: Any) -> providers.Callable[Any
 _overriding = attrgetter("last_overriding")
 
 
+def ready(container: Any, bean: str) -> Any:
+    """Return a bean of a container; one that waits for another to be awaited is refused.
+
+    Raises:
+        ConfigurationError: Names the bean that has to be awaited: nobody does that for a request.
+    """
+    made = getattr(container, bean)()
+    for each in made if isinstance(made, list) else (made,):
+        if asyncio.isfuture(each):
+            name = next(n for n in _MAY_WAIT if asyncio.isfuture(getattr(container, n)()))
+            raise ConfigurationError(
+                f"the bean {name} has to be awaited; await it when the application starts, and"
+                f" give what it is: container.{name}.override(providers.Object(await ...))"
+            )
+    return made
+
+
+# Those that others are made of first.
+_MAY_WAIT = ("clock", "redis_client", "session_store", "session_id_resolver", "session_limit",
+             "session_repository", "session_concurrency_controller", "session_filter",
+             "client_registration_repository", "oauth2_login_handler", "web_filters")  # fmt: skip
+
+
 class CurrentFilters:
     """Returns the container's filters, asking it again when something they are made of changed.
 
@@ -78,7 +102,7 @@ class CurrentFilters:
 
     def __init__(self, container: Any) -> None:
         self._container = container
-        self._filters, self._epoch = container.web_filters, container.epoch
+        self._epoch = container.epoch
         self._lists = (container.session_listeners, container.web_filters)
         self._asked = (container.config, container.session_store, container.session_id_resolver)
         self.forget()
@@ -89,7 +113,7 @@ class CurrentFilters:
         if (
             self._seen
             == (self._epoch(), listeners.args, filters.args, *map(_overriding, self._beans))
-            and (self._seen_loop is None or get_running_loop() is self._seen_loop)
+            and (self._seen_loop is None or asyncio.get_running_loop() is self._seen_loop)
             and (not self._looked_at or all(look() is seen for look, seen in self._looked_at))
         ):
             return self._known
@@ -111,13 +135,13 @@ class CurrentFilters:
         seen = (self._epoch(), *args, *map(_overriding, beans))
         untold = [bean for bean in beans if _changes_untold(bean)]
         looked_at = [(bean, bean()) for bean in untold if bean in self._asked]
-        known = tuple(each for each in self._filters() if each is not None)
+        known = tuple(each for each in ready(container, "web_filters") if each is not None)
         if len(looked_at) < len(untold):
             self.forget()
             return known
         self._known, self._seen, self._looked_at = known, seen, looked_at
         # To ask for the running loop is a system call before Python 3.12.
-        self._seen_loop = get_running_loop() if container.redis_clients().any else None
+        self._seen_loop = asyncio.get_running_loop() if container.redis_clients().any else None
         return known
 
 

@@ -92,12 +92,21 @@ def _by_clock(store: InMemorySessionStore, clock: Callable[[], float]) -> InMemo
     return store
 
 
-def _redis_store(client: Any, properties: RedisProperties, codec: SessionCodec) -> SessionStore:
+def _redis_store(
+    redis_client: Any, properties: RedisProperties, codec: SessionCodec
+) -> SessionStore:
+    import redis
+
     from pyfly_session.adapters.redis import RedisSessionStore
     from pyfly_session.adapters.redis.circuit_breaker import Circuit
 
+    if isinstance(redis_client, redis.Redis | redis.RedisCluster):
+        raise ConfigurationError(
+            f"the bean redis_client must be asynchronous, got {type(redis_client).__module__}"
+            f".{type(redis_client).__name__}; make it with redis.asyncio"
+        )
     return RedisSessionStore(
-        client,
+        redis_client,
         key_prefix=properties.key_prefix,
         codec=codec,
         deadline=properties.deadline,

@@ -66,7 +66,7 @@ def _records(properties: SessionProperties) -> str:
 
 def _repository(
     properties: SessionProperties,
-    store: SessionStore,
+    session_store: SessionStore,
     records: SessionStore | None,
     clock: Callable[[], float],
     telemetry: Telemetry | None = None,
@@ -78,7 +78,7 @@ def _repository(
             "pyfly.session.concurrency.registry is %s, but the sessions are in %s: where one is"
             " shared by processes and the other is not, the limit does not hold; use 'store'",
             properties.concurrency.registry,
-            type(store).__name__,
+            type(session_store).__name__,
         )
     options: dict[str, Any] = {
         "ttl": properties.ttl,
@@ -90,10 +90,10 @@ def _repository(
         "clock": clock,
     }
     if telemetry is None:
-        return SessionRepository(store, **options)
+        return SessionRepository(session_store, **options)
     from pyfly_session.observability import ObservedSessionRepository
 
-    return ObservedSessionRepository(store, telemetry=telemetry, **options)
+    return ObservedSessionRepository(session_store, telemetry=telemetry, **options)
 
 
 def _telemetry(observability: ObservabilityProperties) -> Telemetry | None:
@@ -139,15 +139,15 @@ def _controller(
 
 def _session_filter(
     properties: SessionProperties,
-    repository: SessionRepository,
-    resolver: SessionIdResolver,
-    concurrency: SessionConcurrencyController | None,
+    session_repository: SessionRepository,
+    session_id_resolver: SessionIdResolver,
+    session_concurrency_controller: SessionConcurrencyController | None,
 ) -> SessionFilter:
     return SessionFilter(
-        repository.store,
-        repository=repository,
-        resolver=resolver,
-        concurrency=concurrency,
+        session_repository.store,
+        repository=session_repository,
+        resolver=session_id_resolver,
+        concurrency=session_concurrency_controller,
         creation=properties.creation,
         exclude_patterns=properties.exclude_patterns,
         on_store_error=properties.on_store_error,

@@ -12,7 +12,7 @@ Binding goes field by field, because every error names its own key, value, origi
 
 import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -110,13 +110,14 @@ def allowed(field: Field) -> str:
         return str(said)
     unit = field.facts.get("unit")
     of_unit = f" of {unit}s" if unit else ""
+    text = ", or a text such as 90s, 30m, 12h or 7d" if unit == "second" else ""
     match field.kind:
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType() as kind:
-            return f"a whole number{of_unit}{_range(kind)}"
+            return f"a whole number{of_unit}{_range(kind)}{text}"
         case inspect.FloatType() as kind:
-            return f"a number{of_unit}{_range(kind)}"
+            return f"a number{of_unit}{_range(kind)}{text}"
         case inspect.LiteralType(values=values):
             return f"one of {', '.join(map(str, values))}"
         case inspect.StrType(min_length=length):
@@ -158,6 +159,8 @@ FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 # Comparing names takes quadratic time.
 _LONGEST_NAME = 64
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
+_DURATION = re.compile(r"([0-9]{1,12}) ?([smhd])", re.IGNORECASE)
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+-]?[0-9]{1,3})?")
 
 
@@ -190,16 +193,33 @@ def bind(
         )
     fields = layout(section)
     bound: dict[str, Any] = {}
+    errors: list[ConfigurationError] = []
     for key, value in values.items():
         full = f"{path}.{show_key(key)}"
         field = fields.get(key) if isinstance(key, str) else None
-        if field is None:
-            raise unknown_key(full, fields, known, origin_of(origins, full))
-        if field.section:
-            bound[field.name] = bind(field.section, value, full, origins, known)
-        elif value is not None:
-            bound[field.name] = _convert(field, value, full, origin_of(origins, full))
+        try:
+            if field is None:
+                raise unknown_key(full, fields, known, origin_of(origins, full))
+            if field.section:
+                bound[field.name] = bind(field.section, value, full, origins, known)
+            elif value is not None:
+                bound[field.name] = _convert(field, value, full, origin_of(origins, full))
+        except ConfigurationError as error:
+            errors += [error]
+    raise_all(errors)
     return section(**bound)
+
+
+def raise_all(errors: Sequence[ConfigurationError]) -> None:
+    """Raise what is wrong, all of it at once; key, value and origin are those of the first."""
+    if not errors:
+        return
+    if len(errors) == 1:
+        raise errors[0]
+    first = errors[0]
+    combined = ConfigurationError("\n".join(map(str, errors)), key=first.key, value=first.value)
+    combined.origin = first.origin
+    raise combined
 
 
 def _convert(field: Field, value: object, key: str, origin: str | None) -> object:
@@ -228,6 +248,10 @@ def _lenient(field: Field, value: object) -> object:
             return bool(value)
         case inspect.IntType(), str() if _INTEGER.fullmatch(value.strip()):
             return int(value)
+        case ((inspect.IntType() | inspect.FloatType()), str()) if field.facts.get(
+            "unit"
+        ) == "second" and (found := _DURATION.fullmatch(value.strip())):
+            return int(found[1]) * _SECONDS[found[2].lower()]
         case inspect.FloatType(), str() if _NUMBER.fullmatch(value.strip()):
             return float(value)
         case inspect.LiteralType(), str():
@@ -247,6 +271,8 @@ def _expected(field: Field, value: object) -> str:
         return _missed(kind, value, field) or allowed(field)
     if isinstance(kind, inspect.FloatType) and type(value) in (int, float):
         return _missed(kind, cast("float", value), field) or allowed(field)
+    if isinstance(kind, inspect.StrType) and isinstance(value, bool | int | float):
+        return f"{allowed(field)} (quote it)"
     return allowed(field)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyfly_session.config.binding import leaves
+from pyfly_session.config.binding import leaves, raise_all
 from pyfly_session.config.environment import overlay_environment
 from pyfly_session.config.masking import mask_url, masked, names_secret, show
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
@@ -87,9 +87,19 @@ def load_config(
     tree, origins, active = read_sources(directory, profiles, environ)
     overlay_environment(tree, environ, origins)
     config = Config(resolve_tree(tree, environ, origins), origins=origins, profiles=active)
-    bind_properties(config)
-    bind_oauth2_properties(config)
+    check_tree(config)
     return config
+
+
+def check_tree(config: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
+    """Refuse a tree that has anything wrong in it, and tell all of it at once."""
+    errors: list[ConfigurationError] = []
+    for bind in (bind_properties, bind_oauth2_properties):
+        try:
+            bind(config, origins)
+        except ConfigurationError as error:
+            errors.append(error)
+    raise_all(errors)
 
 
 def read_sources(
@@ -187,6 +197,14 @@ def _active_profiles(
     else:
         chosen = resolve_tree(_at(tree, _ACTIVE), environ, origins, _ACTIVE)
         origin = origins.get(_ACTIVE)
+    if isinstance(chosen, bool | int | float):
+        raise ConfigurationError(
+            f"{_ACTIVE} must be names of profiles, got {show(chosen)}: YAML takes such a word for a"
+            " value of another kind; quote it",
+            key=_ACTIVE,
+            value=chosen,
+            origin=origin,
+        )
     names = chosen.split(",") if isinstance(chosen, str) else chosen or ()
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         raise ConfigurationError(

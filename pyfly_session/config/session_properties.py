@@ -15,7 +15,15 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from pyfly_session.config.binding import Properties, allowed, bind, leaves, origin_of, type_name
+from pyfly_session.config.binding import (
+    Properties,
+    allowed,
+    bind,
+    leaves,
+    origin_of,
+    raise_all,
+    type_name,
+)
 from pyfly_session.config.masking import mask_url, show
 from pyfly_session.config.sections import (
     ConcurrencyProperties,
@@ -237,11 +245,17 @@ def bind_properties(
         )
     values = above.get(name) if above else None
     properties = bind(SessionProperties, values, PREFIX, origins, _KNOWN)
-    for key, value, problem in conflicts(properties, PREFIX):
-        key = f"{PREFIX}.{key}"
-        raise ConfigurationError(
-            f"{key} {problem}", key=key, value=value, origin=origin_of(origins, key)
-        )
+    raise_all(
+        [
+            ConfigurationError(
+                f"{PREFIX}.{key} {problem}",
+                key=f"{PREFIX}.{key}",
+                value=value,
+                origin=origin_of(origins, f"{PREFIX}.{key}"),
+            )
+            for key, value, problem in conflicts(properties, PREFIX)
+        ]
+    )
     return properties
 
 
@@ -280,8 +294,12 @@ def conflicts(properties: SessionProperties, prefix: str) -> Iterator[tuple[str,
     if properties.header.name.lower() in _HEADERS_OF_HTTP:
         problem = f"{properties.header.name} has a meaning in HTTP; choose a name such as"
         yield "header.name", properties.header.name, f"{problem} X-Auth-Token"
-    if properties.concurrency.max_sessions == 0:
+    limit = properties.concurrency.max_sessions
+    if limit == 0:
         yield "concurrency.max-sessions", 0, "must be at least 1, or -1 for no limit, got 0"
+    if limit > 0 and not properties.concurrency.enabled:
+        problem = f"{limit} needs {prefix}.concurrency.enabled: true, else nothing is limited"
+        yield "concurrency.max-sessions", limit, problem
     yield from _redis_conflicts(properties, prefix)
 
 

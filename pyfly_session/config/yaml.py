@@ -4,6 +4,7 @@ The same scalars as there; in addition repeated keys are refused, dotted keys of
 package are expanded, and a small file cannot become a large or endless tree.
 """
 
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import yaml
 from pyfly_session.config.masking import show, show_key
 from pyfly_session.errors import ConfigurationError
 
+_INT = "tag:yaml.org,2002:int"
+# To YAML 1.1 the first is octal, the second sexagesimal; nobody means that by a property of ours.
+_ODD_INT = re.compile(r"[+-]?(?:0[0-9_]+|[0-9_]+(?::[0-9]+)+)")
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _EXPANDED = ("pyfly.session", "pyfly.profiles")
@@ -80,6 +84,8 @@ class _Tree:
         if len(path) > _DEEPEST:
             raise self._error("the file is nested too deeply or contains itself", node)
         if isinstance(node, yaml.ScalarNode):
+            if path[:1] == ("pyfly",) and node.tag == _INT and _ODD_INT.fullmatch(node.value):
+                return node.value
             return self._scalar(node)
         if node.tag not in _PLAIN:
             raise self._error(f"the tag {show_key(node.tag)} is not supported", node)
