@@ -221,16 +221,16 @@ class TestNamesOfUsers:
     def test_a_mapper_of_ones_own_may_do_what_it_likes(self) -> None:
         container = create_container(tree(login=self.PLAIN, **self.TWO))
         mapper = providers.Object(lambda registration, claims: SecurityContext(claims["sub"]))
-        container.oauth2.security_context_mapper.override(mapper)
+        container.security_context_mapper.override(mapper)
         enable_sessions(application(), container)
 
 
 def test_the_handler_gets_what_is_configured() -> None:
     login = {"enabled": True, "attempt-lifetime": 60, "secret": "s" * 32}
     container = create_container(tree(login=login, green={**GREEN, "response-mode": "form_post"}))
-    attempts = container.oauth2.oauth2_login_handler()._attempts
+    attempts = container.oauth2_login_handler()._attempts
     assert (attempts._lifetime, attempts._secret) == (60, "s" * 32)
-    found = container.oauth2.client_registration_repository().find_by_registration_id("green")
+    found = container.client_registration_repository().find_by_registration_id("green")
     assert found is not None
     assert found.response_mode == "form_post"
 
