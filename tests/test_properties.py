@@ -120,13 +120,13 @@ def test_store_is_kept_as_written_and_compared_in_lower_case() -> None:
         ({"ttl": 2**31}, "ttl must be at most 2147483647 seconds, got 2147483648"),
         (
             {"ttl": True},
-            "ttl must be a whole number of seconds, at least 1 and at most 2147483647, or a text"
-            " such as 90s, 30m, 12h or 7d, got true",
+            "ttl must be a whole number of seconds, at least 1 and at most 2147483647, or a duration"
+            " such as 30m, got true",
         ),
         (
             {"max_lifetime": 1.5},
             "max-lifetime must be a whole number of seconds, at least 1 and at most 2147483647, or"
-            " a text such as 90s, 30m, 12h or 7d, got 1.5",
+            " a duration such as 30m, got 1.5",
         ),
         ({"ttl": 10**500}, "ttl must be at most 2147483647 seconds, got a number of more than 80"),
         ({"store": 5}, "store must be memory or redis, in any case (quote it), got 5"),

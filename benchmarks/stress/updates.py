@@ -126,6 +126,8 @@ async def count_up(worker: int, board: processes.Board, spec: dict[str, Any]) ->
 def increments(redis: dict[str, Any], total: int) -> Result:
     """Let several processes count up the same few attributes of the same few sessions."""
     began = time.monotonic()
+    # Slow is not broken.
+    redis = {"timeout": 5.0, "deadline": 30.0, **redis}
     result = Result(scenario=f"increments, {processes.WORKERS} processes")
 
     async def prepare() -> list[str]:

@@ -110,7 +110,7 @@ def allowed(field: Field) -> str:
         return str(said)
     unit = field.facts.get("unit")
     of_unit = f" of {unit}s" if unit else ""
-    text = ", or a text such as 90s, 30m, 12h or 7d" if unit == "second" else ""
+    text = ", or a duration such as 30m" if unit == "second" else ""
     match field.kind:
         case inspect.BoolType():
             return "true or false"

@@ -23,7 +23,9 @@ def test_every_property_is_described() -> None:
     assert all(each.description.endswith(".") and each.allowed for each in described.values())
     ttl = described["pyfly.session.ttl"]
     assert (ttl.type, ttl.default, ttl.example) == ("integer", 1800, 3600)
-    assert ttl.allowed == "a whole number of seconds, at least 1 and at most 2147483647"
+    assert ttl.allowed == (
+        "a whole number of seconds, at least 1 and at most 2147483647, or a duration such as 30m"
+    )
     prefix = described["pyfly.session.redis.key-prefix"]
     assert prefix.environment_variable == "PYFLY_SESSION_REDIS_KEY_PREFIX"
     assert {each.type for each in described.values()} == {
@@ -36,7 +38,8 @@ def test_every_default_and_example_is_allowed(each: PropertyDescription) -> None
     for value in (each.default, each.example):
         sentinel = {"master": "mymaster", "nodes": ["sentinel:26379"]}
         redis = {"sentinel": sentinel} if "sentinel" in each.key and value == each.example else {}
-        tree: Any = {"pyfly": {"session": {"cookie": {"secure": True}, "redis": redis}}}
+        session = {"cookie": {"secure": True}, "concurrency": {"enabled": True}, "redis": redis}
+        tree: Any = {"pyfly": {"session": session}}
         section = tree
         *sections, name = each.key.split(".")
         for key in sections:
