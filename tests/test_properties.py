@@ -120,8 +120,8 @@ def test_store_is_kept_as_written_and_compared_in_lower_case() -> None:
         ({"ttl": 2**31}, "ttl must be at most 2147483647 seconds, got 2147483648"),
         (
             {"ttl": True},
-            "ttl must be a whole number of seconds, at least 1 and at most 2147483647, or a duration"
-            " such as 30m, got true",
+            "ttl must be a whole number of seconds, at least 1 and at most 2147483647, or a"
+            " duration such as 30m, got true",
         ),
         (
             {"max_lifetime": 1.5},
