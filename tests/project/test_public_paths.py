@@ -17,7 +17,15 @@ from tests.project.pages import PAGES, ROOT, blocks_of, name_of
 STABLE: dict[str, set[str]] = {
     "pyfly_session": {
         *("HttpSession", "SecurityContext", "SessionCodec", "SessionFilter", "SessionRepository"),
-        *("EncryptedSessionCodec", "HashedIdStore", "Outcome", "PrincipalSession"),
+        *(
+            "EncryptedSessionCodec",
+            "enable_sessions",
+            "login",
+            "logout",
+            "HashedIdStore",
+            "Outcome",
+            "PrincipalSession",
+        ),
         *("PrincipalSessions", "SessionStore", "WebFilterChainMiddleware", "__version__"),
         *("allow_session_type", "require_store"),
         *("ConfigurationError", "ReservedAttributeError", "SessionConflictError"),
