@@ -32,6 +32,23 @@ settings.register_profile(
 settings.load_profile("long" if LONG_RUN else "normal")
 
 
+# Folders whose servers take seconds to start.
+_TOGETHER = ("tests/sql/", "tests/topology/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each file, and each folder of `_TOGETHER`, to one of the processes."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class FilesAndFolders(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = str(super()._split_scope(nodeid))
+            return next((each for each in _TOGETHER if file.startswith(each)), file)
+
+    return FilesAndFolders(config, log)
+
+
 def effort(normal: int, long: int, *, steps: int = 50) -> settings:
     """Return settings for so many examples in an ordinary and in a long run."""
     return settings(max_examples=long if LONG_RUN else normal, stateful_step_count=steps)

@@ -15,9 +15,6 @@ from pyfly_session.testing import SessionStoreContract
 from tests.broken import capabilities, records, renaming, verbs
 from tests.broken.sound import CapableSoundStore, SoundStore
 
-# One process runs them all, for they look at one run.
-pytestmark = pytest.mark.xdist_group("broken stores")
-
 _MODULE = """
 from contextlib import asynccontextmanager
 

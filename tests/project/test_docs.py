@@ -10,7 +10,6 @@ import inspect
 import io
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +37,7 @@ from tests.project.pages import (
     pages,
     without_blocks,
 )
+from tests.project.reader import run_tests
 
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.M)
@@ -108,7 +108,8 @@ def test_python_of_a_page_runs_from_top_to_bottom(
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(block.text, encoding="utf-8")
                 if path.name.startswith("test_"):
-                    _pass_as_tests(path)
+                    done = run_tests(tmp_path, "-W", "error", str(path))
+                    assert done.returncode == 0, done.stdout
                     continue
             if block.language == "python":
                 with contextlib.redirect_stdout(io.StringIO()) as output:
@@ -133,19 +134,6 @@ def _run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Ru
         runner.run(run())
     else:
         exec(code, namespace)  # noqa: S102 - our own pages
-
-
-def _pass_as_tests(path: Path) -> None:
-    """Run a file of tests as a reader would, in a process of its own."""
-    options = ["-q", "-W", "error", "-p", "no:cacheprovider", "--rootdir", str(path.parent)]
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "pytest", *options, str(path)],
-        cwd=path.parent,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
 
 
 @pages(PAGES + NOTES)

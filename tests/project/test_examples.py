@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.project.pages import ROOT, blocks_of
+from tests.project.reader import run_tests
 
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted({path.parent for path in EXAMPLES.rglob("test_*.py")})
@@ -44,14 +45,7 @@ def command_of(folder: Path) -> re.Match[str]:
 @pytest.mark.timeout(300)  # some start processes, which a busy machine takes its time for
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_an_example_passes_its_tests(folder: Path) -> None:
-    options = ["-q", "-rs", "-W", "error", "-p", "no:cacheprovider", "--rootdir", str(folder)]
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "pytest", *options, "-c", os.devnull],
-        cwd=folder,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = run_tests(folder, "-rs", "-W", "error", "-c", os.devnull)
     assert done.returncode == 0, done.stdout
     assert "skipped" not in done.stdout
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from pyfly_session import errors
 from tests.project.pages import DOCS, blocks_of
+from tests.project.reader import run_tests
 from tests.topology.test_credentials import CLUSTER_RIGHTS, RIGHTS
 
 _ID = re.compile(r"\b[0-9a-f]{32}\b")
@@ -62,14 +61,7 @@ def test_a_store_that_forgets_the_way_is_told_what_the_page_shows(tmp_path: Path
         if block.file is not None:
             broken = block.text.replace("WHERE id = ? AND moved_to IS NULL", "WHERE id = ?")
             (tmp_path / block.file).write_text(broken, encoding="utf-8")
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), "-k", "leaves_the_way"]
-    done = subprocess.run(  # noqa: S603 - our own interpreter
-        [sys.executable, "-m", "pytest", *options],
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = run_tests(tmp_path, "-k", "leaves_the_way")
     told = re.findall(r"^E +(?:Failed: )?(.*)$", done.stdout, re.M)
     shown = [line.strip() for line in text_of(page).splitlines()]
     # The id of the session is another one each time.

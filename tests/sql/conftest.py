@@ -20,14 +20,6 @@ DATABASES = ["sqlite", "postgresql"]
 MakeStore = Callable[..., SqlSessionStore]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together the tests of the server, so that one process alone starts it."""
-    for item in items:
-        if "postgresql" in item.nodeid.lower() and "tests/sql" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("postgresql"))
-
-
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Postgresql]:
     with running_postgresql() as server:

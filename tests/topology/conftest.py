@@ -13,21 +13,6 @@ from tests.topology.sentinels import MASTER_NAME, SENTINEL_PASSWORD, Watched, ru
 from tests.topology.shop import Shop
 
 OpenShop = Callable[..., Shop]
-_STARTED_BY = {
-    "cluster": {"cluster", "cluster_properties"},
-    "sentinel": {"watched", "sentinel_properties"},
-}
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together the tests of each topology, so that one process alone starts its servers."""
-    for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        for name, fixtures in _STARTED_BY.items():
-            needs = fixtures.intersection(getattr(item, "fixturenames", ()))
-            if needs or parameters.get("redis_properties") == name:
-                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
