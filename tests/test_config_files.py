@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyfly_session.config import load_config
+from pyfly_session.config import bind_properties, load_config
 from pyfly_session.config.placeholders import resolve_tree
 from pyfly_session.config.yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
@@ -250,3 +250,31 @@ def test_any_file_is_read_or_refused_and_never_crashes(
     except ConfigurationError:
         return
     assert isinstance(tree, dict)
+
+
+def test_a_number_with_a_leading_nought_is_not_octal(tmp_path: Path) -> None:
+    (tmp_path / "pyfly.yaml").write_text(
+        "pyfly: {session: {ttl: 03600}}\nshop: {mode: 0644}\n", "utf-8"
+    )
+    config = load_config(tmp_path, environ={})
+    assert bind_properties(config).ttl == 3600
+    # What is the application's own is YAML as it always was.
+    assert config["shop"]["mode"] == 0o644
+
+
+def test_a_profile_that_yaml_takes_for_a_boolean_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyfly.yaml").write_text("pyfly: {profiles: {active: no}}\n", "utf-8")
+    with pytest.raises(ConfigurationError, match=r"got false: YAML takes .* quote it"):
+        load_config(tmp_path, environ={})
+
+
+def test_a_placeholder_as_shells_write_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "pyfly.yaml").write_text("pyfly: {session: {ttl: '${X:-5}'}}\n", "utf-8")
+    with pytest.raises(ConfigurationError, match=r"write \$\{X:5\}"):
+        load_config(tmp_path, environ={})
+
+
+def test_a_missing_blank_is_told(tmp_path: Path) -> None:
+    (tmp_path / "pyfly.yaml").write_text("pyfly:\n  session:\n    ttl:1800\n", "utf-8")
+    with pytest.raises(ConfigurationError, match="write a blank behind the colon"):
+        load_config(tmp_path, environ={})

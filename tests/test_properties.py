@@ -199,6 +199,10 @@ def test_origin_of_the_section_is_used_where_the_key_has_none() -> None:
         ("max-lifetme", "pyfly.session.max-lifetime"),
         ("reddis", "pyfly.session.redis"),
         ("secure", "pyfly.session.cookie.secure"),
+        ("redis-url", "pyfly.session.redis.url"),
+        ("cookie-secure", "pyfly.session.cookie.secure"),
+        ("samesite", "pyfly.session.cookie.same-site"),
+        ("memory-max-sessions", "pyfly.session.memory.max-sessions"),
         ("max_sessions", "pyfly.session.concurrency.max-sessions"),
     ],
 )
@@ -211,6 +215,41 @@ def test_unknown_key_is_refused_with_a_proposal(key: str, proposal: str) -> None
     )
     assert str(caught.value).endswith("(a.yaml)")
     assert PASSWORD not in str(caught.value)
+
+
+def test_a_name_in_the_section_of_the_cookie_is_found() -> None:
+    error = refusal(cookie={"name": "sid"})
+    assert "did you mean pyfly.session.cookie-name?" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12 h", 43200), ("7D", 604800), ("60", 60)]
+)
+def test_durations_may_be_written_with_a_unit(text: str, seconds: int) -> None:
+    properties = bind_properties({"pyfly": {"session": {"ttl": text, "max-lifetime": text}}})
+    assert (properties.ttl, properties.max_lifetime) == (seconds, seconds)
+
+
+@pytest.mark.parametrize("text", ["30 minutes", "1.5h", "-5m", "h", "5w", "9999999d"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    assert "pyfly.session.ttl must be" in str(refusal(ttl=text))
+
+
+def test_everything_that_is_wrong_is_told_at_once() -> None:
+    error = refusal(ttl="soon", stroe="redis", cookie={"same-site": "none", "secur": True})
+    lines = str(error).splitlines()
+    assert [line.partition(" ")[0] for line in lines] == [
+        "pyfly.session.ttl",
+        "pyfly.session.stroe",
+        "pyfly.session.cookie.secur",
+    ]
+    assert error.key == "pyfly.session.ttl"
+
+
+def test_a_limit_that_would_limit_nothing_is_refused() -> None:
+    assert "needs pyfly.session.concurrency.enabled: true" in str(
+        refusal(concurrency={"max-sessions": 3})
+    )
 
 
 def test_unknown_key_without_likeness_gets_the_choice_only() -> None:

@@ -184,9 +184,11 @@ def bind(
     if not isinstance(values, Mapping):
         # What stands in the place of the section may have been meant for one of its keys.
         secret = any(field.facts.get("secret") is True for field in layout(section).values())
+        blank = isinstance(values, str) and values.partition(":")[0] in layout(section)
         raise ConfigurationError(
             f"{path} must be a section with keys below it"
-            f" ({', '.join(layout(section))}), got {show(values, secret=secret)}",
+            f" ({', '.join(layout(section))}), got {show(values, secret=secret)}"
+            f"{'; write a blank behind the colon' if blank else ''}",
             key=path,
             value=masked(values, secret=secret) if isinstance(values, str | int | float) else None,
             origin=origin_of(origins, path),
@@ -334,7 +336,12 @@ def unknown_key(
     name = kebab(name[:_LONGEST_NAME])
     elsewhere = [one for one in known if one.endswith(f".{name}")]
     close = [name] if name in siblings else difflib.get_close_matches(name, siblings, 1)
-    if close and (close[0] == name or not elsewhere):
+    # The right words with a dash for a dot, the other way round, or none.
+    alike = [one for one in known if _run_together(one) == _run_together(f"{section}.{name}")]
+    alike += [one for one in known if _run_together(one.rpartition(".")[2]) == _run_together(name)]
+    if alike and name not in siblings:
+        proposal = f"; did you mean {alike[0]}? Allowed"
+    elif close and (close[0] == name or not elsewhere):
         proposal = f"; did you mean {section}.{close[0]}? Allowed"
     elif elsewhere:
         proposal = f"; did you mean {elsewhere[0]}? Allowed"
@@ -345,6 +352,10 @@ def unknown_key(
         key=key,
         origin=origin,
     )
+
+
+def _run_together(key: str) -> str:
+    return key.replace(".", "").replace("-", "")
 
 
 def kebab(name: str) -> str:

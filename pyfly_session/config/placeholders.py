@@ -99,6 +99,11 @@ class _Text:
                 f"needs the environment variable {name}, which is not set; set it, or give"
                 f" a default as in ${{{name}:default}}"
             )
+        if default.startswith("-") and default != "-1" and self._key.startswith("pyfly."):
+            # No property of ours takes another negative number.
+            raise self._error(
+                f"has a placeholder as shells write it; write ${{{name}:{default[1:]}}}"
+            )
         if depth == _DEEPEST:
             raise self._error(f"nests placeholders more than {_DEEPEST} deep")
         return self.resolve(default, depth + 1)
