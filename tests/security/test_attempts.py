@@ -187,7 +187,9 @@ class TestOnce:
         assert await shop.who() == "alice None"
 
     async def test_the_back_button_after_a_logout_leads_to_the_provider(self, shop: Shop) -> None:
-        query = shop.green.log_in(await shop.start(query="?target=/orders"))
+        shop.green.published = {"authorization_response_iss_parameter_supported": True}
+        location = await shop.start(query="?target=/orders")
+        query = shop.green.log_in(location, iss=shop.green.issuer)
         await shop.come_back(query)
         await shop.browser.get("/logout", method="POST")
         answer = await shop.come_back(query, headers=NAVIGATION)

@@ -232,16 +232,17 @@ class OAuth2LoginHandler:
     async def _take(
         self, request: Request, provider: Provider, attempt: Attempt, answer: Mapping[str, str]
     ) -> Response:
-        registration = provider.registration
-        await provider.require_issuer(answer.get("iss"))
-        if "error" in answer:
-            # Not used up: who cancelled may change their mind, and go back to the provider's page.
-            raise _refusal(answer["error"], registration)
-        if not answer.get("code"):
+        if not answer.keys() & {"code", "error"}:
+            # No answer of the provider, or a second look.
             if context_of(session_of(request)).is_authenticated:
                 return RedirectResponse(attempt.target, 303, _NO_STORE)
             failure = OAuth2LoginError("missing_code", "The provider's answer is incomplete.")
             return await self._once_more(request, provider, attempt.state, attempt.target, failure)
+        await provider.require_issuer(answer.get("iss"))
+        registration = provider.registration
+        if "error" in answer:
+            # Not used up: who cancelled may change their mind, and go back to the provider's page.
+            raise _refusal(answer["error"], registration)
         notes = self.notes(_sessions_of(request))
         if not await notes.use(attempt):
             if context_of(session_of(request)).is_authenticated:
