@@ -186,6 +186,20 @@ class TestOnce:
         assert answer.get("location") == "/orders"
         assert await shop.who() == "alice None"
 
+    async def test_a_demand_for_a_recent_login_is_not_lost_on_the_way(self, shop: Shop) -> None:
+        """Not by an answer without a code, nor by one that was used."""
+        await shop.log_in()
+        location = await shop.start(query="?max_age=300&target=/pay")
+        shop.green.token_claims = {"auth_time": int(shop.site.clock())}
+        for query in (shop.green.log_in(location, code=None), shop.green.log_in(location)) * 2:
+            answer = await shop.come_back(query, headers=NAVIGATION)
+            if answer.get("location") == "/pay":
+                continue
+            if answer.status == 303:
+                answer = await shop.browser.get(answer.get("location") or "", headers=NAVIGATION)
+            asked = parse_qs(urlsplit(answer.get("location") or "").query)
+            assert asked["max_age"] == ["300"]
+
     async def test_the_back_button_after_a_logout_leads_to_the_provider(self, shop: Shop) -> None:
         shop.green.published = {"authorization_response_iss_parameter_supported": True}
         location = await shop.start(query="?target=/orders")
@@ -439,6 +453,24 @@ class TestBelowAPrefix:
         expected = [f"http://example.test/a/b{BACK}", "/a/b/", "/a/b/"]
         assert await self.go(shop, app, "/a/b") == expected
 
+    async def test_a_second_look_stays_where_the_browser_is(self, native_site: Site) -> None:
+        """Below a proxy that strips the prefix, and at an address of its own."""
+        shop = Shop(native_site)
+        uri = "{baseUrl}/signed-in/{registrationId}"
+        shop.registrations.add(shop.green.registration("green", redirect_uri=uri))
+
+        async def proxied(scope: Any, receive: Any, send: Any) -> None:
+            path = scope["path"].removeprefix("/eu").replace("/signed-in/", "/login/oauth2/code/")
+            await shop.app({**scope, "root_path": "/eu", "path": path}, receive, send)
+
+        browser = Browser(proxied)
+        answer = await browser.get("/eu/oauth2/authorization/green")
+        query = shop.green.log_in(answer.get("location") or "")
+        await browser.get(f"/eu/signed-in/green?{query}")
+        await browser.get("/eu/logout", method="POST")
+        answer = await browser.get(f"/eu/signed-in/green?{query}")
+        assert (answer.get("location") or "").startswith("/eu/signed-in/green?state=")
+
     @pytest.mark.parametrize("strips", [False, True])
     async def test_a_proxy_with_a_prefix(self, shop: Shop, strips: bool) -> None:
         """As uvicorn tells of ``--root-path``, or of a proxy that strips the prefix."""
@@ -520,6 +552,24 @@ class TestLogoutsAtTheProvider:
         assert [each.status for each in answers] == [200]
         assert await ended.logged_out(["pyfly:oidc:green:sid:s-1"], 0)
         assert (await place.who()).startswith("None ")
+
+    async def test_the_other_sessions_of_the_user_are_not_ended_by_it(
+        self, native_site: Site
+    ) -> None:
+        place = Place(native_site)
+        other = await place.enter(sid="s-2")
+        place.green.token_claims = {"sid": "s-1"}
+        place.browser = Browser(place.app)
+        query = place.green.log_in(await place.start())
+
+        async def log_out(path: str) -> None:
+            if path == "/token":
+                place.site.clock.advance(1)
+                await place.post(place.green.logout_token(sid="s-1"))
+
+        place.green.before = log_out
+        assert (await place.come_back(query)).status == 401
+        assert await place.is_in(other) == [True]
 
     async def test_the_next_login_is_not_ended_by_it(self, native_site: Site) -> None:
         place = Place(native_site)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OctKey, OKPKey
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
@@ -135,6 +135,20 @@ class TestNonsense:
         shop.registrations.add(shop.green.registration("green", load_user_info=True))
         shop.green.answers["/userinfo"] = JSONResponse(claims)
         await shop.require_failure(await shop.log_in(), "invalid_user_info", 401)
+
+    @pytest.mark.parametrize("claims", [{"name": "\ud800"}, {"sub": "\ud800"}, {"\udfff": "x"}])
+    async def test_text_that_is_none(self, shop: Shop, claims: dict[str, Any]) -> None:
+        """Half a character cannot be stored."""
+        header = {"alg": "RS256", "kid": "key-0"}
+        shop.green.token_claims = claims
+        shop.green.sign = lambda said: jws.serialize_compact(header, json.dumps(said), RSA)
+        await shop.require_failure(await shop.log_in(), "invalid_id_token", 401)
+        shop.green.token_claims = {}
+        assert (await shop.log_in()).status == 303
+        await shop.browser.get("/logout", method="POST")
+        shop.registrations.add(shop.green.registration("green", load_user_info=True))
+        shop.green.answers["/userinfo"] = raw(json.dumps({"sub": "alice", **claims}).encode())
+        await shop.require_failure(await shop.log_in(), "provider_unavailable", 502)
 
     async def test_a_long_claim_is_left_out_of_the_session(self, shop: Shop) -> None:
         shop.green.token_claims = {"picture": "x" * 20_000, "name": "Alice"}

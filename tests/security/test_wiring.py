@@ -228,8 +228,8 @@ class TestNamesOfUsers:
 def test_the_handler_gets_what_is_configured() -> None:
     login = {"enabled": True, "attempt-lifetime": 60, "secret": "s" * 32}
     container = create_container(tree(login=login, green={**GREEN, "response-mode": "form_post"}))
-    attempts = container.oauth2_login_handler()._attempts
-    assert (attempts._lifetime, attempts._secret) == (60, "s" * 32)
+    handler = container.oauth2_login_handler()
+    assert (handler._attempt_lifetime, handler._secret) == (60, "s" * 32)
     found = container.client_registration_repository().find_by_registration_id("green")
     assert found is not None
     assert found.response_mode == "form_post"

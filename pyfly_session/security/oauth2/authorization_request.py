@@ -24,8 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pyfly_session import ids
-from pyfly_session.core.session import HttpSession
-from pyfly_session.security.login import filter_of
+from pyfly_session.security.login import filter_of, session_of
 from pyfly_session.security.oauth2.errors import OAuth2LoginError
 from pyfly_session.security.oauth2.registration import ClientRegistration
 from pyfly_session.web.session_id_resolver import SessionIdResolvers
@@ -41,6 +40,7 @@ LARGEST = 4000
 
 _COOKIE = "PYFLY_LOGIN_"
 _STARTED = "_oauth2_started"
+_Clock = Callable[[], float]
 _HEADER = {"alg": "dir", "enc": "A256GCM"}
 # A dot for each time that a login was begun anew by itself; that has an end.
 _STATE = re.compile(r"(\.{0,2})[A-Za-z0-9_-]{43}")
@@ -79,38 +79,39 @@ class Attempt:
         return cookie_name(self.state)
 
     @property
+    def way_back(self) -> str:
+        """The path that the browser comes back to, as it knows it."""
+        return urlsplit(self.redirect_uri).path
+
+    @property
     def record_id(self) -> str:
         """The id of the record that it has been used."""
         return ids.record_id("login", _hash(self.state))
 
 
 class AttemptCookies:
-    """The attempts of browsers, each in an encrypted cookie. Shared by all requests.
+    """The attempts of browsers for one registration, each in an encrypted cookie.
 
     Args:
-        secret: What all processes of the application know, and nobody else; empty for the secret
-            of each registration at its provider.
+        registration: The registration.
+        secret: What all processes of the application know, and nobody else.
         lifetime: Seconds that an attempt lives.
         clock: Unix time in seconds.
     """
 
-    def __init__(self, secret: str, lifetime: int, clock: Callable[[], float]) -> None:
-        self._secret = secret
-        # For public clients: their attempts come back to this process alone.
-        self._own_secret = secrets.token_urlsafe(32)
+    def __init__(
+        self, registration: ClientRegistration, secret: str, lifetime: int, clock: _Clock
+    ) -> None:
+        self._registration = registration
         self._lifetime = lifetime
         self._clock = clock
+        purpose = f"pyfly_session login {registration.registration_id}".encode()
+        self._key = OctKey.import_key(hmac.digest(secret.encode(), purpose, "sha256"))
 
-    def begin(
-        self,
-        request: Request,
-        response: Response,
-        session: HttpSession,
-        registration: ClientRegistration,
-        attempt: Attempt,
-    ) -> None:
+    def begin(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Give the browser a new attempt, and take back the oldest if it has too many."""
-        self.keep(request, response, registration, attempt)
+        self.keep(request, response, attempt)
+        session = session_of(request)
         known = session.get_attribute(_STARTED)
         earliest = attempt.started_at - self._lifetime
 
@@ -121,70 +122,52 @@ class AttemptCookies:
         alive = {name for name, _ in session.update_attribute(_STARTED, with_this)}
         for name, _ in _pairs(known):
             if name not in alive:
-                response.delete_cookie(name, **_attributes(request, registration, attempt))
+                response.delete_cookie(name, **self._attributes(request, attempt))
 
-    def keep(
-        self,
-        request: Request,
-        response: Response,
-        registration: ClientRegistration,
-        attempt: Attempt,
-    ) -> None:
+    def keep(self, request: Request, response: Response, attempt: Attempt) -> None:
         """Give the browser an attempt for the rest of its life.
 
         Raises:
             OAuth2LoginError: It does not fit into a cookie.
         """
         text = json.dumps(asdict(attempt), ensure_ascii=False, separators=(",", ":"))
-        key = self._key(registration)
-        sealed = jwe.encrypt_compact(_HEADER, text.encode("utf-8", "replace"), key)
+        sealed = jwe.encrypt_compact(_HEADER, text.encode("utf-8", "replace"), self._key)
         if len(sealed) > LARGEST:
             raise OAuth2LoginError("invalid_request", "The provider's answer is too large.", 502)
         rest = math.ceil(attempt.started_at + self._lifetime - self._clock())
-        response.set_cookie(
-            attempt.cookie_name, sealed, rest, **_attributes(request, registration, attempt)
-        )
+        attributes = self._attributes(request, attempt)
+        response.set_cookie(attempt.cookie_name, sealed, rest, **attributes)
 
-    def find(
-        self, request: Request, registration: ClientRegistration, state: str
-    ) -> Attempt | None:
+    def find(self, request: Request, state: str) -> Attempt | None:
         """Return the attempt of a state, None if this browser has none for the registration."""
         sealed = request.cookies.get(cookie_name(state), "")
         try:
-            opened = jwe.decrypt_compact(sealed, self._key(registration), [*_HEADER.values()])
+            opened = jwe.decrypt_compact(sealed, self._key, [*_HEADER.values()])
             attempt = Attempt(**json.loads(opened.plaintext or b""))
         except Exception:  # noqa: BLE001 - whatever it is, it is not what was encrypted here
             return None
         usable = (
             hmac.compare_digest(attempt.state.encode(), state.encode(errors="replace"))
-            and attempt.registration_id == registration.registration_id
+            and attempt.registration_id == self._registration.registration_id
             and attempt.started_at + self._lifetime > self._clock()
         )
         return attempt if usable else None
 
-    def _key(self, registration: ClientRegistration) -> OctKey:
-        secret = self._secret or registration.client_secret or self._own_secret
-        purpose = f"pyfly_session login {registration.registration_id}".encode()
-        return OctKey.import_key(hmac.digest(secret.encode(), purpose, "sha256"))
-
-
-def _attributes(
-    request: Request, registration: ClientRegistration, attempt: Attempt
-) -> dict[str, Any]:
-    """Return the attributes of an attempt's cookie."""
-    used = filter_of(request)
-    resolver: Any = None if used is None else used.resolver
-    if isinstance(resolver, SessionIdResolvers):
-        resolver = resolver.of_request(request.scope["headers"])
-    # A page of the provider sends the form, and comes from another site.
-    in_form = registration.response_mode == "form_post"
-    return {
-        "path": urlsplit(attempt.redirect_uri).path.rpartition("/")[0] + "/",
-        "domain": getattr(resolver, "domain", None),
-        "secure": in_form or request.url.scheme == "https" or getattr(resolver, "secure", False),
-        "httponly": True,
-        "samesite": "none" if in_form else "lax",
-    }
+    def _attributes(self, request: Request, attempt: Attempt) -> dict[str, Any]:
+        used = filter_of(request)
+        resolver: Any = None if used is None else used.resolver
+        if isinstance(resolver, SessionIdResolvers):
+            resolver = resolver.of_request(request.scope["headers"])
+        # A page of the provider sends the form, and comes from another site.
+        in_form = self._registration.response_mode == "form_post"
+        is_secure = request.url.scheme == "https" or getattr(resolver, "secure", False)
+        return {
+            "path": attempt.way_back.rpartition("/")[0] + "/",
+            "domain": getattr(resolver, "domain", None),
+            "secure": in_form or is_secure,
+            "httponly": True,
+            "samesite": "none" if in_form else "lax",
+        }
 
 
 def _pairs(names: Any) -> list[list[Any]]:
@@ -192,15 +175,15 @@ def _pairs(names: Any) -> list[list[Any]]:
     return [each for each in names if len(each) == 2] if isinstance(names, list) else []
 
 
-def new_state(former: str = "") -> str | None:
-    """Return a state for a login, None if it would follow a former one that is none of ours.
-
-    It tells how often the login was begun anew by itself, and there is none after the third time.
-    """
+def new_state(former: str = "") -> str:
+    """Return a state for a login; it tells how often that was begun anew by itself."""
     known = _STATE.fullmatch(former)
-    if former and known is None:
-        return None
     return ("" if known is None else f"{known[1]}.") + secrets.token_urlsafe(32)
+
+
+def may_be_followed(state: str) -> bool:
+    """Return whether it may be one of ours, and its login may be begun anew by itself."""
+    return _STATE.fullmatch(state) is not None
 
 
 def cookie_name(state: str) -> str:

@@ -1,8 +1,10 @@
-"""What comes in a query or in a form: bounded, and nothing of the protocol there twice."""
+"""What comes in a query, in a form or as JSON: bounded, unambiguous, and text that is text."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
@@ -42,3 +44,16 @@ def once_each(pairs: Iterable[tuple[str, str]], names: frozenset[str]) -> dict[s
     if len({name for name, _ in found}) != len(found):
         raise OAuth2LoginError("invalid_request", "The provider's answer is ambiguous.")
     return dict(found)
+
+
+def read_object(text: str | bytes) -> dict[str, Any]:
+    """Return a JSON object.
+
+    Raises:
+        ValueError: It is something else, or has text in it that nobody can store.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("it is not a JSON object")  # noqa: TRY004 - as any other fault
+    json.dumps(found, ensure_ascii=False).encode()
+    return found

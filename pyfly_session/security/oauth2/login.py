@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx2
 from starlette.background import BackgroundTask
@@ -33,6 +33,7 @@ from pyfly_session.security.oauth2.authorization_request import (
     AUTHORIZATION,
     Attempt,
     AttemptCookies,
+    may_be_followed,
     new_state,
 )
 from pyfly_session.security.oauth2.claims import ContextMapper, aliases, qualified_context
@@ -48,6 +49,7 @@ from pyfly_session.security.oauth2.tokens import LEEWAY, auth_time
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 from pyfly_session.web.session_filter import SessionFilter
 
+_Json = Mapping[str, Any]
 _logger = logging.getLogger(__name__)
 _CALLBACK = "/login/oauth2/code/"
 # Which provider the user came from, to log out there.
@@ -99,7 +101,9 @@ class OAuth2LoginHandler:
         self._logout_target = logout_target
         self._back_channel_logout = back_channel_logout
         self._attempt_lifetime = attempt_lifetime
-        self._attempts = AttemptCookies(secret, attempt_lifetime, clock)
+        self._secret = secret
+        # For public clients: their attempts come back to this process alone.
+        self._own_secret = secrets.token_urlsafe(32)
         self._transport = transport
         self._clock = clock
         self._providers: dict[str, Provider] = {}
@@ -120,9 +124,7 @@ class OAuth2LoginHandler:
         `demand_recent_login`, the provider asks for the password again if that was longer ago, in
         seconds; a provider without OpenID Connect cannot be asked for that.
         """
-        wanted = request.query_params.get("target")
-        target = local_target(wanted, self._default_target, root_of(request.scope))
-        return await self._answered(request, partial(self._start, target=target))
+        return await self._answered(request, self._start)
 
     async def callback(self, request: Request) -> Response:
         """Take the provider's answer, log the user in, and send them where they wanted to go."""
@@ -183,9 +185,14 @@ class OAuth2LoginHandler:
         way = f"{root_of(request.scope)}{AUTHORIZATION}{quote(name)}{query}"
         return failure_response(request, failure, way)
 
+    def _attempts(self, registration: ClientRegistration) -> AttemptCookies:
+        secret = self._secret or registration.client_secret or self._own_secret
+        return AttemptCookies(registration, secret, self._attempt_lifetime, self._clock)
+
     async def _start(
-        self, request: Request, provider: Provider, *, target: str, state: str | None = None
+        self, request: Request, provider: Provider, after: Attempt | None = None
     ) -> Response:
+        """Begin a login, perhaps after another one that led nowhere."""
         session = session_of(request)
         if session.why_transient == "withheld":
             raise OAuth2LoginError("cross_site", "Another site cannot log you in.", 403)
@@ -197,69 +204,71 @@ class OAuth2LoginHandler:
             # Its id was replaced, or has ended: a login begins with a session of its own.
             session.why_transient = session.presented_id = None
         registration = provider.registration
+        max_age = None if after is None else after.max_age
         attempt = Attempt(
             registration.registration_id,
-            redirect_uri=_filled(
-                registration.redirect_uri or f"{{baseUrl}}{_CALLBACK}{{registrationId}}",
-                request,
-                registration,
-            ),
-            target=target,
+            redirect_uri=_redirect_uri(request, registration),
+            target=self._target_of(request) if after is None else after.target,
             started_at=self._clock(),
-            max_age=_max_age(request, session),
-            state=state or new_state() or "",
+            max_age=_max_age(request, session) if max_age is None else max_age,
+            state=new_state(after.state if after else ""),
         )
         response = RedirectResponse(await provider.authorization_url(attempt), 302, _NO_STORE)
-        self._attempts.begin(request, response, session, registration, attempt)
+        self._attempts(registration).begin(request, response, attempt)
         return response
+
+    def _target_of(self, request: Request) -> str:
+        wanted = request.query_params.get("target")
+        return local_target(wanted, self._default_target, root_of(request.scope))
 
     async def _finish(self, request: Request, provider: Provider) -> Response:
         answer = once_each(request.query_params.multi_items(), _ANSWER)
-        state = answer.get("state", "")
-        attempt = self._attempts.find(request, provider.registration, state)
-        if attempt is None:
-            failure = OAuth2LoginError(
-                "invalid_state", "This login was not started here, is over, or took too long."
-            )
-            target = local_target(None, self._default_target, root_of(request.scope))
-            return await self._once_more(request, provider, state, target, failure)
+        name, state = provider.registration.registration_id, answer.get("state", "")
+        found = self._attempts(provider.registration).find(request, state)
+        attempt = found or Attempt(name, "", self._target_of(request), 0, None, state)
+        answer = attempt.answer or answer
         try:
-            return await self._take(request, provider, attempt, attempt.answer or answer)
-        except OAuth2LoginError as failure:
-            failure.target = attempt.target
+            if found is None or not answer.keys() & {"code", "error"}:
+                return await self._once_more(request, provider, attempt, found is not None)
+            return await self._take(request, provider, attempt, answer)
+        except OAuth2LoginError as error:
+            error.target = None if found is None else found.target
             raise
+
+    async def _once_more(
+        self, request: Request, provider: Provider, attempt: Attempt, known: bool
+    ) -> Response:
+        """Send a browser on that came without an answer, to its target, or to log in again."""
+        is_page = is_navigation(request.headers)
+        if (known or is_page) and (response := _to_target(request, attempt)) is not None:
+            return response
+        if is_page and may_be_followed(attempt.state):
+            return await self._start(request, provider, attempt)
+        if known:
+            raise OAuth2LoginError("missing_code", "The provider's answer is incomplete.")
+        raise OAuth2LoginError(
+            "invalid_state", "This login was not started here, is over, or took too long."
+        )
 
     async def _take(
         self, request: Request, provider: Provider, attempt: Attempt, answer: Mapping[str, str]
     ) -> Response:
-        if not answer.keys() & {"code", "error"}:
-            # No answer of the provider, or a second look.
-            if context_of(session_of(request)).is_authenticated:
-                return RedirectResponse(attempt.target, 303, _NO_STORE)
-            failure = OAuth2LoginError("missing_code", "The provider's answer is incomplete.")
-            return await self._once_more(request, provider, attempt.state, attempt.target, failure)
         await provider.require_issuer(answer.get("iss"))
-        registration = provider.registration
         if "error" in answer:
             # Not used up: who cancelled may change their mind, and go back to the provider's page.
-            raise _refusal(answer["error"], registration)
-        notes = self.notes(_sessions_of(request))
-        if not await notes.use(attempt):
-            if context_of(session_of(request)).is_authenticated:
-                return RedirectResponse(attempt.target, 303, _NO_STORE)
-            return _look_again(request, attempt)
+            raise _refusal(answer["error"], attempt.registration_id)
+        if not await self.notes(_sessions_of(request)).use(attempt):
+            return _to_target(request, attempt) or _look_again(attempt)
         token = await provider.exchange(answer["code"], attempt)
         claims = await provider.claims(token, attempt)
-        return await self._log_in(request, registration, attempt, token, claims)
+        return await self._log_in(request, provider, attempt, token, claims)
 
     async def _log_in(
-        self,
-        request: Request,
-        registration: ClientRegistration,
-        attempt: Attempt,
-        token: Mapping[str, Any],
-        claims: Mapping[str, Any],
+        self, request: Request, provider: Provider, attempt: Attempt, token: _Json, claims: _Json
     ) -> Response:
+        registration = provider.registration
+        session, sessions = session_of(request), _sessions_of(request)
+        notes = self.notes(sessions)
         context = self._to_context(registration, claims)
         user_id = context.user_id or ""
         if not context.is_authenticated or user_id.startswith(ALIAS_PREFIX):
@@ -267,8 +276,6 @@ class OAuth2LoginHandler:
         logged_in = {"registration_id": registration.registration_id}
         if registration.is_openid:
             logged_in["id_token"] = token["id_token"]
-        sessions = _sessions_of(request)
-        notes = self.notes(sessions)
         if notes.size_of({"context": context, **logged_in}) > _MOST_OF_A_USER:
             _logger.warning("%s says too much of a user", registration.registration_id)
             raise OAuth2LoginError("login_failed", "The provider says too much about you.", 502)
@@ -276,65 +283,41 @@ class OAuth2LoginHandler:
         names = aliases(registration.registration_id, claims) if known else []
         if await notes.logged_out(names, attempt.started_at):
             raise OAuth2LoginError("logged_out", "You have logged out at the provider.", 401)
-        session = session_of(request)
-        if _is_done(session, attempt, {user_id, *names}):
-            return RedirectResponse(attempt.target, 303, _NO_STORE)
-        await login(
-            request, context, aliases=names, auth_time=_auth_time(claims, registration, attempt)
-        )
-        if session.transient:
-            # Another tab was faster, and its answer is on the way.
-            return _look_again(request, attempt)
-        session.set_attribute(_LOGGED_IN, logged_in)
-        _logger.info("a user logged in with %s", registration.registration_id)
+        if not _is_done(session, attempt, {user_id, *names}):
+            since = _auth_time(claims, registration, attempt)
+            await login(request, context, aliases=names, auth_time=since)
+            if session.transient:
+                # Another tab was faster, and its answer is on the way.
+                return _look_again(attempt)
+            session.set_attribute(_LOGGED_IN, logged_in)
+            _logger.info("a user logged in with %s", registration.registration_id)
 
         async def end_if_logged_out() -> None:
             """Look again, for a logout that could not find the session before it was stored."""
-            if await notes.logged_out(names, attempt.started_at):
-                for name in names:
-                    await sessions.repository.principals.end_all(name, reason="provider")
+            for name in await notes.logged_out(names, attempt.started_at):
+                await sessions.repository.principals.end_all(name, reason="provider")
 
-        later = BackgroundTask(end_if_logged_out) if names else None
-        return RedirectResponse(attempt.target, 303, _NO_STORE, later)
-
-    async def _once_more(
-        self,
-        request: Request,
-        provider: Provider,
-        state: str,
-        target: str,
-        failure: OAuth2LoginError,
-    ) -> Response:
-        """Send a browser on whose answer is of no use: where it wanted to go, or to log in again.
-
-        Raises:
-            OAuth2LoginError: It is no browser, or was sent again already.
-        """
-        if is_navigation(request.headers):
-            if context_of(session_of(request)).is_authenticated:
-                return RedirectResponse(target, 303, _NO_STORE)
-            if state and (another := new_state(state)) is not None:
-                return await self._start(request, provider, target=target, state=another)
-        raise failure
+        later = BackgroundTask(end_if_logged_out)
+        return RedirectResponse(attempt.target, 303, _NO_STORE, background=later)
 
     async def _keep_answer(self, request: Request, provider: Provider) -> Response:
         answer = once_each(await read_form(request), _ANSWER)
-        state = answer.get("state", "")
-        response = RedirectResponse(f"{request.url.path}?state={quote(state)}", 303, _NO_STORE)
-        attempt = self._attempts.find(request, provider.registration, state)
+        state, registration = answer.get("state", ""), provider.registration
+        way = urlsplit(_redirect_uri(request, registration)).path
+        response = RedirectResponse(f"{way}?state={quote(state)}", 303, _NO_STORE)
+        attempts = self._attempts(registration)
+        attempt = attempts.find(request, state)
         if attempt is not None:
-            answered = replace(attempt, answer=answer)
-            self._attempts.keep(request, response, provider.registration, answered)
+            attempts.keep(request, response, replace(attempt, answer=answer))
         return response
 
     async def _logout_at_provider(self, request: Request, logged_in: Any) -> str | None:
         if not isinstance(logged_in, dict):
             return None
-        name, id_token = logged_in.get("registration_id"), logged_in.get("id_token")
-        provider = self.provider_of(str(name))
+        provider = self.provider_of(str(logged_in.get("registration_id")))
         if provider is None:
             return None
-        registration = provider.registration
+        id_token, registration = logged_in.get("id_token"), provider.registration
         back = _filled(registration.post_logout_redirect_uri, request, registration)
         try:
             return await provider.logout_url(id_token if isinstance(id_token, str) else None, back)
@@ -346,15 +329,20 @@ class OAuth2LoginHandler:
 def _sessions_of(request: Request) -> SessionFilter:
     sessions = filter_of(request)
     if sessions is None:
-        raise ConfigurationError(
-            "the login with a provider needs the SessionFilter of pyfly_session"
-        )
+        raise ConfigurationError("a login with a provider needs the SessionFilter of pyfly_session")
     return sessions
 
 
-def _look_again(request: Request, attempt: Attempt) -> Response:
+def _to_target(request: Request, attempt: Attempt) -> Response | None:
+    """Send somebody who is logged in where they wanted to go; None if that is not enough."""
+    if attempt.max_age is None and context_of(session_of(request)).is_authenticated:
+        return RedirectResponse(attempt.target, 303, _NO_STORE)
+    return None
+
+
+def _look_again(attempt: Attempt) -> Response:
     """Have the browser come back without a code, with what other answers have brought by then."""
-    return RedirectResponse(f"{request.url.path}?state={attempt.state}", 303, _NO_STORE)
+    return RedirectResponse(f"{attempt.way_back}?state={attempt.state}", 303, _NO_STORE)
 
 
 def _is_done(session: HttpSession, attempt: Attempt, names: set[str]) -> bool:
@@ -368,18 +356,16 @@ def _is_done(session: HttpSession, attempt: Attempt, names: set[str]) -> bool:
     return since > attempt.started_at and names == {*session.principal_names}
 
 
+def _redirect_uri(request: Request, registration: ClientRegistration) -> str:
+    template = registration.redirect_uri or f"{{baseUrl}}{_CALLBACK}{{registrationId}}"
+    return _filled(template, request, registration)
+
+
 def _filled(template: str, request: Request, registration: ClientRegistration) -> str:
     """Return an address with what stands in braces filled in, as Spring Security does."""
-    url, root = request.url, root_of(request.scope)
-    parts = {
-        "baseUrl": f"{url.scheme}://{url.netloc}{root}",
-        "basePath": root,
-        "registrationId": registration.registration_id,
-        "action": "login",
-    }
-    for name, value in parts.items():
-        template = template.replace(f"{{{name}}}", value)
-    return template
+    base = f"{request.url.scheme}://{request.url.netloc}{root_of(request.scope)}"
+    filled = template.replace("{baseUrl}", base)
+    return filled.replace("{registrationId}", registration.registration_id)
 
 
 def _auth_time(
@@ -406,10 +392,9 @@ def _max_age(request: Request, session: HttpSession) -> int | None:
     return int(asked)
 
 
-def _refusal(error: str, registration: ClientRegistration) -> OAuth2LoginError:
+def _refusal(error: str, name: str) -> OAuth2LoginError:
     # What the query says may be anybody's words, so none of it is shown.
     code = error if error in _CODES else "provider_error"
-    name = registration.registration_id
     _logger.warning("%s refused a login: %s", name, ascii(error)[:80])
     if code == "access_denied":
         return OAuth2LoginError(code, "The login was refused or cancelled at the provider.")

@@ -42,13 +42,10 @@ class LoginNotes:
         """Note that the sessions of this name have ended at the provider, by now."""
         await self._store.save(_record_of(name), {"at": self._clock()}, self._lifetime)
 
-    async def logged_out(self, names: Iterable[str], since: float) -> bool:
-        """Return whether the sessions of one of these names have ended at the provider."""
-        for name in names:
-            note = await self._store.get(_record_of(name))
-            if note is not None and note.get("at", 0) > since:
-                return True
-        return False
+    async def logged_out(self, names: Iterable[str], since: float) -> list[str]:
+        """Return those names whose sessions have ended at the provider."""
+        notes = {name: await self._store.get(_record_of(name)) for name in names}
+        return [name for name, note in notes.items() if note and note.get("at", 0) > since]
 
 
 def _record_of(name: str) -> str:

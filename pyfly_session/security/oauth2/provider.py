@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import httpx2
 from authlib.common.urls import add_params_to_uri
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from pyfly_session.security.oauth2.authorization_request import Attempt
 from pyfly_session.security.oauth2.errors import OAuth2LoginError, in_one_line, unreachable
@@ -23,6 +25,7 @@ from pyfly_session.security.oauth2.provider_metadata import (
 from pyfly_session.security.oauth2.published import Published
 from pyfly_session.security.oauth2.registration import ClientRegistration
 from pyfly_session.security.oauth2.tokens import (
+    Expected,
     LogoutToken,
     ProviderKeys,
     UnverifiedToken,
@@ -72,19 +75,21 @@ class Provider:
 
     async def authorization_url(self, attempt: Attempt) -> str:
         """Return where the browser has to go to log in."""
-        metadata = await self.metadata()
-        asked: dict[str, Any] = {"response_mode": self.registration.response_mode or None}
-        if self.registration.is_openid:
-            asked |= {"nonce": attempt.nonce, "max_age": attempt.max_age}
-        async with self._asking("its address for logins", metadata) as client:
-            url, _ = client.create_authorization_url(
-                metadata.authorization_uri,
-                state=attempt.state,
-                code_verifier=attempt.verifier,
-                redirect_uri=attempt.redirect_uri,
-                scope=" ".join(self.registration.effective_scopes) or None,
-                **{name: value for name, value in asked.items() if value is not None},
-            )
+        metadata, registration = await self.metadata(), self.registration
+        is_openid = registration.is_openid
+        url = prepare_grant_uri(
+            metadata.authorization_uri,
+            registration.client_id,
+            "code",
+            attempt.redirect_uri,
+            " ".join(registration.effective_scopes),
+            attempt.state,
+            nonce=attempt.nonce if is_openid else None,
+            max_age=attempt.max_age if is_openid else None,
+            response_mode=registration.response_mode or None,
+            code_challenge=create_s256_code_challenge(attempt.verifier),
+            code_challenge_method="S256",
+        )
         return str(url)
 
     async def require_issuer(self, received: str | None) -> None:
@@ -106,7 +111,10 @@ class Provider:
         refusal = OAuth2LoginError(
             "token_exchange_failed", "The provider did not confirm the login.", 502
         )
-        async with self._asking("a token", metadata, refusal) as client:
+        async with self._asking("a token", refusal) as client:
+            method = self.registration.client_authentication_method.replace("-", "_")
+            if method or (metadata.secret_in_body and self.registration.client_secret):
+                client.token_endpoint_auth_method = method or "client_secret_post"
             token: Mapping[str, Any] = await client.fetch_token(
                 metadata.token_uri,
                 grant_type="authorization_code",
@@ -139,17 +147,9 @@ class Provider:
         Raises:
             OAuth2LoginError: It is not valid, or the provider cannot be reached.
         """
+        refusal = OAuth2LoginError("invalid_request", "The logout token is not valid.")
         return await self._verify(
-            "logout token",
-            token,
-            lambda read, metadata: check_logout_token(
-                read,
-                issuer=metadata.issuer,
-                client_id=self.registration.client_id,
-                now=int(self._clock()),
-            ),
-            OAuth2LoginError("invalid_request", "The logout token is not valid."),
-            pause=_STRANGERS_PAUSE,
+            "logout token", token, check_logout_token, refusal, pause=_STRANGERS_PAUSE
         )
 
     async def logout_url(self, id_token: str | None, back: str) -> str | None:
@@ -170,26 +170,18 @@ class Provider:
             return str(add_params_to_uri(metadata.end_session_uri, parameters))
 
     async def _id_claims(self, token: Mapping[str, Any], attempt: Attempt) -> Mapping[str, Any]:
-        return await self._verify(
-            "ID token",
-            token.get("id_token"),
-            lambda read, metadata: check_id_token(
-                read,
-                issuer=metadata.issuer,
-                client_id=self.registration.client_id,
-                nonce=attempt.nonce,
-                access_token=token["access_token"],
-                now=int(self._clock()),
-                max_age=attempt.max_age,
-            ),
-            OAuth2LoginError("invalid_id_token", "The provider's answer is not valid.", 401),
-        )
+        def check(read: UnverifiedToken, expected: Expected) -> Mapping[str, Any]:
+            given = attempt.nonce, token["access_token"], attempt.max_age
+            return check_id_token(read, expected, *given)
+
+        refusal = OAuth2LoginError("invalid_id_token", "The provider's answer is not valid.", 401)
+        return await self._verify("ID token", token.get("id_token"), check, refusal)
 
     async def _verify(
         self,
         kind: str,
         token: object,
-        check: Callable[[UnverifiedToken, ProviderMetadata], _Checked],
+        check: Callable[[UnverifiedToken, Expected], _Checked],
         refusal: OAuth2LoginError,
         *,
         pause: float = 0,
@@ -205,7 +197,8 @@ class Provider:
         """
         with self._deciding(f"{kind} is refused", refusal):
             read = UnverifiedToken.read(token)
-            checked = check(read, await self.metadata())
+            issuer, client_id = (await self.metadata()).issuer, self.registration.client_id
+            checked = check(read, Expected(issuer, client_id, int(self._clock())))
             keys = await self._keys.get()
             if not keys.have_signed(read):
                 # The provider may have changed its keys.
@@ -224,34 +217,25 @@ class Provider:
 
     async def _ask_for_keys(self) -> ProviderKeys:
         metadata = await self.metadata()
-        async with self._asking("its keys", metadata) as client:
+        async with self._asking("its keys") as client:
             return ProviderKeys(await client.get_object(metadata.jwks_uri))
 
     async def _user_info(self, access_token: str) -> Mapping[str, Any]:
-        metadata = await self.metadata()
-        if not metadata.user_info_uri:
+        url = (await self.metadata()).user_info_uri
+        if not url:
             raise OAuth2LoginError("login_failed", "The provider does not say who you are.", 401)
-        async with self._asking("userinfo", metadata) as client:
-            return await client.get_object(metadata.user_info_uri, access_token)
+        async with self._asking("userinfo") as client:
+            return await client.get_object(url, access_token)
 
     @asynccontextmanager
     async def _asking(
-        self,
-        what: str,
-        metadata: ProviderMetadata | None = None,
-        refusal: OAuth2LoginError | None = None,
+        self, what: str, refusal: OAuth2LoginError | None = None
     ) -> AsyncIterator[ProviderClient]:
-        registration = self.registration
-        method = registration.client_authentication_method.replace("-", "_")
-        if not method and registration.client_secret and metadata and metadata.secret_in_body:
-            method = "client_secret_post"
         with self._deciding(f"{what} cannot be had", refusal or unreachable()):
             async with ProviderClient(
                 self._timeout,
-                client_id=registration.client_id,
-                client_secret=registration.client_secret or None,
-                token_endpoint_auth_method=method or None,
-                code_challenge_method="S256",
+                client_id=self.registration.client_id,
+                client_secret=self.registration.client_secret or None,
                 transport=self._transport,
             ) as client:
                 yield client

@@ -11,6 +11,8 @@ from urllib.parse import quote_plus
 import httpx2
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 
+from pyfly_session.security.oauth2.forms import read_object
+
 MOST_BYTES = 512 * 1024
 """The largest answer, once it is decompressed; a thousand keys take less."""
 
@@ -68,10 +70,7 @@ class ProviderClient(AsyncOAuth2Client):  # type: ignore[misc]  # Authlib has no
             headers["Authorization"] = f"Bearer {access_token}"
         response = await self.request("GET", url, withhold_token=True, auth=None, headers=headers)
         response.raise_for_status()
-        answer = response.json()
-        if not isinstance(answer, dict):
-            raise ValueError("the answer is not a JSON object")  # noqa: TRY004 - as any other fault
-        return answer
+        return read_object(response.content)
 
 
 def _decompressed(raw: bytearray, encoding: str) -> bytes:

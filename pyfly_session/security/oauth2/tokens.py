@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import json
 import logging
 import math
 import re
@@ -24,6 +23,7 @@ from joserfc.jws import JWSRegistry
 from joserfc.jwt import JWTClaimsRegistry
 
 from pyfly_session.security.oauth2.errors import in_one_line
+from pyfly_session.security.oauth2.forms import read_object
 
 _logger = logging.getLogger(__name__)
 
@@ -71,14 +71,10 @@ class UnverifiedToken:
         if not isinstance(text, str) or len(text) > _LONGEST or not _SHAPE.fullmatch(text):
             raise ValueError("it is no signed token")
         header, claims = (
-            json.loads(base64.urlsafe_b64decode(f"{part}==")) for part in text.split(".")[:2]
+            read_object(base64.urlsafe_b64decode(f"{part}==")) for part in text.split(".")[:2]
         )
-        if not isinstance(header, dict) or not isinstance(claims, dict):
-            raise ValueError("its parts are no JSON objects")  # noqa: TRY004 - as any other fault
         if header.get("alg") not in tuple(ALGORITHMS):
             raise ValueError(f"its algorithm is {header.get('alg')!r:.80}")
-        if not isinstance(header.get("kid"), str | None):
-            raise ValueError("the name of its key is no text")  # noqa: TRY004 - as any other fault
         return cls(text, header, claims)
 
 
@@ -135,15 +131,29 @@ def _fits(entry: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
     return "verify" in entry.get("key_ops", ("verify",))
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Whose token it must be, for whom, and when.
+
+    Attributes:
+        issuer: The provider.
+        client_id: The application.
+        now: Unix time in seconds.
+    """
+
+    issuer: str
+    client_id: str
+    now: int
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """What every token has to say."""
+        issuer = {"essential": True, "value": self.issuer}
+        return {"iss": issuer, "aud": {"essential": True, "value": self.client_id}}
+
+
 def check_id_token(
-    token: UnverifiedToken,
-    *,
-    issuer: str,
-    client_id: str,
-    nonce: str,
-    access_token: str,
-    now: int,
-    max_age: int | None = None,
+    token: UnverifiedToken, expected: Expected, nonce: str, access_token: str, max_age: int | None
 ) -> dict[str, Any]:
     """Return the claims of an ID token. Who signed it is not checked here.
 
@@ -152,23 +162,16 @@ def check_id_token(
         ValueError: Its nonce is not ours, or the user proved who they are longer than ``max_age``
             seconds ago, or nobody knows when.
     """
-    claims = CodeIDToken(
-        dict(token.claims),
-        dict(token.header),
-        {
-            "iss": {"essential": True, "value": issuer},
-            "aud": {"essential": True, "value": client_id},
-            "sub": {"essential": True},
-        },
-        {"client_id": client_id, "access_token": access_token},
-    )
-    claims.validate(now=now, leeway=LEEWAY)
+    options = {**expected.claims, "sub": {"essential": True}}
+    given = {"client_id": expected.client_id, "access_token": access_token}
+    claims = CodeIDToken(dict(token.claims), dict(token.header), options, given)
+    claims.validate(now=expected.now, leeway=LEEWAY)
     theirs = claims.get("nonce")
     if not isinstance(theirs, str) or not hmac.compare_digest(theirs.encode(), nonce.encode()):
         raise ValueError("the nonce is missing or not ours")
     if max_age is not None:
         proved_at = auth_time(claims)
-        if proved_at is None or now - proved_at > max_age + LEEWAY:
+        if proved_at is None or expected.now - proved_at > max_age + LEEWAY:
             raise ValueError(f"auth_time must be at most {max_age} s ago, got {proved_at!r}")
     return dict(claims)
 
@@ -205,9 +208,7 @@ class LogoutToken:
     lifetime: int
 
 
-def check_logout_token(
-    token: UnverifiedToken, *, issuer: str, client_id: str, now: int
-) -> LogoutToken:
+def check_logout_token(token: UnverifiedToken, expected: Expected) -> LogoutToken:
     """Return what a logout token says. Neither who signed it nor an earlier use is checked here.
 
     Raises:
@@ -216,21 +217,16 @@ def check_logout_token(
     """
     claims = token.claims
     _require_kind(token.header, claims)
-    required: dict[str, Any] = {name: {"essential": True} for name in _REQUIRED}
-    JWTClaimsRegistry(
-        now=now,
-        leeway=LEEWAY,
-        iss={"essential": True, "value": issuer},
-        aud={"essential": True, "value": client_id},
-        **required,
-    ).validate(dict(claims))
+    required = {name: {"essential": True} for name in _REQUIRED}
+    options: dict[str, Any] = {**expected.claims, **required}
+    JWTClaimsRegistry(now=expected.now, leeway=LEEWAY, **options).validate(dict(claims))
     until = LEEWAY + min(claims["exp"], claims["iat"] + MOST_AGE)
-    if until <= now:
+    if until <= expected.now:
         raise ValueError("it was issued too long ago")
     subject, session = _name(claims, "sub"), _name(claims, "sid")
     if subject is None and session is None:
         raise ValueError("it says neither which user nor which session is meant")
-    return LogoutToken(claims["jti"], subject, session, math.ceil(until - now))
+    return LogoutToken(claims["jti"], subject, session, math.ceil(until - expected.now))
 
 
 def _require_kind(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
