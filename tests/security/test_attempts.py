@@ -19,9 +19,7 @@ from pyfly_session.security import login
 from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository
 from pyfly_session.security.oauth2.authorization_request import MOST
 from pyfly_session.security.oauth2.claims import qualified_context
-from pyfly_session.security.oauth2.login import OAuth2LoginHandler
 from pyfly_session.web.cookies import SessionCookie
-from tests.security.provider import Network
 from tests.security.shop import Shop
 from tests.security.test_backchannel import Place
 from tests.web.conftest import Site
@@ -619,12 +617,15 @@ class TestWhoItIs:
             assert await principals.find_by_principal(name) == []
         assert len(await principals.find_by_principal("alice")) == 1
 
-    async def test_that_is_so_unless_somebody_says_otherwise(self, memory_site: Site) -> None:
-        shop = Shop(memory_site)
-        repository = InMemoryClientRegistrationRepository(shop.green.registration("green"))
-        handler = OAuth2LoginHandler(repository, transport=Network(shop.green).transport)
-        context = handler._to_context(shop.green.registration("green"), {"sub": "alice"})
-        assert context.user_id == "green:alice"
+    @pytest.mark.parametrize(("more", "expected"), [((), "alice"), (("harsh",), "green:alice")])
+    async def test_a_handler_made_by_hand_tells_them_apart_where_there_are_several(
+        self, memory_site: Site, more: tuple[str, ...], expected: str
+    ) -> None:
+        shop = Shop(memory_site, to_context=None)
+        registrations = [shop.green.registration(name) for name in ("green", *more)]
+        shop.handler._repository = InMemoryClientRegistrationRepository(*registrations)
+        await shop.log_in("alice")
+        assert await shop.who() == f"{expected} None"
 
     async def test_an_issuer_that_is_required_and_not_known_is_refused(self, shop: Shop) -> None:
         base = shop.green.issuer

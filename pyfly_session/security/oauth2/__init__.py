@@ -6,7 +6,7 @@ What needs the extra ``oauth2`` is loaded when it is asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pyfly_session.security.oauth2.claims import claims_to_context
+from pyfly_session.security.oauth2.claims import claims_to_context, qualified_context
 from pyfly_session.security.oauth2.registration import (
     ClientRegistration,
     ClientRegistrationRepository,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OAuth2SessionSecurityFilter",
     "claims_to_context",
+    "qualified_context",
     "ClientRegistration",
     "ClientRegistrationRepository",
     "InMemoryClientRegistrationRepository",

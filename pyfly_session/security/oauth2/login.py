@@ -36,7 +36,12 @@ from pyfly_session.security.oauth2.authorization_request import (
     may_be_followed,
     new_state,
 )
-from pyfly_session.security.oauth2.claims import ContextMapper, aliases, qualified_context
+from pyfly_session.security.oauth2.claims import (
+    ContextMapper,
+    aliases,
+    claims_to_context,
+    qualified_context,
+)
 from pyfly_session.security.oauth2.errors import OAuth2LoginError, failure_response
 from pyfly_session.security.oauth2.forms import once_each, read_form
 from pyfly_session.security.oauth2.login_notes import LoginNotes
@@ -69,8 +74,8 @@ class OAuth2LoginHandler:
 
     Args:
         client_repository: Where the registrations are.
-        to_context: Makes a context of verified claims. The one that is used unless another is
-            given puts the registration's id in front of each user's; `claims_to_context` does not.
+        to_context: Makes a context of verified claims. Unless it is given, ids of users carry that
+            of the registration, except where the repository has a single one.
         default_target: Where a user goes who wanted no page in particular.
         logout_target: Where a user goes after a logout.
         back_channel_logout: Have sessions found by what the provider calls them, as
@@ -86,7 +91,7 @@ class OAuth2LoginHandler:
         self,
         client_repository: ClientRegistrationRepository,
         *,
-        to_context: ContextMapper = qualified_context,
+        to_context: ContextMapper | None = None,
         default_target: str = "/",
         logout_target: str = "/",
         back_channel_logout: bool = False,
@@ -185,6 +190,13 @@ class OAuth2LoginHandler:
         way = f"{root_of(request.scope)}{AUTHORIZATION}{quote(name)}{query}"
         return failure_response(request, failure, way)
 
+    @property
+    def _mapper(self) -> ContextMapper:
+        if self._to_context is not None:
+            return self._to_context
+        alone = len(getattr(self._repository, "registrations", ())) == 1
+        return claims_to_context if alone else qualified_context
+
     def _attempts(self, registration: ClientRegistration) -> AttemptCookies:
         secret = self._secret or registration.client_secret or self._own_secret
         return AttemptCookies(registration, secret, self._attempt_lifetime, self._clock)
@@ -269,7 +281,7 @@ class OAuth2LoginHandler:
         registration = provider.registration
         session, sessions = session_of(request), _sessions_of(request)
         notes = self.notes(sessions)
-        context = self._to_context(registration, claims)
+        context = self._mapper(registration, claims)
         user_id = context.user_id or ""
         if not context.is_authenticated or user_id.startswith(ALIAS_PREFIX):
             raise OAuth2LoginError("login_failed", "The provider does not say who you are.", 401)
