@@ -38,7 +38,7 @@ def run(*arguments: str) -> Result:
 def test_help_lists_the_commands() -> None:
     listed = dict(re.findall(r"^  (\w+) +(\w.+)$", run("--help").output, re.M))
     assert listed["demo"].startswith("Show one session at work")
-    assert set(listed) == {"config", "conditions", "demo", "doctor", "sessions"}
+    assert set(listed) == {"config", "conditions", "demo", "doctor", "sessions", "sql"}
 
 
 def test_version_is_that_of_the_package() -> None:

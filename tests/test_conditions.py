@@ -214,6 +214,8 @@ def test_every_bean_of_the_container_has_its_row() -> None:
         "oauth2_properties",
         "properties",
         "redis_clients",
+        "sql_engines",
+        "sql_store",
         "session_filter",
         "memory_store",
         "redis_store",

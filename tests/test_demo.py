@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
@@ -11,6 +12,7 @@ from starlette.testclient import TestClient
 from pyfly_session.cli.demo_app.app import create_app
 from pyfly_session.cli.demo_app.page import clock, short
 from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
+from pyfly_session.config import Config
 
 COOKIE = "PYFLY_SESSION"
 
@@ -36,6 +38,13 @@ def redis_browser(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     assert allow_plain_http(config)
     with TestClient(create_app(config)) as client:
         yield client
+
+
+@pytest.fixture
+def file_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """Return the configuration of the demo with the file profile, in a file of its own."""
+    monkeypatch.setenv("SESSION_FILE", str(tmp_path / "demo.db"))
+    return demo_config("file")
 
 
 @pytest.fixture(params=["browser", "redis_browser"])
@@ -169,6 +178,17 @@ def test_prod_shows_the_latest_end_too(redis_browser: TestClient) -> None:
     html = redis_browser.post("/cart", data={"item": "Jar"}).text
     assert "At the latest" in html
     assert "store <b>redis</b>" in html
+
+
+def test_a_login_in_the_file_survives_a_restart_of_the_demo(file_config: Config) -> None:
+    with TestClient(create_app(file_config)) as browser:
+        browser.post("/login", data={"user": "Alice"})
+        cookies = dict(browser.cookies)
+    with TestClient(create_app(file_config), cookies=cookies) as browser:
+        html = browser.get("/").text
+    assert "Alice logged in" in html
+    assert "store <b>sql</b>" in html
+    assert "the database still knows you" in html
 
 
 def test_page_loads_nothing_from_elsewhere_and_runs_no_inline_script(browser: TestClient) -> None:

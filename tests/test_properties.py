@@ -129,7 +129,7 @@ def test_store_is_kept_as_written_and_compared_in_lower_case() -> None:
             " a duration such as 30m, got 1.5",
         ),
         ({"ttl": 10**500}, "ttl must be at most 2147483647 seconds, got a number of more than 80"),
-        ({"store": 5}, "store must be memory or redis, in any case (quote it), got 5"),
+        ({"store": 5}, "store must be memory, redis or sql, in any case (quote it), got 5"),
         ({"cookie_name": "a b"}, "cookie-name must be a cookie name: letters, digits and"),
         ({"cookie_name": "a\n"}, "cookie-name must be a cookie name: letters, digits and"),
         ({"cookie_name": ""}, "cookie-name must be a cookie name: letters, digits and"),

@@ -114,6 +114,12 @@ class SqlSessionStore:
         codec: Encodes the sessions; the shared one unless given.
         deadline: Seconds that one operation may take in all, or None.
         clock: Unix time in seconds.
+
+    Attributes:
+        engine: As given.
+        table: The table.
+        creates_table: True if it is created where it is missing.
+        db_system_name: What OpenTelemetry calls the database.
     """
 
     def __init__(
@@ -131,6 +137,7 @@ class SqlSessionStore:
         self.codec = codec
         self.engine = engine
         self.table = sessions_table(table)
+        self.db_system_name = engine.dialect.name
         if isinstance(engine.pool, StaticPool):
             # Another task's rollback would undo what this one has done.
             raise StoreContractError(
@@ -143,7 +150,8 @@ class SqlSessionStore:
         self._together = engine.execution_options(
             isolation_level="SERIALIZABLE" if is_sqlite else "READ COMMITTED"
         )
-        self._ready = not (is_sqlite if create_table is None else create_table)
+        self.creates_table = is_sqlite if create_table is None else create_table
+        self._ready = not self.creates_table
         self._touch_interval = math.inf if touch_interval is None else touch_interval
         self._touch_part = _TOUCH_PART if touch_interval is None else 2
         self._cleanup_interval = cleanup_interval

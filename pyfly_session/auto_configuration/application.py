@@ -127,9 +127,15 @@ async def close_sessions(container: Any) -> None:
     repository = getattr(session_filter, "repository", None)
     if repository is not None:
         await repository.drain()
-    await container.redis_clients().close()
+    await close_clients(container)
     # Applications that go on ask for filters with a client that is open.
     container.epoch.reset()
+
+
+async def close_clients(container: Any) -> None:
+    """Close the connections to servers that a container has opened in the running loop."""
+    await container.redis_clients().close()
+    await container.sql_engines().close()
 
 
 def check_login(container: Any) -> None:

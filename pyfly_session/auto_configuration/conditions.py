@@ -113,19 +113,37 @@ def _store(report: _Report, bean: str) -> Condition:
     except ConfigurationError as error:
         reason = f"{PREFIX}.fail-fast is true: {error}"
         return Condition(bean, "none", reason, key, report.origins.get(key))
-    chosen = "RedisSessionStore" if kind == "redis" else "InMemorySessionStore"
+    chosen = _STORES[kind]
     default = report.properties.store == _DEFAULTS.store
     return report.because(bean, chosen, key, reason, default=default)
 
 
-def _client(report: _Report, bean: str) -> Condition:
-    properties, redis = report.properties, report.properties.redis
+def _unused(report: _Report, bean: str, kind: str) -> Condition | None:
+    """Explain what is there for another store than the one in use, or return None."""
     if _own(report.container, "session_store"):
         return Condition(bean, "none", "the session_store of the application is in use")
-    if properties.store_kind != "redis":
-        key = f"{PREFIX}.store"
-        reason = f"{key} is {properties.store_kind}"
-        return Condition(bean, "none", reason, key, report.origins.get(key))
+    if report.properties.store_kind == kind:
+        return None
+    key = f"{PREFIX}.store"
+    reason = f"{key} is {report.properties.store_kind}"
+    return Condition(bean, "none", reason, key, report.origins.get(key))
+
+
+def _engine(report: _Report, bean: str) -> Condition:
+    url = report.properties.sql.url
+    return _unused(report, bean, "sql") or report.because(
+        bean,
+        "AsyncEngine",
+        f"{PREFIX}.sql.url",
+        mask_url(url),
+        default=url == _DEFAULTS.sql.url,
+    )
+
+
+def _client(report: _Report, bean: str) -> Condition:
+    redis = report.properties.redis
+    if unused := _unused(report, bean, "redis"):
+        return unused
     if redis.cluster.nodes:
         key, shown = f"{PREFIX}.redis.cluster.nodes", ", ".join(redis.cluster.nodes)
         return report.because(bean, "RedisCluster", key, shown)
@@ -227,6 +245,11 @@ def _of_back_channel(report: _Report, bean: str) -> Condition:
 Explain = Callable[[_Report, str], Condition]
 
 _DEFAULTS = SessionProperties()
+_STORES = {
+    "memory": "InMemorySessionStore",
+    "redis": "RedisSessionStore",
+    "sql": "SqlSessionStore",
+}
 _BACKS_OFF = "provided by the application; the auto-configuration backs off"
 _PACKAGES = ("authlib", "httpx2", "joserfc")
 _NEEDING_PACKAGES = (
@@ -239,6 +262,7 @@ _BEANS: dict[str, Explain] = {
     "session_filter": _filter,
     "session_store": _store,
     "redis_client": _client,
+    "sql_engine": _engine,
     "session_id_resolver": _resolver,
     "session_listeners": _listeners,
     "session_repository": _unprovided("SessionRepository"),

@@ -28,6 +28,7 @@ class SessionContainer(OAuth2AutoConfiguration):
         clock: Unix time in seconds, a function; a test overrides it with a clock of its own.
         properties: The bound and validated `SessionProperties`.
         redis_client: The client of the Redis store; made here unless it is overridden.
+        sql_engine: The engine of the SQL store; made here unless it is overridden.
         session_store: The user's store, or else the one that the properties choose.
         session_id_resolver: The user's `SessionIdResolver`, or else what the properties choose.
         telemetry: What OpenTelemetry is told with, None unless

@@ -82,16 +82,17 @@ def ready(container: Any, bean: str) -> Any:
 
 
 # Those that others are made of first.
-_MAY_WAIT = ("clock", "redis_client", "session_store", "session_id_resolver", "session_limit",
-             "session_repository", "session_concurrency_controller", "session_filter",
-             "client_registration_repository", "oauth2_login_handler", "web_filters")  # fmt: skip
+_MAY_WAIT = ("clock", "redis_client", "sql_engine", "session_store", "session_id_resolver",
+             "session_limit", "session_repository", "session_concurrency_controller",
+             "session_filter", "client_registration_repository", "oauth2_login_handler",
+             "web_filters")  # fmt: skip
 
 
 class CurrentFilters:
     """Returns the container's filters, asking it again when something they are made of changed.
 
     To ask costs some 10 µs, so it first compares what is there with what was there: by what each
-    bean is overridden, what is in the lists, and the event loop if there is a Redis client, which
+    bean is overridden, what is in the lists, and the event loop if there is a client that
     belongs to one. The store, the resolver and the configuration may be overridden by something
     that gives another object later, a provider of an outer container for example: it is called. If
     another bean is, nothing is kept.
@@ -141,14 +142,15 @@ class CurrentFilters:
             return known
         self._known, self._seen, self._looked_at = known, seen, looked_at
         # To ask for the running loop is a system call before Python 3.12.
-        self._seen_loop = asyncio.get_running_loop() if container.redis_clients().any else None
+        belongs_to_one = container.redis_clients().any or container.sql_engines().any
+        self._seen_loop = asyncio.get_running_loop() if belongs_to_one else None
         return known
 
 
 # Not overridden in an application that runs, or seen by what they change.
 _PLUMBING = frozenset({
     "config_origins", "epoch", "memory_store", "principal_sessions", "redis_clients", "redis_store",
-    "session_codec",
+    "session_codec", "sql_engines", "sql_store",
 })  # fmt: skip
 _BEHIND_LOGIN = frozenset({
     "client_registration_repository", "oauth2_back_channel_logout_filter", "oauth2_login_filter",

@@ -65,16 +65,19 @@ class RedisClients:
     def __init__(self) -> None:
         self._made: WeakKeyDictionary[object, _Made] = WeakKeyDictionary()
 
-    def get(self, properties: RedisProperties) -> Client:
+    def get(self, properties: Any) -> Any:
         """Return the running loop's client for these properties."""
         loop = _running_loop()
         made = self._made.get(loop)
         if made is None or made.properties != properties:
-            client, closers = create_redis_client(properties)
+            client, closers = self._create(properties)
             if made is not None:
                 closers += made.closers
             made = self._made[loop] = _Made(properties, client, closers)
         return made.client
+
+    def _create(self, properties: Any) -> tuple[Any, list[Close]]:
+        return create_redis_client(properties)
 
     @property
     def any(self) -> bool:

@@ -12,11 +12,13 @@ from dependency_injector import containers, providers
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration.overrides import following
 from pyfly_session.auto_configuration.redis_clients import RedisClients
+from pyfly_session.auto_configuration.sql_engines import SqlEngines
 from pyfly_session.config import (
     EncryptionProperties,
     MemoryProperties,
     RedisProperties,
     SessionProperties,
+    SqlProperties,
     bind_properties,
 )
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
@@ -24,12 +26,14 @@ from pyfly_session.errors import ConfigurationError
 from pyfly_session.ports import SessionStore
 
 _logger = logging.getLogger(__name__)
+# What a store needs, the extra being called like the store.
+_PACKAGES = {"redis": "redis.asyncio", "sql": "sqlalchemy.ext.asyncio"}
 
 
 def choose_store(
     properties: SessionProperties, origins: Mapping[str, str] | None = None
 ) -> tuple[str, str]:
-    """Return which store the properties choose, ``memory`` or ``redis``, and why.
+    """Return which store the properties choose, ``memory``, ``redis`` or ``sql``, and why.
 
     Raises:
         ConfigurationError: The choice is impossible, and ``fail-fast`` forbids to fall back.
@@ -38,13 +42,14 @@ def choose_store(
     kind = properties.store_kind
     if kind == "memory":
         return kind, f"{key} is memory"
-    if kind == "redis" and _is_importable("redis.asyncio"):
-        return kind, f"{key} is redis"
-    if kind == "redis":
-        problem = f"{key} is redis, but the package redis is not installed"
-        remedy = "pip install 'pyfly-session[redis]'"
+    module = _PACKAGES.get(kind, "")
+    if module and _is_importable(module):
+        return kind, f"{key} is {kind}"
+    if module:
+        problem = f"{key} is {kind}, but the package {module.split('.')[0]} is not installed"
+        remedy = f"pip install 'pyfly-session[{kind}]'"
     else:
-        problem = f"{key} must be memory or redis, got {properties.store!r}"
+        problem = f"{key} must be memory, redis or sql, got {properties.store!r}"
         remedy = "choose one of them, or provide a session_store bean"
     if properties.fail_fast:
         value, origin = properties.store, (origins or {}).get(key)
@@ -115,6 +120,29 @@ def _redis_store(
     )
 
 
+def _sql_store(
+    engine: Any, properties: SqlProperties, codec: SessionCodec, clock: Callable[[], float]
+) -> SessionStore:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from pyfly_session.adapters.sql import SqlSessionStore
+
+    if not isinstance(engine, AsyncEngine):
+        raise ConfigurationError(
+            f"the bean sql_engine must be an AsyncEngine, got {type(engine).__module__}"
+            f".{type(engine).__name__}; make it with sqlalchemy.ext.asyncio.create_async_engine"
+        )
+    return SqlSessionStore(
+        engine,
+        table=properties.table,
+        create_table=properties.create_table,
+        touch_interval=properties.touch_interval,
+        cleanup_interval=properties.cleanup_interval,
+        codec=codec,
+        clock=clock,
+    )
+
+
 class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     """The session store that ``pyfly.session.store`` chooses; builds no other."""
 
@@ -131,6 +159,11 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
         RedisClients.get, redis_clients, properties.provided.redis
     )
 
+    sql_engines = providers.ThreadSafeSingleton(SqlEngines)
+    sql_engine: providers.Provider[Any] = providers.Callable(
+        SqlEngines.get, sql_engines, properties.provided.sql
+    )
+
     session_codec = following(_codec, properties.provided.encryption)
     memory_store: providers.Provider[SessionStore] = providers.Callable(
         _by_clock, following(_memory_store, properties.provided.memory, session_codec), clock
@@ -138,8 +171,12 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     redis_store: providers.Provider[SessionStore] = following(
         _redis_store, redis_client, properties.provided.redis, session_codec
     )
+    sql_store: providers.Provider[SessionStore] = following(
+        _sql_store, sql_engine, properties.provided.sql, session_codec, clock
+    )
     session_store: providers.Provider[SessionStore] = providers.Selector(
         providers.Callable(_choice, properties, config_origins, providers.ThreadSafeSingleton(set)),
         memory=memory_store,
         redis=redis_store,
+        sql=sql_store,
     )

@@ -109,9 +109,11 @@ def say(text: str) -> None:
 
 
 def store_place(properties: SessionProperties) -> str:
-    """Return the place of the Redis store, without credentials."""
+    """Return the place of the Redis or SQL store, without credentials."""
     from pyfly_session.config.masking import mask_url
 
+    if properties.store_kind == "sql":
+        return mask_url(properties.sql.url)
     redis = properties.redis
     if redis.cluster.nodes:
         return f"the cluster of {', '.join(redis.cluster.nodes)}"

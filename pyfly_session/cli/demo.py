@@ -38,10 +38,11 @@ _PATIENCE_SECONDS = 5
 )
 @click.option(
     "--profile",
-    type=click.Choice(["dev", "prod"]),
+    type=click.Choice(["dev", "file", "prod"]),
     default="dev",
     show_default=True,
-    help="dev keeps the sessions in memory; prod keeps them in Redis, at REDIS_URL.",
+    help="dev keeps the sessions in memory, file in SESSION_FILE (sessions.db), prod in Redis, at"
+    " REDIS_URL.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when it is up.")
 def demo(host: str, port: int, profile: str, as_json: bool) -> None:
@@ -80,23 +81,38 @@ async def _try_store(container: SessionContainer) -> None:
     """Look up a session that does not exist, so that a dead server is noticed at start."""
     from pyfly_session.auto_configuration import close_sessions
     from pyfly_session.auto_configuration.store import choose_store
-    from pyfly_session.config.masking import mask_url
 
+    place = _place(container.properties())
     if choose_store(container.properties())[0] == "redis":
-        say(f"Connecting to Redis at {mask_url(container.properties().redis.url)} …")
+        say(f"Connecting to {place} …")
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             await container.session_repository().load(ids.new_id())
     except (SessionStoreError, TimeoutError) as error:
         reason = str(error.__cause__ or error) or f"no answer within {_PATIENCE_SECONDS} seconds"
         raise click.ClickException(
-            f"Redis at {mask_url(container.properties().redis.url)} cannot be used: {reason}\n"
-            "Start a Redis or Valkey server there, set REDIS_URL to the one you have,"
+            f"{place} cannot be used: {reason}\n{_remedy(place)}"
             " or keep the sessions in memory with --profile dev."
         ) from error
     finally:
         # The server runs in another event loop and opens connections of its own.
         await close_sessions(container)
+
+
+def _place(properties: SessionProperties) -> str:
+    """Return where the sessions are, without credentials."""
+    from pyfly_session.auto_configuration.store import choose_store
+    from pyfly_session.cli.common import store_place
+
+    kind = choose_store(properties)[0]
+    names = {"memory": "memory", "redis": "Redis at {}", "sql": "the database {}"}
+    return names[kind].format(store_place(properties))
+
+
+def _remedy(place: str) -> str:
+    if place.startswith("Redis"):
+        return "Start a Redis or Valkey server there, set REDIS_URL to the one you have,"
+    return "Set SESSION_FILE to a file that can be written,"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -118,12 +134,7 @@ def _greet(
     listener: socket.socket, profile: str, properties: SessionProperties, *, cookie_opened: bool
 ) -> None:
     """Tell where the page is, where the sessions are, and what to try."""
-    from pyfly_session.auto_configuration.store import choose_store
-    from pyfly_session.config.masking import mask_url
-
-    in_redis = choose_store(properties)[0] == "redis"
-    place = f"Redis at {mask_url(properties.redis.url)}" if in_redis else "memory"
-    click.echo(f"Profile {profile}, sessions in {place}.\n")
+    click.echo(f"Profile {profile}, sessions in {_place(properties)}.\n")
     click.echo(f"    Open  {_url(listener)}\n")
     click.echo('Log in, fill the cart, press "New id", and look at the cookie')
     click.echo(f"{properties.cookie_name} in your browser's developer tools. Ctrl+C ends the demo.")

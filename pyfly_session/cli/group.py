@@ -14,6 +14,7 @@ from pyfly_session.cli.config import conditions, config
 from pyfly_session.cli.demo import demo
 from pyfly_session.cli.doctor.command import doctor
 from pyfly_session.cli.sessions import sessions
+from pyfly_session.cli.sql import sql
 
 
 class _Group(click.Group):
@@ -59,5 +60,5 @@ def commands() -> None:
     """Server-side sessions for Starlette, FastAPI and ASGI."""
 
 
-for command in (config, conditions, doctor, sessions, demo):
+for command in (config, conditions, doctor, sessions, sql, demo):
     commands.add_command(command)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from pyfly_session import ids
+from pyfly_session.auto_configuration.application import close_clients
 from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.cli.common import store_place
 from pyfly_session.management import session_lookup
@@ -77,10 +78,10 @@ async def open_lookup(container: Any) -> AsyncIterator[Lookup]:
         click.ClickException: The sessions are in the memory of other processes.
     """
     kind, reason = choose_store(container.properties())
-    if kind != "redis":
+    if kind == "memory":
         raise click.ClickException(
             f"{reason}, so the sessions are in the memory of each process of the application, where"
-            " this command cannot look; with pyfly.session.store: redis it can"
+            " this command cannot look; with pyfly.session.store: redis or sql it can"
             " (is another profile meant? see --profiles)"
         )
     # The types of the application are not known here, and come back as plain dictionaries.
@@ -92,4 +93,4 @@ async def open_lookup(container: Any) -> AsyncIterator[Lookup]:
     finally:
         logger.setLevel(level)
         await container.session_repository().drain()
-        await container.redis_clients().close()
+        await close_clients(container)

@@ -9,6 +9,7 @@ from pyfly_session.config.sections import (
     MemoryProperties,
     ObservabilityProperties,
     RedisProperties,
+    SqlProperties,
     WebSocketProperties,
 )
 from pyfly_session.config.session_properties import (
@@ -30,6 +31,7 @@ __all__ = [
     "WebSocketProperties",
     "ConcurrencyProperties",
     "RedisProperties",
+    "SqlProperties",
     "EncryptionProperties",
     "MemoryProperties",
     "ObservabilityProperties",

@@ -68,6 +68,24 @@ RedisUrl = Annotated[
         },
     ),
 ]
+DatabaseUrl = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z0-9]+\+[a-z0-9]+://[^\s\x00-\x1f\x7f]*\Z",
+        extra={
+            "allowed": "a URL of SQLAlchemy with its asyncio driver, such as"
+            " postgresql+asyncpg://user:password@host/database",
+            "secret": "url",
+        },
+    ),
+]
+TableName = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,39}\Z",
+        extra={"allowed": "a name of letters, digits and _, with a schema in front if need be"},
+    ),
+]
 NodeAddresses = Annotated[
     tuple[Annotated[str, Meta(pattern=r"^[^\s/@,]+:[0-9]{1,5}\Z")], ...],
     Meta(extra={"allowed": "a list of addresses, each as host:port"}),
@@ -204,6 +222,38 @@ class MemoryProperties(Properties, frozen=True, kw_only=True):
             'Upper bound of the sessions held at once; an empty text (`""`) means no bound.', 10000
         ),
     ] = 100_000
+
+
+class SqlProperties(Properties, frozen=True, kw_only=True):
+    """Database and table of the SQL store."""
+
+    url: Annotated[
+        DatabaseUrl,
+        about(
+            "Database, used when `store` is `sql`; special characters in the password are"
+            " percent-encoded.",
+            "postgresql+asyncpg://shop:p%40ss@db.internal/shop",
+        ),
+    ] = "sqlite+aiosqlite:///sessions.db"
+    table: Annotated[TableName, about("Name of the table.", "web.sessions")] = "pyfly_session"
+    create_table: Annotated[
+        bool | None,
+        about(
+            "Create the table if it is missing; unless it is set, with SQLite only.",
+            True,
+        ),
+    ] = None
+    touch_interval: Annotated[
+        Timeout | None,
+        about(
+            "A read that comes so soon after the last one that was noted is not written down; a"
+            " session may end that much early. Unless it is set, a twentieth of the idle time.",
+            30.0,
+        ),
+    ] = None
+    cleanup_interval: Annotated[
+        Timeout, about("How often each process looks for expired sessions to end.", 300.0)
+    ] = 60.0
 
 
 class ConcurrencyProperties(Properties, frozen=True, kw_only=True):

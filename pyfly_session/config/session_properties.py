@@ -37,6 +37,7 @@ from pyfly_session.config.sections import (
     PathPatterns,
     RedisProperties,
     Resolvers,
+    SqlProperties,
     WebSocketProperties,
     about,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "WebSocketProperties",
     "ConcurrencyProperties",
     "RedisProperties",
+    "SqlProperties",
     "EncryptionProperties",
     "MemoryProperties",
     "ObservabilityProperties",
@@ -71,7 +73,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     enabled: Annotated[bool | None, about("Must be true to activate session support.", True)] = None
     store: Annotated[
         str,
-        Meta(extra={"allowed": "memory or redis, in any case"}),
+        Meta(extra={"allowed": "memory, redis or sql, in any case"}),
         about(
             "Store backend; any other name means `memory` with a warning,"
             " or an error with `fail-fast`.",
@@ -152,6 +154,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     encryption: EncryptionProperties = EncryptionProperties()
     observability: ObservabilityProperties = ObservabilityProperties()
     redis: RedisProperties = RedisProperties()
+    sql: SqlProperties = SqlProperties()
     memory: MemoryProperties = MemoryProperties()
 
     @property

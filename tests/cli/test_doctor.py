@@ -237,7 +237,7 @@ def test_a_memory_store_for_several_workers_is_an_error(
     ("session", "message"),
     [
         ("{store: rediss}", "fell back to memory"),
-        ("{store: rediss, fail-fast: true}", "store must be memory or redis, got 'rediss'"),
+        ("{store: rediss, fail-fast: true}", "store must be memory, redis or sql, got 'rediss'"),
         ("{store: redis, encryption: {keys: [short]}}", "encryption.keys"),
     ],
 )

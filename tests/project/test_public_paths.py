@@ -36,6 +36,7 @@ STABLE: dict[str, set[str]] = {
     },
     "pyfly_session.adapters.memory": {"InMemorySessionStore"},
     "pyfly_session.adapters.redis": {"KEY_PREFIX", "RedisSessionStore", "allow_session_type"},
+    "pyfly_session.adapters.sql": {"TABLE", "SqlSessionStore", "schema_of", "sessions_table"},
     "pyfly_session.auto_configuration": {
         *("SessionContainer", "SessionFilterAutoConfiguration", "SessionStoreAutoConfiguration"),
         *("close_sessions", "container_report", "create_container", "enable_sessions"),

@@ -97,7 +97,7 @@ def _examine(
     refused = any(
         each.level == "error" and each.check in ("store", "encryption") for each in findings
     )
-    if not (offline or refused) and choose_store(properties)[0] == "redis":
+    if not (offline or refused) and choose_store(properties)[0] != "memory":
         found = asyncio.run(_connect(container))
         # A client that cannot be made keeps an application from starting, too.
         told = {each.message for each in found}
@@ -106,25 +106,33 @@ def _examine(
 
 
 async def _connect(container: SessionContainer) -> list[Finding]:
+    from pyfly_session.auto_configuration.application import close_clients
     from pyfly_session.cli.common import store_place
     from pyfly_session.cli.doctor.findings import Finding, of_error
-    from pyfly_session.cli.doctor.redis_server import check_servers
 
     properties = container.properties()
     where, prefix = store_place(properties), properties.redis.key_prefix
     try:
-        client, store = container.redis_client(), container.session_store()
+        store = container.session_store()
+        if properties.store_kind == "redis":
+            from pyfly_session.cli.doctor.redis_server import check_servers
+
+            checks = check_servers(container.redis_client(), store, where, prefix, say)
+        else:
+            from pyfly_session.cli.doctor.sql_database import check_database
+
+            checks = check_database(store, where, say)
     except ConfigurationError as error:
         found = of_error("connection", error, "correct the option, or leave it out")
         return [replace(found, origin=container.config_origins().get(str(error.key)))]
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
-            return await check_servers(client, store, where, prefix, say)
+            return await checks
     except TimeoutError:
         message = f"{where} did not answer everything within {_PATIENCE_SECONDS} seconds"
         return [Finding("error", "connection", message)]
     finally:
-        await container.redis_clients().close()
+        await close_clients(container)
 
 
 def _print(findings: list[Finding]) -> None:

@@ -92,18 +92,21 @@ def _store(subject: Subject) -> Iterator[Finding]:
     said = reason.removeprefix(f"{key} ")
     if kind != properties.store_kind:
         yield subject.about("error", "store", key, said)
-    elif kind == "redis":
+    elif kind != "memory":
         yield subject.about("ok", "store", key, said)
     elif subject.workers is not None and subject.workers > 1:
         problem = f"is memory, and there are {subject.workers} workers with sessions of their own"
-        yield subject.about("error", "store", key, problem, "use redis, or a single worker")
+        yield subject.about("error", "store", key, problem, "use redis or sql, or a single worker")
     elif subject.production:
         problem = "is memory: sessions end with the process"
-        yield subject.about("warning", "store", key, problem, "use redis")
+        yield subject.about("warning", "store", key, problem, "use redis or sql")
     else:
         yield subject.about("ok", "store", key, said)
-    if subject.production and kind == "redis" and not properties.fail_fast:
-        key, problem = f"{PREFIX}.fail-fast", "is false: without the package redis, or with a"
+    if subject.production and kind != "memory" and not properties.fail_fast:
+        key, problem = (
+            f"{PREFIX}.fail-fast",
+            "is false: without the package of the store, or with a",
+        )
         problem += " misspelt store, sessions would be in memory, with a line in the log"
         yield subject.about("warning", "store", key, problem, "set it to true in production")
     registry = properties.concurrency.registry
@@ -154,7 +157,7 @@ def _lifetime(subject: Subject) -> Iterator[Finding]:
 
 def _encryption(subject: Subject) -> Iterator[Finding]:
     encryption, key = subject.properties.encryption, f"{PREFIX}.encryption.keys"
-    shared = subject.production and subject.properties.store_kind == "redis"
+    shared = subject.production and subject.properties.store_kind in ("redis", "sql")
     if encryption.keys:
         try:
             subject.container.session_codec()

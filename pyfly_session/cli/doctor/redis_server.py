@@ -83,7 +83,7 @@ async def check_servers(
     for server in servers:
         say(f"Storing and removing a session at {server.name} …")
         probe = _probe_id(client, key_prefix, server)
-        found += [replace(each, server=server.name) async for each in _work(store, probe)]
+        found += [replace(each, server=server.name) async for each in try_store(store, probe)]
     return found
 
 
@@ -239,7 +239,7 @@ def _probe_id(client: Any, key_prefix: str, server: Server) -> str:
             return probe
 
 
-async def _work(store: Any, probe: str) -> AsyncIterator[Finding]:
+async def try_store(store: Any, probe: str) -> AsyncIterator[Finding]:
     """Have the store do what every session needs, under an id that nobody else can have."""
     first, second = (store.codec.dumps({"probe": each}) for each in ("first", "second"))
     check = "store"
