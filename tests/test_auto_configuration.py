@@ -114,6 +114,32 @@ class TestChoiceByProperty:
         assert len(warnings) == 1
         assert "'rediss'" in warnings[0].getMessage()
 
+    @pytest.mark.parametrize(
+        ("arguments", "variable", "warns"),
+        [
+            (["uvicorn", "app:app", "--workers", "4"], "", True),
+            (["gunicorn", "--workers=2", "app:app"], "", True),
+            (["uvicorn", "app:app"], "3", True),
+            (["uvicorn", "app:app", "--workers", "1"], "1", False),
+            (["uvicorn", "app:app", "--workers"], "", False),
+        ],
+    )
+    def test_one_of_several_workers_is_warned_of_its_memory(
+        self,
+        monkeypatch: Any,
+        caplog: pytest.LogCaptureFixture,
+        arguments: list[str],
+        variable: str,
+        *,
+        warns: bool,
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", arguments)
+        monkeypatch.setenv("WEB_CONCURRENCY", variable)
+        container = container_of()
+        for _ in range(3):
+            container.session_store()
+        assert caplog.text.count("one of several workers") == int(warns)
+
     def test_a_missing_redis_package_falls_back_to_memory(
         self, monkeypatch: Any, caplog: pytest.LogCaptureFixture
     ) -> None:

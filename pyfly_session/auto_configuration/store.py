@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -67,10 +70,28 @@ def _is_importable(module: str) -> bool:
 
 def _choice(properties: SessionProperties, origins: Mapping[str, str], warned: set[str]) -> str:
     kind, reason = choose_store(properties, origins)
-    if kind != properties.store_kind and reason not in warned:
-        warned.add(reason)
-        _logger.warning("%s; sessions are lost on restart and not shared between workers", reason)
+    said = None
+    if kind != properties.store_kind:
+        said = f"{reason}; sessions are lost on restart and not shared between workers"
+    elif kind == "memory" and _is_one_of_several():
+        said = (
+            "sessions are in the memory of this process, and it is one of several workers: a user"
+            " is logged in at one of them only; choose another pyfly.session.store, or one worker"
+        )
+    if said is not None and said not in warned:
+        warned.add(said)
+        _logger.warning(said)
     return kind
+
+
+def _is_one_of_several() -> bool:
+    """Return whether the server was told to start several workers, as far as one can see."""
+    told = [os.environ.get("WEB_CONCURRENCY", "")]
+    for option, value in itertools.pairwise([*sys.argv, ""]):
+        name, _, given = option.partition("=")
+        if name in ("--workers", "-w"):
+            told.append(given or value)
+    return any(number.isdecimal() and int(number) > 1 for number in told)
 
 
 def _codec(encryption: EncryptionProperties) -> SessionCodec:
