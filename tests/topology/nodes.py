@@ -148,7 +148,8 @@ def free_ports(count: int) -> list[int]:
     """Return ports that nobody listens at."""
     found: list[int] = []
     while len(found) < count:
-        port = random.randrange(*_PORTS)  # noqa: S311 - no secret
+        # Of the system: what a test seeds would give two processes the same ports.
+        port = random.SystemRandom().randrange(*_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((HOST, port))
             if port not in found:
