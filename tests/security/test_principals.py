@@ -26,6 +26,7 @@ from pyfly_session.concurrency import (
     SessionRegistry,
 )
 from pyfly_session.core.encryption import EncryptedSessionCodec
+from pyfly_session.core.principals import index
 from pyfly_session.core.principals.records import PENDING
 from pyfly_session.security import end_other_sessions, login, logout, why_ended
 from pyfly_session.web import SessionFilter
@@ -242,6 +243,39 @@ async def test_session_in_use_stays_on_the_record_for_as_long_as_it_lives(
         assert (await browser.get("/who")).text == "alice"
         await place.repository.drain()
     assert len(await place.found()) == 1
+
+
+async def test_user_keeps_so_many_sessions_and_the_oldest_login_ends(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any limit: or each login would cost more than the one before, for ever."""
+    assert index.MOST_SESSIONS == 500
+    monkeypatch.setattr(index, "MOST_SESSIONS", 3)
+    place = Place(InMemorySessionStore(clock=clock), clock)
+    browsers = []
+    for _ in range(5):
+        browsers.append(await place.log_in())
+        clock.advance(1)
+        await place.repository.drain()
+    assert [await place.is_logged_in(each) for each in browsers] == [False, False, True, True, True]
+    assert len(await place.principals._records.read("alice")) == 3
+
+
+async def test_clocks_that_differ_by_a_minute_end_no_login_under_way(clock: Clock) -> None:
+    store, ahead = InMemorySessionStore(clock=clock), Clock()
+    ahead.now = clock.now + 60
+    here, there = Place(store, clock), Place(store, ahead)
+    create = store.create_if_absent
+
+    async def listed_meanwhile(session_id: str, value: bytes, ttl: int) -> bool:
+        if ":" not in session_id:
+            assert await there.found() == set()
+        return await create(session_id, value, ttl)
+
+    store.create_if_absent = listed_meanwhile  # type: ignore[method-assign]
+    browser = await here.log_in()
+    assert await here.is_logged_in(browser)
+    assert len(await here.found()) == 1
 
 
 async def test_record_of_a_user_who_never_comes_back_is_gone_in_the_end(clock: Clock) -> None:

@@ -40,6 +40,7 @@ from pyfly_session.ports import FORWARD_SECONDS
 
 _REMEMBERED = 65_536
 _AT_ONCE = 64
+MOST_SESSIONS = 500  # Beyond that the oldest login ends, whatever the limit.
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,15 +322,21 @@ class PrincipalSessions:
                 # What is not stored yet may still fail, and takes nobody's place.
                 staying = sorted(live, key=lambda name: others[name].logged_in_at)
                 victims = staying[: max(0, len(staying) + 1 - limit)]
-                for name in victims:
-                    entries[name] = entries[name]._replace(state=ENDING, noted_at=now)
+            elif len(others) >= MOST_SESSIONS:
+                victims = sorted(others, key=lambda name: others[name].logged_in_at)
+                del victims[len(others) + 1 - MOST_SESSIONS :]
+            for name in victims:
+                entries[name] = entries[name]._replace(state=ENDING, noted_at=now)
             marked.clear()
             marked.update(left_to_end(entries, victims, now))
             return entries | {mine: self._entry(entry.logged_in_at, idle)}
 
         if await self._records.change(principal, confirmed):
             self._remember(session_id, idle or self._idle)
-            await self._end_marked(principal, marked, "evicted")
+            if limit >= 0:
+                await self._end_marked(principal, marked, "evicted")
+            elif marked:
+                self._later(self._end_marked(principal, marked, "evicted"))
             return True
         # Whoever struck it out may have looked for it before it was there.
         await self._end(session_id, "evicted")

@@ -8,6 +8,7 @@ wherever they are, and lives in one slot of a cluster.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -15,12 +16,16 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from pyfly_session import ids
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.core.tasks import back_off
 from pyfly_session.errors import SessionConflictError, SessionDecodingError
 
 _NOBODY = ":"
+# All in one member: a codec takes each member of an object on its own.
+_ENTRIES = "sessions"
 LIVE, PENDING, ENDING = "live", "pending", "ending"
 _ATTEMPTS = 256
 _EAGER_ATTEMPTS = 4
@@ -142,9 +147,9 @@ class PrincipalRecords:
             return await self._change(_key(principal), decide)
 
     async def _change(self, key: str, decide: Decision) -> bool:
-        store, codec = self._store, self._store.codec
+        store = self._store
         data = await store.get(key)
-        current = None if data is None else codec.dumps(data)
+        current = None if data is None else self._encoded(data)
         for attempt in range(_ATTEMPTS):
             if attempt >= _EAGER_ATTEMPTS:
                 await back_off(attempt, 0.0005)
@@ -154,7 +159,7 @@ class PrincipalRecords:
                 return False
             if after == before:
                 return True
-            value = codec.dumps({name: list(entry) for name, entry in after.items()})
+            value = self._encoded({_ENTRIES: after})
             ttl = self._seconds_to_live(after)
             if current is not None:
                 found = await store.compare_and_swap(key, current, value, ttl)
@@ -178,16 +183,22 @@ class PrincipalRecords:
         except SessionDecodingError:
             return {}
 
+    def _encoded(self, data: Mapping[str, Any]) -> bytes:
+        # In one call: a record may have hundreds of entries, and the event loop stands still.
+        whole = self._store.codec.encode_whole(dict(data))
+        return self._store.codec.dumps(data) if whole is None else whole[0]
+
     def _entries(self, data: dict[str, Any]) -> Entries:
         """Return the entries of a record; what is none, or is over, is left out."""
-        now = self._clock()
-        entries = {}
-        for name, value in data.items():
-            match value:
-                case [int() | float(), int() | float(), int() | float() as until, str(), str()]:
-                    if until > now:
-                        entries[name] = Entry(*value)
-        return entries
+        now, stored = self._clock(), data.get(_ENTRIES)
+        entries: Entries = {}
+        try:
+            entries = msgspec.convert(stored, Entries)
+        except msgspec.ValidationError:
+            for name, value in stored.items() if isinstance(stored, dict) else ():
+                with contextlib.suppress(msgspec.ValidationError):
+                    entries[name] = msgspec.convert(value, Entry)
+        return {name: entry for name, entry in entries.items() if entry.until > now}
 
     def _seconds_to_live(self, entries: Entries) -> int:
         latest = max((entry.until for entry in entries.values()), default=0.0)
