@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+import redis
+import redis.asyncio as aioredis
 
-from pyfly_session import ConfigurationError
+from pyfly_session import ConfigurationError, SessionStoreError
+from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration import create_container
 from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
@@ -51,3 +55,74 @@ async def test_options_that_the_driver_knows_are_allowed(kind: dict[str, Any]) -
     _, closers = create_redis_client(bind_properties(tree).redis)
     for close in closers:
         await close()
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///tmp/s"])
+def test_connections_are_kept_alive_where_there_is_a_network(url: str) -> None:
+    client, _ = create_redis_client(
+        bind_properties({"pyfly": {"session": {"redis": {"url": url}}}}).redis
+    )
+    options = client.connection_pool.connection_kwargs  # type: ignore[union-attr]
+    assert options["health_check_interval"] == 30
+    assert options.get("socket_keepalive", False) is not url.startswith("unix")
+    assert 30 in options.get("socket_keepalive_options", {0: 30}).values()
+
+
+@pytest.mark.parametrize("kind", [{}, CLUSTER, SENTINEL], ids=["standalone", "cluster", "sentinel"])
+def test_asking_and_trying_idle_connections_can_be_switched_off(kind: dict[str, Any]) -> None:
+    redis = {"keepalive": 0, "health-check-interval": 0, **kind}
+    client: Any = create_redis_client(
+        bind_properties({"pyfly": {"session": {"redis": redis}}}).redis
+    )[0]
+    options = (
+        client.connection_kwargs if kind == CLUSTER else client.connection_pool.connection_kwargs
+    )
+    assert not options.get("socket_keepalive")
+    assert not options["health_check_interval"]
+
+
+# Event loops
+
+
+@pytest.mark.parametrize("closing", [True, False], ids=["closed", "forgotten"])
+def test_an_event_loop_a_job_leaves_nothing_behind(valkey_url: str, *, closing: bool) -> None:
+    container = container_of(url=valkey_url)
+    clients = container.redis_clients()
+
+    async def job() -> int:
+        if closing:
+            await container.session_store().exists("a")
+            await clients.close()
+        return int(await container.principal_sessions().count("ann"))
+
+    with redis.Redis.from_url(valkey_url) as admin:
+        before = len(admin.client_list())
+        for _ in range(5):
+            assert asyncio.run(job()) == 0
+        assert len(admin.client_list()) == before
+    assert not clients.any
+
+
+def test_an_event_loop_that_just_stops_is_forgotten_with_its_client(valkey_url: str) -> None:
+    container = container_of(url=valkey_url)
+    made = container.redis_clients()._made
+
+    async def use() -> None:
+        await container.session_store().exists("a")
+        await container.redis_client().aclose()
+
+    for _ in range(3):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(use())
+        loop.close()
+        assert len(made) == 1
+
+
+def test_a_client_of_another_event_loop_is_refused_with_the_remedy(valkey_url: str) -> None:
+    client: Any = aioredis.from_url(valkey_url)
+    store = RedisSessionStore(client)
+    with asyncio.Runner() as first, asyncio.Runner() as second:
+        assert first.run(store.exists("a")) is False
+        with pytest.raises(SessionStoreError, match="make one for each loop"):
+            second.run(store.exists("a"))
+        first.run(client.aclose())

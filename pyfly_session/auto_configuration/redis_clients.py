@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 _BACKOFF_BASE_SECONDS = 0.01
 _BACKOFF_CAP_SECONDS = 0.2
+_KEEPALIVE_PROBES = 3
 
 
 def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close]]:
@@ -69,15 +72,32 @@ class RedisClients:
         """Return the running loop's client for these properties."""
         loop = _running_loop()
         made = self._made.get(loop)
-        if made is None or made.properties != properties:
-            client, closers = self._create(properties)
-            if made is not None:
-                closers += made.closers
-            made = self._made[loop] = _Made(properties, client, closers)
+        if made is None:
+            for each in list(self._made):
+                if isinstance(each, asyncio.AbstractEventLoop) and each.is_closed():
+                    del self._made[each]
+            made = self._made[loop] = _Made(properties, *self._create(properties))
+            if loop is not _NO_LOOP:
+                made.guard = self._until_the_loop_ends()
+                with contextlib.suppress(StopIteration):
+                    made.guard.asend(None).send(None)
+        elif made.properties != properties:
+            made.client, closers = self._create(properties)
+            made.properties, made.closers = properties, closers + made.closers
         return made.client
 
     def _create(self, properties: Any) -> tuple[Any, list[Close]]:
         return create_redis_client(properties)
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None]:
+        # A loop that ends, such as that of `asyncio.run`, closes the generators that it began.
+        try:
+            yield
+        finally:
+            made = self._made.get(_running_loop())
+            if made is not None:
+                made.guard = None
+                await self.close()
 
     @property
     def any(self) -> bool:
@@ -87,19 +107,22 @@ class RedisClients:
     async def close(self) -> None:
         """Close the running loop's clients; the next `get` makes a new one.
 
-        Another loop's connections cannot be closed from here; they go with that loop.
+        Another loop's connections cannot be closed from here; they go when that loop ends.
         """
         for loop in (_running_loop(), _NO_LOOP):
             made = self._made.pop(loop, None)
             for close in made.closers if made else ():
                 await close()
+            if made is not None and made.guard is not None:
+                await made.guard.aclose()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Made:
-    properties: RedisProperties
-    client: Client
+    properties: Any
+    client: Any
     closers: list[Close]
+    guard: AsyncGenerator[None] | None = field(default=None)
 
 
 class _NoLoop:
@@ -119,16 +142,16 @@ def _running_loop() -> object:
 def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
     from redis.asyncio import BlockingConnectionPool, Redis
 
-    from pyfly_session.adapters.redis.read_timeout import with_one_timer
+    from pyfly_session.adapters.redis.connections import patient
 
     pool = BlockingConnectionPool.from_url(
         properties.url,
         max_connections=properties.max_connections,
         timeout=properties.pool_timeout,
         **_credentials(properties),
-        **_patience(properties),
+        **_patience(properties, tcp=not properties.url.startswith("unix:")),
     )
-    pool.connection_class = with_one_timer(pool.connection_class)
+    pool.connection_class = patient(pool.connection_class)
     client: Redis = Redis.from_pool(pool)
     return client, [client.aclose]
 
@@ -143,8 +166,7 @@ def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
         # Slots that nobody serves are no reason to refuse the sessions in all others.
         require_full_coverage=False,
         max_connections=properties.max_connections,
-        **options,
-        **_patience(properties),
+        **(_patience(properties) | options),
     )
     return client, [client.aclose]
 
@@ -152,11 +174,22 @@ def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
 def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
     from redis.asyncio import BlockingConnectionPool
     from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+    from redis.exceptions import RedisError
 
-    from pyfly_session.adapters.redis.read_timeout import with_one_timer
+    from pyfly_session.adapters.redis.connections import patient
 
     class Pool(SentinelConnectionPool, BlockingConnectionPool):
         """Waits for a free connection, where the driver's own pool for this fails."""
+
+        async def ensure_connection(self, connection: Any) -> None:
+            """Let no connection be used that may lead to a former master."""
+            if connection.is_connected and connection.is_idle:
+                # A master that was frozen does not know yet that there is another.
+                with contextlib.suppress(RedisError):
+                    await self.get_master_address()  # type: ignore[no-untyped-call]
+                if self.master_address not in (None, (connection.host, connection.port)):
+                    await connection.disconnect()
+            await super().ensure_connection(connection)
 
     sentinel = properties.sentinel
     patience = _patience(properties)
@@ -168,8 +201,8 @@ def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
         sentinel_kwargs={
             "username": sentinel.username,
             "password": sentinel.password,
-            **tls,
             **patience,
+            **tls,
         },
     )
     client: Redis = watchers.master_for(
@@ -177,21 +210,34 @@ def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
         connection_pool_class=Pool,
         max_connections=properties.max_connections,
         timeout=properties.pool_timeout,
-        **options,
-        **patience,
+        **(patience | options),
     )
     pool = client.connection_pool
-    pool.connection_class = with_one_timer(pool.connection_class)
+    pool.connection_class = patient(pool.connection_class)
     return client, [client.aclose, *(each.aclose for each in watchers.sentinels)]
 
 
-def _patience(properties: RedisProperties) -> dict[str, Any]:
+def _patience(properties: RedisProperties, *, tcp: bool = True) -> dict[str, Any]:
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
 
     backoff = ExponentialBackoff(cap=_BACKOFF_CAP_SECONDS, base=_BACKOFF_BASE_SECONDS)
+    seconds = properties.keepalive
+    kept_alive = {
+        option: value
+        for name, value in (
+            ("TCP_KEEPIDLE", seconds),
+            ("TCP_KEEPALIVE", seconds),
+            ("TCP_KEEPINTVL", max(1, seconds // _KEEPALIVE_PROBES)),
+            ("TCP_KEEPCNT", _KEEPALIVE_PROBES),
+        )
+        if (option := getattr(socket, name, None)) is not None
+    }
+    alive = {"socket_keepalive": seconds > 0, "socket_keepalive_options": kept_alive}
     return {
+        **(alive if tcp else {}),
+        "health_check_interval": properties.health_check_interval,
         "socket_connect_timeout": properties.connect_timeout,
         "socket_timeout": properties.timeout,
         # A server that did not answer in time does not get the same time again.

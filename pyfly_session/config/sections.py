@@ -333,7 +333,10 @@ class RedisProperties(Properties, frozen=True, kw_only=True):
     ] = "redis://localhost:6379/0"
     key_prefix: Annotated[
         str,
-        Meta(min_length=1),
+        Meta(
+            pattern=r"(?s)^([^{}]+|[^{]*\{[^}]+\}.*)\Z",
+            extra={"allowed": "a text whose braces, if it has any, make a hash tag, as in {shop}:"},
+        ),
         about("Put before the session id to form the Redis key.", "shop:session:"),
     ] = "pyfly:session:"
     username: Annotated[
@@ -355,6 +358,25 @@ class RedisProperties(Properties, frozen=True, kw_only=True):
         Meta(ge=0, le=100),
         about("How often a command is tried again after a connection error.", 3),
     ] = 1
+    keepalive: Annotated[
+        int,
+        Meta(ge=0, le=32767, extra=_SECONDS),
+        about(
+            "After so long without traffic the network is asked whether a connection still is"
+            " one, so that it neither forgets it nor has a request find out; 0 leaves it to the"
+            " operating system.",
+            60,
+        ),
+    ] = 30
+    health_check_interval: Annotated[
+        int,
+        Meta(ge=0, le=86400, extra=_SECONDS),
+        about(
+            "A connection that was not used for so long is tried with `PING` before it is used;"
+            " 0 never does that.",
+            10,
+        ),
+    ] = 30
     pipelining: Annotated[
         bool,
         about("Send the commands of requests that run at the same time together.", False),

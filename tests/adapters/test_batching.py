@@ -12,8 +12,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from pyfly_session.adapters.redis import RedisSessionStore
+from pyfly_session.adapters.redis.batching import CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
-from pyfly_session.adapters.redis.pipelining import CommandBatcher
 
 Answer = Callable[[tuple[Any, ...]], Awaitable[Any]]
 
@@ -36,6 +36,7 @@ class Client:
 
     Attributes:
         alone: Commands that were sent on their own.
+        sent: All commands.
         batches: Commands that were sent together.
         gates: Batches wait for these in their turn, if there are any.
         lost: The server is gone.
@@ -43,21 +44,24 @@ class Client:
 
     def __init__(self) -> None:
         self.alone: list[tuple[Any, ...]] = []
+        self.sent: list[tuple[Any, ...]] = []
         self.batches: list[list[tuple[Any, ...]]] = []
-        self.first = asyncio.Event()
         self.gates: list[asyncio.Event] = []
         self.lost = False
 
     async def execute_command(self, *command: Any, **options: Any) -> Any:
         self.alone.append(command)
-        await self.first.wait()
-        return f"{command[1]}!"
+        [answer] = await self.answers([command])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def pipeline(self, *, transaction: bool) -> Pipeline:
         assert not transaction
         return Pipeline(self)
 
     async def answers(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        self.sent += commands
         if self.gates:
             await self.gates.pop(0).wait()
         if self.lost:
@@ -76,7 +80,7 @@ def get(batcher: CommandBatcher, key: str) -> asyncio.Future[Any]:
     """Begin to ask for a key, as a request does."""
 
     async def request() -> Any:
-        return await batcher.execute("get", "GET", key)
+        return await batcher.ask("get", key, None, ("GET", key))
 
     return asyncio.ensure_future(request())
 
@@ -86,10 +90,9 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_lone_command_goes_straight_to_the_client() -> None:
+async def test_lone_command_needs_no_pipeline() -> None:
     client = Client()
-    client.first.set()
-    assert await batcher(client).execute("get", "GET", "a") == "a!"
+    assert await batcher(client).ask("get", "a", None, ("GET", "a")) == "a!"
     assert (client.alone, client.batches) == ([("GET", "a")], [])
 
 
@@ -97,18 +100,21 @@ async def test_commands_of_one_tick_are_sent_together() -> None:
     client = Client()
     commands = batcher(client)
     asked = [get(commands, key) for key in "abcd"]
-    await turns()
-    assert client.alone == [("GET", "a")]
-    assert client.batches == [[("GET", "b"), ("GET", "c"), ("GET", "d")]]
-    client.first.set()
     assert await asyncio.gather(*asked) == ["a!", "b!", "c!", "d!"]
+    assert (client.alone, client.batches) == ([], [[("GET", key) for key in "abcd"]])
+
+
+async def test_several_commands_of_one_are_answered_together() -> None:
+    client = Client()
+    commands = batcher(client)
+    both = commands.ask("delete", "b", None, ("DEL", "b"), ("GET", "c"))
+    assert [await get(commands, "a"), await both] == ["a!", ["b!", "c!"]]
 
 
 async def test_switched_off_each_is_sent_on_its_own() -> None:
     client = Client()
     commands = batcher(client, enabled=False)
     asked = [get(commands, key) for key in "abc"]
-    client.first.set()
     assert await asyncio.gather(*asked) == ["a!", "b!", "c!"]
     assert (len(client.alone), client.batches) == (3, [])
 
@@ -117,8 +123,6 @@ async def test_command_that_fails_fails_alone() -> None:
     client = Client()
     commands = batcher(client)
     asked = [get(commands, key) for key in ("a", "b", "bad", "d")]
-    await turns()
-    client.first.set()
     first, second, bad, last = await asyncio.gather(*asked, return_exceptions=True)
     assert (first, second, last) == ("a!", "b!", "d!")
     assert isinstance(bad, ResponseError)
@@ -143,9 +147,27 @@ async def test_request_that_is_cancelled_leaves_the_others_alone() -> None:
     cancelled.cancel()
     await turns()
     assert cancelled.cancelled()
-    client.first.set()
     gate.set()
     assert [await each for each in (first, second, last)] == ["a!", "b!", "d!"]
+
+
+async def test_request_that_is_cancelled_before_its_turn_is_not_sent() -> None:
+    client = Client()
+    gates = [asyncio.Event() for _ in range(4)]
+    client.gates = list(gates)
+    commands = batcher(client)
+    held = []
+    for number in range(4):
+        held.append(get(commands, str(number)))
+        await turns()
+    late = [get(commands, key) for key in "ab"]
+    await turns()
+    late[0].cancel()
+    for gate in gates:
+        gate.set()
+    await asyncio.gather(*held)
+    assert await late[1] == "b!"
+    assert ("GET", "a") not in client.sent
 
 
 async def test_slow_batch_does_not_hold_up_the_next() -> None:
@@ -158,7 +180,6 @@ async def test_slow_batch_does_not_hold_up_the_next() -> None:
     assert await get(commands, "c") == "c!"
     assert not held[1].done()
     slow.set()
-    client.first.set()
     assert await asyncio.gather(*held) == ["a!", "b!"]
 
 
@@ -166,11 +187,9 @@ async def test_batch_has_a_largest_size_and_nobody_is_forgotten() -> None:
     client = Client()
     commands = batcher(client)
     asked = [get(commands, str(number)) for number in range(1_000)]
-    await turns()
-    client.first.set()
     assert await asyncio.gather(*asked) == [f"{number}!" for number in range(1_000)]
     assert max(map(len, client.batches)) == 128
-    assert sum(map(len, client.batches)) == 999
+    assert len(client.sent) == 1_000
 
 
 async def test_large_commands_make_smaller_batches() -> None:
@@ -180,11 +199,9 @@ async def test_large_commands_make_smaller_batches() -> None:
     large = b"x" * 200 * 1024
 
     async def put(number: int) -> Any:
-        return await commands.execute("save", "SET", str(number), large)
+        return await commands.ask("save", str(number), None, ("SET", str(number), large))
 
     asked = [asyncio.ensure_future(put(number)) for number in range(20)]
-    await turns()
-    client.first.set()
     assert await asyncio.gather(*asked) == [f"{number}!" for number in range(20)]
     assert max(map(len, client.batches)) == 3
 
@@ -198,11 +215,31 @@ async def test_so_many_batches_run_side_by_side_and_no_more() -> None:
     for number in range(10):
         asked.append(get(commands, str(number)))
         await turns()
-    assert len(client.batches) + len(client.alone) == 4
-    client.first.set()
+    assert len(client.sent) == 4
     for gate in gates:
         gate.set()
     assert await asyncio.gather(*asked) == [f"{number}!" for number in range(10)]
+
+
+async def test_the_youngest_go_first_when_not_all_can_be_sent() -> None:
+    client = Client()
+    gates = [asyncio.Event() for _ in range(4)]
+    client.gates = list(gates)
+    commands = batcher(client)
+    held = []
+    for number in range(4):
+        held.append(get(commands, str(number)))
+        await turns()
+    late = [get(commands, f"late{number}") for number in range(300)]
+    await turns()
+    del client.batches[:]
+    gates[0].set()
+    await asyncio.gather(*late)
+    numbers = [[int(key.removeprefix("late")) for _, key in batch] for batch in client.batches]
+    assert [(each[0], each[-1]) for each in numbers] == [(172, 299), (44, 171), (0, 43)]
+    for gate in gates:
+        gate.set()
+    await asyncio.gather(*held)
 
 
 async def test_server_that_is_lost_fails_each_with_an_error_of_its_own() -> None:
@@ -210,12 +247,9 @@ async def test_server_that_is_lost_fails_each_with_an_error_of_its_own() -> None
     client.lost = True
     commands = batcher(client)
     asked = [get(commands, key) for key in "abc"]
-    await turns()
-    client.first.set()
-    first, *others = await asyncio.gather(*asked, return_exceptions=True)
-    assert first == "a!"
-    assert [type(each) for each in others] == [RedisConnectionError] * 2
-    assert others[0] is not others[1]
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(each) for each in found] == [RedisConnectionError] * 3
+    assert len({id(each) for each in found}) == 3
     # And what comes after the reconnection is served again.
     client.lost = False
     assert await asyncio.gather(*(get(commands, key) for key in "de")) == ["d!", "e!"]
@@ -228,6 +262,41 @@ async def test_answer_that_does_not_come_is_given_up_at_the_deadline() -> None:
     _, second = get(commands, "a"), get(commands, "b")
     with pytest.raises(TimeoutError):
         await second
+
+
+async def test_each_deadline_counts_from_its_own_caller() -> None:
+    """One that has waited for long takes none along that has come a moment ago."""
+    client = Client()
+    client.gates = [asyncio.Event() for _ in range(5)]
+    gates = list(client.gates)
+    commands = batcher(client, deadline=0.2)
+    held = []
+    for number in range(4):
+        held.append(get(commands, str(number)))
+        await turns()
+    old = get(commands, "old")
+    await asyncio.sleep(0.15)
+    fresh = get(commands, "fresh")
+    gates[0].set()
+    await asyncio.wait({old})
+    assert isinstance(old.exception(), TimeoutError)
+    assert not fresh.done()
+    gates[4].set()
+    assert await fresh == "fresh!"
+    await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_server_that_answers_others_never_opens_the_circuit() -> None:
+    client, circuit = Client(), Circuit(failures=1)
+    client.gates = [asyncio.Event()]
+    commands = CommandBatcher(client, deadline=0.02, circuit=circuit)
+    slow = get(commands, "slow")
+    await turns()
+    assert await get(commands, "quick") == "quick!"
+    with pytest.raises(TimeoutError):
+        await slow
+    await asyncio.sleep(0.05)  # Until the batch has ended as well.
+    assert not circuit.is_open
 
 
 def test_two_event_loops_do_not_mix() -> None:

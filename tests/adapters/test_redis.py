@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import json
 import math
@@ -18,12 +19,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 
 from pyfly_session import (
+    ConfigurationError,
     SessionCodec,
     SessionRepository,
     SessionStoreError,
     UnsupportedServerError,
 )
 from pyfly_session.adapters.redis import KEY_PREFIX, RedisSessionStore
+from pyfly_session.adapters.redis.scripts import moved_key
+from pyfly_session.config import bind_properties
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from pyfly_session.core.session import HttpSession
@@ -315,6 +319,7 @@ async def test_a_request_that_writes_is_one_command_more(
 
 async def test_a_new_session_is_one_command(store: RedisSessionStore, commands: Commands) -> None:
     repository = SessionRepository(store)
+    await store.compare_and_swap(O, VALUE, VALUE, 60)  # The server knows the script now.
     await commands.forget()
 
     session = repository.create()
@@ -322,7 +327,7 @@ async def test_a_new_session_is_one_command(store: RedisSessionStore, commands: 
     await repository.commit(session)
     await repository.commit(session)
 
-    assert await commands.seen() == {"set": 1}
+    assert await commands.seen() == {"evalsha": 1, "getrange": 1, "set": 1}
 
 
 async def test_a_change_of_id_is_three_commands(
@@ -353,7 +358,7 @@ async def test_a_session_with_an_idle_time_of_its_own_costs_one_command_more(
 
     await SessionRepository(store, ttl=1800).load(O)
 
-    assert await commands.seen() == {"evalsha": 2, "get": 2, "expire": 1, "set": 1}
+    assert await commands.seen() == {"evalsha": 2, "get": 2, "ttl": 1, "expire": 1, "set": 1}
     assert 25 < await valkey.ttl(KEY) <= 30
 
 
@@ -408,6 +413,23 @@ async def test_an_idle_time_that_the_server_would_refuse_keeps_no_session_from_b
     assert 1790 < await valkey.ttl(KEY) <= 1800
 
 
+@pytest.mark.parametrize("prefix", ["shop{1:", "x{}:", "}shop{:", "shop}:", "{", "}{a"])
+def test_a_prefix_whose_braces_make_no_hash_tag_is_refused(prefix: str) -> None:
+    with pytest.raises(ValueError, match="make no hash tag"):
+        RedisSessionStore(FakeAsyncRedis(), key_prefix=prefix)
+    session = {"redis": {"key-prefix": prefix}}
+    with pytest.raises(ConfigurationError, match="make a hash tag"):
+        bind_properties({"pyfly": {"session": session}})
+
+
+@pytest.mark.parametrize("prefix", ["shop:", "{shop}:", "a{b}c{:", "ü{x}}"])
+def test_a_session_and_the_note_of_where_it_moved_have_one_slot(prefix: str) -> None:
+    bind_properties({"pyfly": {"session": {"redis": {"key-prefix": prefix}}}})
+    RedisSessionStore(FakeAsyncRedis(), key_prefix=prefix)
+    key = (prefix + O).encode()
+    assert key_slot(moved_key(prefix + O).encode()) == key_slot(key)
+
+
 # Failures
 
 
@@ -432,9 +454,6 @@ async def test_an_error_of_the_server_is_a_store_error_with_its_cause(
     for key in (KEY, NEW_KEY, MOVED_KEY):
         await valkey.rpush(key, "somebody else's list")
 
-    if name == "create":
-        assert await store.create_if_absent(O, VALUE, 60) is False
-        return
     with pytest.raises(SessionStoreError, match="WRONGTYPE") as caught:
         await OPERATIONS[name](store)
     assert isinstance(caught.value.__cause__, aioredis.ResponseError)
@@ -479,47 +498,103 @@ def lack(client: Any, *commands: str) -> None:
     client.execute_command = lacking
 
 
-async def test_a_server_without_scripting_loads_by_getex(valkey: Any, commands: Commands) -> None:
+@pytest.mark.parametrize("idle", [60, 3600])
+async def test_a_server_without_scripting_loads_by_other_commands(
+    valkey: Any, commands: Commands, idle: int
+) -> None:
+    """And never cuts a life short, not even until the next command."""
     lack(valkey, "EVALSHA", "EVAL")
     store = RedisSessionStore(client=valkey)
-    await store.create_if_absent(O, VALUE, 60)
+    await store.create_if_absent(O, VALUE, idle)
     await commands.forget()
 
     assert [await store.load_and_slide(O, 1800) for _ in range(2)] == [VALUE, VALUE]
 
-    assert (await commands.seen())["getex"] == 2
+    slid = {"expire": 1} if idle < 1800 else {}
+    assert await commands.seen() == {"get": 4, "ttl": 2, **slid}
+    assert max(idle, 1800) - 10 < await valkey.ttl(KEY) <= max(idle, 1800)
+
+
+async def test_an_old_server_without_scripting_slides_too(valkey: Any) -> None:
+    """Redis 6.2 knows no ``GT``."""
+    lack(valkey, "EVALSHA", "EVAL")
+    execute = valkey.execute_command
+
+    async def older(*args: Any, **options: Any) -> Any:
+        if "GT" in args:
+            raise aioredis.ResponseError("wrong number of arguments for 'expire' command")
+        return await execute(*args, **options)
+
+    valkey.execute_command = older
+    store = RedisSessionStore(client=valkey)
+    await store.create_if_absent(O, VALUE, 60)
+
+    assert await store.load_and_slide(O, 1800) == VALUE
+
     assert 1790 < await valkey.ttl(KEY) <= 1800
 
 
-async def test_a_server_with_neither_scripting_nor_getex_is_named_as_too_old(valkey: Any) -> None:
-    lack(valkey, "EVALSHA", "EVAL", "GETEX")
+async def test_a_server_that_lacks_what_is_needed_is_named_as_too_old(
+    valkey: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    lack(valkey, "EVALSHA", "EVAL", "EXPIRE")
     store = RedisSessionStore(client=valkey)
+    await store.create_if_absent(O, VALUE, 30)
 
     with pytest.raises(UnsupportedServerError, match=r"6\.2") as caught:
         await store.load_and_slide(O, 60)
     assert isinstance(caught.value, SessionStoreError)
     assert isinstance(caught.value.__cause__, aioredis.ResponseError)
+    assert O not in caplog.text + str(caught.value)
 
     await store.save(O, {"a": 1}, 60)
     assert await store.get(O) == {"a": 1}
 
 
-@pytest.mark.parametrize("forbidden", ["evalsha", "expire"])
+@pytest.fixture
+async def limited(valkey: Any, valkey_url: str) -> AsyncIterator[Callable[..., Any]]:
+    """Return what makes a client of a user who may do everything but some commands."""
+    async with contextlib.AsyncExitStack() as closing:
+
+        async def without(*commands: str) -> Any:
+            rights = ["+@all", *(f"-{each}" for each in commands)]
+            await valkey.acl_setuser(
+                "limited", enabled=True, nopass=True, commands=rights, keys=["*"]
+            )
+            closing.push_async_callback(valkey.acl_deluser, "limited")
+            client: Any = aioredis.from_url(valkey_url, username="limited", password="x")
+            closing.push_async_callback(client.aclose)
+            return client
+
+        yield without
+
+
 async def test_a_command_that_is_forbidden_is_not_taken_for_an_old_server(
-    valkey: Any, valkey_url: str, forbidden: str
+    valkey: Any, limited: Any
 ) -> None:
     await valkey.set(KEY, VALUE, ex=30)
-    await valkey.acl_setuser(
-        "limited", enabled=True, nopass=True, commands=["+@all", f"-{forbidden}"], keys=["*"]
-    )
-    client: Any = aioredis.from_url(valkey_url, username="limited", password="x")
-    try:
-        with pytest.raises(SessionStoreError, match="no permissions") as caught:
-            await RedisSessionStore(client=client).load_and_slide(O, 60)
-        assert not isinstance(caught.value, UnsupportedServerError)
-    finally:
-        await client.aclose()
-        await valkey.acl_deluser("limited")
+    with pytest.raises(SessionStoreError, match="'expire'") as caught:
+        await RedisSessionStore(client=await limited("expire")).load_and_slide(O, 60)
+    assert not isinstance(caught.value, UnsupportedServerError)
+
+
+@pytest.mark.parametrize("forbidden", ["evalsha", "eval"])
+async def test_scripts_that_are_forbidden_are_done_without_and_the_log_says_so_once(
+    valkey: Any, limited: Any, forbidden: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await valkey.script_flush()
+    store = RedisSessionStore(client=await limited(forbidden))
+    other = DEFAULT_CODEC.dumps({"a": 1})
+    for _ in range(2):
+        assert await store.create_if_absent(O, VALUE, 60)
+        assert await store.load_and_slide(O, 60) == VALUE
+        assert await store.compare_and_swap(O, VALUE, other, 60) == other
+        assert await store.rename(O, N, other, VALUE, 60) == VALUE
+        assert await store.load_and_slide(O, 60) == Moved(N)
+        assert await store.delete_moved(O) == N
+        await valkey.flushdb()
+    [line] = [each.getMessage() for each in caplog.records if "runs no scripts" in each.message]
+    assert f"'{forbidden}'" in line
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def user(server: Any, monkeypatch: pytest.MonkeyPatch, rights: str) -> Iterator[
 @pytest.mark.parametrize(
     ("rights", "refused"),
     [
-        ("~pyfly:session:* +@all -evalsha -eval", {"scripting", "store"}),
+        ("~pyfly:session:* +@all -evalsha -eval", {"store"}),
         ("~pyfly:session:* ~{pyfly:session:*}:moved +@all -expire", {"store"}),
         ("~other:* +@all", {"store"}),
     ],
@@ -156,7 +156,7 @@ def test_missing_rights_are_errors(
 
 RIGHTS = (
     "~pyfly:session:* ~{pyfly:session:*}:moved"
-    " +get +set +del +exists +ttl +expire +getex +evalsha +eval"
+    " +get +getrange +set +del +exists +ttl +expire +evalsha +eval"
 )
 
 
@@ -231,7 +231,7 @@ def answering(server: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[
 
 # A server without scripts that does not know what is used instead of them.
 UNKNOWN = {
-    each: ResponseError(f"unknown command '{each}'") for each in ("EVALSHA", "EVAL", "GETEX")
+    each: ResponseError(f"unknown command '{each}'") for each in ("EVALSHA", "EVAL", "EXPIRE")
 }
 ODD = [
     ("version", {"INFO_server": {"redis_version": "6.0.16", "valkey_version": ""}}, "error", "6.2"),
@@ -247,10 +247,10 @@ ODD = [
     ),
     ("memory", {"INFO_memory": {"maxmemory": 100, "used_memory": 95}}, "warning", "more memory"),
     ("persistence", {"INFO_persistence": {"aof_enabled": 1}}, "ok", None),
-    ("scripting", {"EVALSHA": NoPermissionError("no permission")}, "error", "+evalsha"),
+    ("scripting", {"EVALSHA": NoPermissionError("no permission")}, "warning", "+evalsha"),
     ("store", UNKNOWN, "error", "6.2"),
-    ("store", {"SET": ResponseError("OOM command not allowed")}, "error", "more memory"),
-    ("store", {"SET": ResponseError("MISCONF Errors writing")}, "error", "disk"),
+    ("store", {"EVALSHA": ResponseError("OOM command not allowed")}, "error", "more memory"),
+    ("store", {"EVALSHA": ResponseError("MISCONF Errors writing")}, "error", "disk"),
     ("store", {"EXISTS": 1}, "error", "something else"),
 ]
 

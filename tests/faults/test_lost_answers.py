@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from pyfly_session import SecurityContext
 from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.adapters.redis.scripts import TEXTS
 from pyfly_session.security import login, logout
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
 from tests.faults.conftest import OpenShop
@@ -33,9 +34,10 @@ WRITES = [
 
 
 async def warmed_up(server: Server, shop: Shop) -> None:
-    """Let the server learn the scripts, and have the session stored."""
-    await server.seed("f" * 32)
-    assert (await shop.get("/write", "f" * 32)).status == 200
+    """Let the server learn the scripts, and have a connection and the session."""
+    for text in TEXTS.values():
+        await server.admin.script_load(text)
+    assert (await shop.get("/read")).status == 200
     await server.clear()
     await server.seed(KNOWN, user="alice")
 
@@ -83,7 +85,7 @@ async def test_session_that_is_created_twice_is_one_session(
     server: Server, proxy: Proxy, open_shop: OpenShop, where: Where
 ) -> None:
     shop = open_shop(proxy.url, redis={"retries": 1})
-    proxy.fault("SET", where=where)
+    proxy.fault("SWAP", where=where)
     answer = await shop.get("/write")
     assert answer.status == 200
     assert await server.session_ids() == {answer.session_id}
@@ -132,7 +134,9 @@ async def test_new_session_whose_answer_is_lost_gives_503_and_no_cookie(
 ) -> None:
     """What may be stored has an id that nobody knows, and goes when its time is over."""
     shop = open_shop(proxy.url, redis={"retries": 0})
-    proxy.fault("SET", where=where)
+    await warmed_up(server, shop)
+    await server.clear()
+    proxy.fault("SWAP", where=where)
     assert_unavailable(await shop.get("/write"))
     left = await server.session_ids()
     assert len(left) == (1 if where == "after" else 0)

@@ -8,7 +8,6 @@ from pathlib import Path
 from pyfly_session import errors
 from tests.project.pages import DOCS, blocks_of
 from tests.project.reader import run_tests
-from tests.topology.test_credentials import CLUSTER_RIGHTS, RIGHTS
 
 _ID = re.compile(r"\b[0-9a-f]{32}\b")
 
@@ -46,13 +45,6 @@ def test_the_tree_of_the_errors_is_that_of_the_classes() -> None:
         for each in classes
         if each is not errors.SessionStoreError
     }
-
-
-def test_the_rights_at_a_server_are_those_that_the_tests_get_along_with() -> None:
-    text = text_of(DOCS / "how-to" / "run-on-cluster-and-sentinel.md")
-    rights, of_a_cluster = re.findall(r"^ACL SETUSER sessions (.*)$", text, re.M)
-    assert rights.split() == ["on", ">secret", *RIGHTS]
-    assert of_a_cluster.split() == CLUSTER_RIGHTS
 
 
 def test_a_store_that_forgets_the_way_is_told_what_the_page_shows(tmp_path: Path) -> None:

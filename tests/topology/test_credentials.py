@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,14 +18,13 @@ from tests.topology.sentinels import MASTER_NAME, SENTINEL_PASSWORD, Watched
 from tests.topology.shop import Shop
 from tests.topology.tls import front, make_certificate
 
-# What the page about clusters and Sentinels tells to allow.
-RIGHTS = [
-    "~pyfly:session:*",
-    "~{pyfly:session:*}:moved",
-    *("+get", "+set", "+del", "+exists", "+ttl", "+expire", "+getex", "+evalsha", "+eval"),
-]
-CLUSTER_RIGHTS = ["+cluster|slots", "+command", "+asking"]
-USER = ["sessions", "on", ">its own", *RIGHTS]
+PAGE = Path(__file__).parents[2] / "docs/how-to/run-on-cluster-and-sentinel.md"
+# What the page tells to allow: to all, for another database, in a cluster, without scripts.
+LINES = re.findall("^ACL SETUSER sessions (.*)$", PAGE.read_text("utf-8"), re.MULTILINE)
+RIGHTS, OTHER_DATABASE, CLUSTER, NO_SCRIPTS = (line.split() for line in LINES)
+USER = ["sessions", "reset", *RIGHTS]
+CREDENTIALS = {"username": "sessions", "password": "secret"}
+WITH_AND_WITHOUT_SCRIPTS = pytest.mark.parametrize("more", [[], NO_SCRIPTS], ids=["", "no scripts"])
 
 
 async def use(shop: Shop) -> None:
@@ -70,22 +70,38 @@ async def test_wrong_password_of_the_sentinels_is_answered_503(
     assert (await shop.browser().get("/write?a=1")).status == 503
 
 
+@WITH_AND_WITHOUT_SCRIPTS
 async def test_cluster_user_needs_only_the_rights_that_are_documented(
-    open_shop: OpenShop, cluster: Cluster, cluster_properties: dict[str, Any]
+    open_shop: OpenShop, cluster: Cluster, cluster_properties: dict[str, Any], more: list[str]
 ) -> None:
     for node in cluster.nodes:
-        node.ask("ACL", "SETUSER", *USER, *CLUSTER_RIGHTS)
-    credentials = {"username": "sessions", "password": "its own"}
-    await use(open_shop(cluster_properties | credentials))
+        node.ask("ACL", "SETUSER", *USER, *CLUSTER, *more)
+    await use(open_shop(cluster_properties | CREDENTIALS))
 
 
+@WITH_AND_WITHOUT_SCRIPTS
+@pytest.mark.parametrize("database", [0, 3])
 async def test_user_behind_sentinels_needs_only_the_rights_that_are_documented(
+    open_shop: OpenShop,
+    watched: Watched,
+    sentinel_properties: dict[str, Any],
+    database: int,
+    more: list[str],
+) -> None:
+    for node in watched.servers:
+        node.ask("ACL", "SETUSER", *USER, *(OTHER_DATABASE if database else []), *more)
+    url = f"redis://nobody.invalid:1/{database}"
+    await use(open_shop(sentinel_properties | CREDENTIALS | {"url": url}))
+
+
+async def test_another_database_takes_the_right_that_is_documented_for_it(
     open_shop: OpenShop, watched: Watched, sentinel_properties: dict[str, Any]
 ) -> None:
     for node in watched.servers:
         node.ask("ACL", "SETUSER", *USER)
-    credentials = {"username": "sessions", "password": "its own"}
-    await use(open_shop(sentinel_properties | credentials))
+    url = "redis://nobody.invalid:1/3"
+    shop = open_shop(sentinel_properties | CREDENTIALS | {"url": url})
+    assert (await shop.browser().get("/write?a=1")).status == 503
 
 
 async def test_cluster_is_reached_by_tls(open_shop: OpenShop, tmp_path: Path) -> None:

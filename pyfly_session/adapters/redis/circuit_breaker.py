@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+from pyfly_session.adapters.redis.errors import UNREACHED
 from pyfly_session.errors import SessionStoreUnavailableError
 
 
@@ -23,6 +25,9 @@ class Circuit:
         pause: Seconds that it stays open.
         clock: Seconds on a scale of its own.
 
+    Attributes:
+        answers: How often the server has answered.
+
     Source: M. Nygard, "Release It!", chapter "Circuit Breaker".
     """
 
@@ -37,6 +42,7 @@ class Circuit:
         self._pause = pause
         self._clock = clock
         self._failed = 0
+        self.answers = 0
         self._open_until = 0.0
 
     def another(self) -> Circuit:
@@ -70,12 +76,35 @@ class Circuit:
         # This call is the probe; the others go on waiting for its outcome.
         self._open_until = self._clock() + self._pause
 
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Take note of what becomes of a call that was let pass."""
+        answers = self.answers
+        try:
+            yield
+        except UNREACHED:
+            self.failed(answers)
+            raise
+        except Exception:
+            # An answer, if not the hoped-for one: the server is there.
+            self.succeeded()
+            raise
+        self.succeeded()
+
     def succeeded(self) -> None:
         """Take note that the server answered."""
         self._failed = 0
+        self.answers += 1
 
-    def failed(self) -> None:
-        """Take note that the server was not reached."""
+    def failed(self, answers: int | None = None) -> None:
+        """Take note that the server was not reached.
+
+        Args:
+            answers: How many answers there were when the call began; if there were more since, the
+                server is there, however slow it is.
+        """
+        if answers not in (None, self.answers):
+            return
         self._failed += 1
         if self._blocked:
             self._open_until = self._clock() + self._pause

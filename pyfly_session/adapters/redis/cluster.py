@@ -47,10 +47,10 @@ class ClusterCommands:
         self._refreshed = float("-inf")
         self._turns: dict[str, asyncio.Semaphore] = {}
 
-    def node_name(self, command: tuple[Any, ...]) -> str:
-        """Return which node a command would go to now; empty if that is not known yet."""
+    def node_name(self, key: str) -> str:
+        """Return which node has a key now; empty if that is not known yet."""
         try:
-            return str(self._client.get_node_from_key(_key_of(command)).name)
+            return str(self._client.get_node_from_key(key).name)
         except RedisClusterException:
             return ""
 
@@ -90,13 +90,6 @@ class ClusterCommands:
         if all(_is_lost(each) for each in answers):
             raise answers[0]
         return answers
-
-    async def one(self, command: tuple[Any, ...], **options: Any) -> Any:
-        """Send one command and return its answer, or raise it."""
-        [answer] = await self.send([command], **options)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
     async def _send_once(self, commands: list[PipelineCommand]) -> None:
         """Send each command to its node, and keep each answer in its ``result``."""

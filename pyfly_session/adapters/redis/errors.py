@@ -2,46 +2,79 @@
 
 from __future__ import annotations
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import (
+    NoPermissionError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from pyfly_session.adapters.redis.pipelining import UNREACHED
 from pyfly_session.errors import (
     SessionStoreError,
     SessionStoreUnavailableError,
     UnsupportedServerError,
 )
 
+UNREACHED = (RedisConnectionError, RedisTimeoutError, RedisClusterException, OSError)
+"""What a driver raises if the server was not reached, or did not answer in time."""
 FAILURES = (RedisError, UnicodeDecodeError, *UNREACHED)
 """Everything that a driver raises."""
+
+# How servers and what stands before them refuse a command, or one with keys of several slots.
+# fakeredis with Lua runs scripts, but has no sha1hex.
+_REFUSALS = ("unknown command", "unsupported", "not support", "crossslot", "same slot",
+             "bad lua script", "sha1hex")  # fmt: skip
+
+
+class NoScriptingError(ResponseError):
+    """The server runs no scripts for us; other commands have to do."""
+
+
+def lacks_scripting(answer: object) -> bool:
+    """Return whether a script was refused for what it is, not for what it does."""
+    if not isinstance(answer, ResponseError) or isinstance(answer, NoScriptError):
+        return False
+    text = str(answer).lower()
+    if isinstance(answer, NoPermissionError):
+        return "key" not in text
+    return any(each in text for each in _REFUSALS)
+
+
+def told(error: BaseException) -> str:
+    """Return what an error says, without the keys that a server repeats."""
+    text = str(error).partition(", with args beginning with")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def explained(error: BaseException) -> BaseException:
+    """Return an error that says what to do, for one that comes of another event loop."""
+    if not isinstance(error, RuntimeError) or "loop" not in str(error):
+        return error
+    made = SessionStoreError(
+        "the client of the session store belongs to another event loop; make one for each loop,"
+        " or let the container make it from properties, which does so",
+        operation="send",
+    )
+    made.__cause__ = error
+    return made
 
 
 def translated(operation: str, error: Exception) -> SessionStoreError:
     """Return our error for the driver's, at the adapter's edge."""
     if isinstance(error, UNREACHED):
         return SessionStoreUnavailableError(
-            f"the session store was not reached to {operation}: {_told(error)}",
+            f"the session store was not reached to {operation}: {told(error)}",
             operation=operation,
         )
-    if operation == "load" and _is_unknown_command(error):
+    if isinstance(error, ResponseError) and "unknown command" in str(error).lower():
         return UnsupportedServerError(
-            f"the session store needs Redis 6.2 or newer, or Valkey; this server says: {error}",
+            "the session store needs Redis 6.2 or newer, or Valkey; this server says:"
+            f" {told(error)}",
             operation=operation,
         )
     return SessionStoreError(
-        f"the session store failed to {operation}: {_told(error)}", operation=operation
-    )
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
-def _is_unknown_command(error: BaseException | None) -> bool:
-    return isinstance(error, ResponseError) and "unknown command" in str(error).lower()
-
-
-def lacks_scripting(error: BaseException | None) -> bool:
-    # fakeredis with Lua runs scripts, but has no sha1hex.
-    return _is_unknown_command(error) or (
-        isinstance(error, ResponseError) and "sha1hex" in str(error)
+        f"the session store failed to {operation}: {told(error)}", operation=operation
     )

@@ -9,20 +9,20 @@ into the cluster slot of the session's own key, so that one script reaches both.
 from __future__ import annotations
 
 import contextlib
-import enum
-import hashlib
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar
+import re
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.exceptions import NoScriptError, ReadOnlyError, WatchError
+from redis.exceptions import ReadOnlyError, ResponseError, WatchError
 
 from pyfly_session import ids
+from pyfly_session.adapters.redis.batching import CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
-from pyfly_session.adapters.redis.errors import FAILURES, lacks_scripting, translated
-from pyfly_session.adapters.redis.pipelining import CommandBatcher
+from pyfly_session.adapters.redis.errors import FAILURES, NoScriptingError, translated
+from pyfly_session.adapters.redis.patience import patience
+from pyfly_session.adapters.redis.scripts import LEAVE, LOAD, WRITE, mark, moved_key
 from pyfly_session.adapters.redis.stub_client import PlainClient
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
@@ -37,69 +37,9 @@ KEY_PREFIX = "pyfly:session:"
 # Longer than a change of id takes between its steps.
 _RENAME_SECONDS = 30
 
+_VERSION = "_version"
+
 _logger = logging.getLogger(__name__)
-P = ParamSpec("P")
-T = TypeVar("T")
-
-# KEYS: session; to end it under this id, its moved key too. ARGV: SHA-1 of what the caller read,
-# new value, seconds to live; to end it, SHA-1 of the new value instead, and the new id at last. A
-# session that already is the new value counts as replaced, since the caller could not tell. The
-# digest spares sending the old value; nothing is decoded on the server. A merge names one key
-# only: a cluster refuses two (TRYAGAIN) while their slot moves to another node.
-_SWAP = """
-local current = redis.call('GET', KEYS[1])
-local moved = KEYS[2]
-if not current then
-    return {0, moved and redis.call('GET', moved)}
-end
-local digest = redis.sha1hex(current)
-if digest ~= ARGV[1] and ARGV[2] ~= (moved and digest or current) then
-    return {1, current}
-end
-if moved then
-    redis.call('DEL', KEYS[1])
-    redis.call('SET', moved, ARGV[4], 'EX', ARGV[3])
-else
-    redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
-end
-return {2}
-"""
-
-
-# KEYS: session. ARGV: seconds to live. A session that has an idle time of its own in front, as the
-# codec writes it, lives exactly so long from now; any other is not cut short.
-_LOAD = """
-local current = redis.call('GET', KEYS[1])
-if current then
-    local front = string.match(string.sub(current, 1, 160), '^{[^{%[]*')
-    local own = front and string.match(front, '"_max_inactive_interval":(%d+)[,}]')
-    if own and #own > 10 then
-        own = nil
-    end
-    if own or redis.call('TTL', KEYS[1]) < tonumber(ARGV[1]) then
-        redis.call('EXPIRE', KEYS[1], own or ARGV[1])
-    end
-end
-return current
-"""
-
-
-def _digest(value: bytes) -> str:
-    # SHA-1 tells two versions of one session apart; nobody gains by making them collide.
-    return hashlib.sha1(value, usedforsecurity=False).hexdigest()
-
-
-_SWAP_DIGEST = _digest(_SWAP.encode())
-_LOAD_DIGEST = _digest(_LOAD.encode())
-
-
-class _NoScripting(enum.Enum):
-    """The answer of a server that runs no scripts."""
-
-    ANSWER = "none"
-
-
-_NO_SCRIPTING = _NoScripting.ANSWER
 
 
 class RedisSessionStore:
@@ -116,6 +56,9 @@ class RedisSessionStore:
             retries included; None leaves it to the client's own timeouts.
         circuit: Refuses calls to a server that was not reached several times in a row.
         pipelining: Send commands of requests that run at the same time together.
+
+    Raises:
+        ValueError: The prefix has braces that make no hash tag of a cluster.
     """
 
     def __init__(
@@ -128,6 +71,9 @@ class RedisSessionStore:
         circuit: Circuit | None = None,
         pipelining: bool = True,
     ) -> None:
+        # Else the note of a change of id would have another slot than the session.
+        if not re.fullmatch(r"(?s)[^{}]*|[^{]*\{[^}]+\}.*", key_prefix):
+            raise ValueError(f"the braces in key_prefix make no hash tag, got {key_prefix!r}")
         self.codec = codec
         self._client: Any = client if hasattr(client, "execute_command") else PlainClient(client)
         self._prefix = key_prefix
@@ -135,7 +81,6 @@ class RedisSessionStore:
         self._commands = CommandBatcher(
             self._client, deadline=deadline, circuit=circuit or Circuit(), enabled=batched
         )
-        self._scripting = True
 
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return the session's dictionary, or None if it is absent or unreadable.
@@ -143,7 +88,8 @@ class RedisSessionStore:
         Raises:
             SessionStoreError: The backend failed; ``__cause__`` is the driver's error.
         """
-        payload = await self._send("get", "GET", self._key(session_id))
+        key = self._key(session_id)
+        payload = await self._ask("get", key, ("GET", key))
         if payload is None:
             return None
         try:
@@ -159,49 +105,56 @@ class RedisSessionStore:
             SessionEncodingError: A value cannot be stored; nothing was.
             SessionStoreError: The backend failed.
         """
-        payload = self.codec.dumps(data)
-        await self._send("save", "SET", self._key(session_id), payload, "EX", ttl)
+        if _VERSION in data:
+            # Not in front, where it would say that this is what was read.
+            data = {name: value for name, value in data.items() if name != _VERSION} | {
+                _VERSION: data[_VERSION]
+            }
+        key, payload = self._key(session_id), self.codec.dumps(data)
+        await self._ask("save", key, ("SET", key, payload, "EX", ttl))
 
     async def delete(self, session_id: str) -> None:
         """Remove the session, if it is there."""
-        await self._send("delete", "DEL", self._key(session_id))
+        key = self._key(session_id)
+        await self._ask("delete", key, ("DEL", key))
 
     async def exists(self, session_id: str) -> bool:
         """Tell whether the session is stored and alive; its idle time goes on."""
-        return bool(await self._send("exists", "EXISTS", self._key(session_id)))
+        key = self._key(session_id)
+        return bool(await self._ask("exists", key, ("EXISTS", key)))
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
-        """Return the encoded session and let it live at least ``ttl`` seconds, in one command.
+        """Return the encoded session and let it live at least ``ttl`` seconds, in one trip.
 
-        For a session that is absent a second one looks where it has gone.
+        One that has an idle time of its own in front lives exactly that long. For a session that
+        is absent the same trip looks where it has gone.
         """
-        # Here, and where else most requests come by, without `_send`: a coroutine less that waits.
+        # Here, and where else most requests come by, without `_ask`: a coroutine less that waits.
         key = self._key(session_id)
-        execute = self._commands.execute
-        payload: bytes | None
-        scripting = self._scripting
         try:
-            if scripting:
-                try:
-                    payload = await execute("load", "EVALSHA", _LOAD_DIGEST, 1, key, ttl)
-                except NoScriptError:
-                    payload = await execute("load", "EVAL", _LOAD, 1, key, ttl)
-            else:
-                payload = await execute("load", "GETEX", key, "EX", ttl)
+            try:
+                found = await self._commands.ask("load", key, LOAD, ttl)
+            except NoScriptingError:
+                found = await self._load_plainly(key, ttl)
+            if found is None and not ids.is_record(session_id):
+                return await self._note_elsewhere("load", key)
         except FAILURES as error:
-            if scripting and lacks_scripting(error):
-                self._scripting = False
-                return await self.load_and_slide(session_id, ttl)
             raise await self._failure("load", error) from error
-        if payload is None and not ids.is_record(session_id):
-            return await self._way("load", session_id)
-        return payload
+        return _moved(found[0]) if isinstance(found, list) else found
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
         key = self._key(session_id)
         try:
-            return bool(await self._commands.execute("create", "SET", key, value, "EX", ttl, "NX"))
+            try:
+                return bool(
+                    await self._commands.ask("create", key, WRITE, "", mark(value), value, ttl)
+                )
+            except NoScriptingError:
+                # A script that came to nothing half way may have stored it already.
+                commands = ("SET", key, value, "EX", ttl, "NX"), ("GET", key)
+                _, found = await self._commands.ask("create", key, None, *commands)
+                return found is not None and _bytes(found) == value
         except FAILURES as error:
             raise await self._failure("create", error) from error
 
@@ -209,15 +162,19 @@ class RedisSessionStore:
         self, session_id: str, expected: bytes, value: bytes, ttl: int
     ) -> bytes | Moved | None:
         """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
-        if self._scripting:
-            key = self._key(session_id)
-            found = await self._swap(value, 1, key, _digest(expected), value, ttl)
-            if found is None:
-                return await self._way("merge", session_id)
-            if found is not _NO_SCRIPTING:
-                return found
-        keys = [self._key(session_id), self._moved_key(session_id)]
-        return await self._call("merge", self._watched, keys, expected, value, ttl, "")
+        key = self._key(session_id)
+        try:
+            try:
+                found = await self._commands.ask(
+                    "merge", key, WRITE, mark(expected), mark(value), value, ttl
+                )
+            except NoScriptingError:
+                return await self._commands.alone(
+                    "merge", self._watched, key, expected, value, ttl, ""
+                )
+            return await self._note_elsewhere("merge", key) if found is None else _met(found, value)
+        except FAILURES as error:
+            raise await self._failure("merge", error) from error
 
     async def rename(
         self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
@@ -229,100 +186,96 @@ class RedisSessionStore:
         gone the new one lives for seconds only, so that nothing is left that no one knows of.
         """
         try:
-            async with self._commands.bounded():
+            async with patience(self._commands.deadline):
                 return await self._rename(session_id, new_id, expected, value, ttl)
-        except TimeoutError as error:
-            raise translated("rename", error) from error
+        except FAILURES as error:
+            raise await self._failure("rename", error) from error
 
     async def _rename(
         self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
     ) -> bytes | Moved | None:
-        new_key = self._key(new_id)
-        briefly = min(ttl, _RENAME_SECONDS)
-        if not await self._send("rename", "SET", new_key, value, "EX", briefly, "NX"):
+        ask = self._commands.ask
+        key, new_key = self._key(session_id), self._key(new_id)
+        store = ("SET", new_key, value, "EX", min(ttl, _RENAME_SECONDS))
+        if not await ask("rename", new_key, None, (*store, "NX")):
             # An attempt that was interrupted stored it; perhaps it came to its end.
-            if await self._way("rename", session_id) == Moved(new_id):
-                return Moved(new_id)
-            await self._send("rename", "SET", new_key, value, "EX", briefly)
-        found = await self._leave(session_id, new_id, expected, value)
+            way = _moved(await ask("rename", key, None, ("GET", moved_key(key))))
+            if way == Moved(new_id):
+                return way
+            await ask("rename", new_key, None, store)
+        found = await self._leave(key, new_id, expected, value)
         if found in (value, Moved(new_id)):
             try:
-                await self._send("rename", "EXPIRE", new_key, ttl)
-            except SessionStoreError as error:
+                await ask("rename", new_key, None, ("EXPIRE", new_key, ttl))
+            except (*FAILURES, SessionStoreError) as error:
                 # The change is done; the next request with the new id gives it its full time.
                 _logger.warning("a session lives for seconds only under its new id: %s", error)
         else:
-            await self._send("rename", "DEL", new_key)
+            await ask("rename", new_key, None, ("DEL", new_key))
         return found
+
+    async def _leave(
+        self, key: str, new_id: str, expected: bytes, value: bytes
+    ) -> bytes | Moved | None:
+        """End a session that goes on under another id, and remember the way."""
+        marks, ttl = (mark(expected), mark(value)), FORWARD_SECONDS
+        script = ("EVALSHA", LEAVE, 2, key, moved_key(key), *marks, ttl, new_id)
+        try:
+            return _met(await self._commands.ask("merge", key, None, script), value)
+        except NoScriptingError:
+            watched = self._watched
+            return await self._commands.alone("merge", watched, key, expected, value, ttl, new_id)
 
     async def delete_moved(self, session_id: str) -> str | None:
         """Remove the session, and return the id it was moved to, if it was."""
+        key = self._key(session_id)
         # In this order: a change of id in between leaves its note for the second command.
-        commands = ("DEL", self._key(session_id)), ("GET", self._moved_key(session_id))
-        try:
-            _, moved = await self._commands.together("delete", *commands)
-        except FAILURES as error:
-            raise await self._failure("delete", error) from error
+        _, moved = await self._ask("delete", key, ("DEL", key), ("GET", moved_key(key)))
         return None if moved is None else _bytes(moved).decode()
 
-    async def _leave(
-        self, session_id: str, new_id: str, expected: bytes, value: bytes
-    ) -> bytes | Moved | None:
-        """End a session that goes on under another id, and remember the way."""
-        keys, ttl = [self._key(session_id), self._moved_key(session_id)], FORWARD_SECONDS
-        if self._scripting:
-            digests = (_digest(expected), _digest(value))
-            found = await self._swap(value, 2, *keys, *digests, ttl, new_id)
-            if found is not _NO_SCRIPTING:
-                return found
-        return await self._call("merge", self._watched, keys, expected, value, ttl, new_id)
+    async def _note_elsewhere(self, operation: str, key: str) -> Moved | None:
+        """Return where a session has gone, if the script could not tell.
 
-    async def _swap(
-        self, value: bytes, *arguments: str | bytes | int
-    ) -> bytes | Moved | _NoScripting | None:
-        """Run the script: by its digest, or by its text if the server does not know it yet."""
-        execute = self._commands.execute
-        try:
+        While a slot moves, the note may be at another node of a cluster than the script was.
+        """
+        if self._commands.cluster is None:
+            return None
+        return _moved(await self._commands.ask(operation, key, None, ("GET", moved_key(key))))
+
+    async def _load_plainly(self, key: str, ttl: int) -> bytes | list[bytes] | None:
+        """Do what the script does, on a server that runs none for us."""
+        commands = ("GET", key), ("TTL", key), ("GET", moved_key(key))
+        found, lives, moved = await self._commands.ask("load", key, None, *commands)
+        if found is None:
+            return None if moved is None else [moved]
+        if lives < ttl:
+            slide = ("EXPIRE", key, ttl)
             try:
-                answer = await execute("merge", "EVALSHA", _SWAP_DIGEST, *arguments)
-            except NoScriptError:
-                answer = await execute("merge", "EVAL", _SWAP, *arguments)
-        except FAILURES as error:
-            if lacks_scripting(error):
-                self._scripting = False
-                return _NO_SCRIPTING
-            raise await self._failure("merge", error) from error
-        match answer:
-            case [2]:
-                return value
-            case [1, current]:
-                return _bytes(current)
-            case [0, *moved]:
-                return _moved(moved[0] if moved else None)
-        # Not what the script returns: whatever it was, the session was not seen to be saved.
-        raise SessionStoreError(
-            f"the session store failed to merge: it answered a {type(answer).__name__} to the"
-            " script that replaces a session",
-            operation="merge",
-        )
+                # Not if it was given a longer life in between.
+                await self._commands.ask("load", key, None, (*slide, "GT"))
+            except ResponseError as error:
+                # Redis 6.2 cannot look.
+                if "number of arguments" not in str(error):
+                    raise
+                await self._commands.ask("load", key, None, slide)
+        return _bytes(found)
 
     async def _watched(
-        self, keys: list[str], expected: bytes, value: bytes, ttl: int, new_id: str
+        self, key: str, expected: bytes, value: bytes, ttl: int, new_id: str
     ) -> bytes | Moved | None:
-        """Do what the script does, on a server without scripting."""
-        key, moved_key = keys
+        """Do what the scripts do, on a server that runs none for us."""
         async with self._client.pipeline(transaction=True) as pipeline:
             while True:
                 await pipeline.watch(key)
                 current = await pipeline.get(key)
                 if current is None:
-                    return _moved(await pipeline.get(moved_key))
+                    return _moved(await pipeline.get(moved_key(key)))
                 if _bytes(current) not in (expected, value):
                     return _bytes(current)
                 pipeline.multi()
                 if new_id:
                     pipeline.delete(key)
-                    pipeline.set(moved_key, new_id, ex=ttl)
+                    pipeline.set(moved_key(key), new_id, ex=ttl)
                 else:
                     pipeline.set(key, value, ex=ttl)
                 try:
@@ -331,29 +284,19 @@ class RedisSessionStore:
                     continue
                 return value
 
-    async def _way(self, operation: str, session_id: str) -> Moved | None:
-        """Return where a change of id has led, if there was one."""
-        return _moved(await self._send(operation, "GET", self._moved_key(session_id)))
-
-    async def _send(self, operation: str, *command: str | bytes | int) -> Any:
-        """Send a command, together with others that are waiting."""
+    async def _ask(self, operation: str, key: str, *commands: tuple[str | bytes | int, ...]) -> Any:
+        """Send commands, together with others that are waiting."""
         try:
-            return await self._commands.execute(operation, *command)
-        except FAILURES as error:
-            raise await self._failure(operation, error) from error
-
-    async def _call(
-        self, operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Await a method of the client, on its own."""
-        try:
-            return await self._commands.alone(operation, call, *args, **kwargs)
+            return await self._commands.ask(operation, key, None, *commands)
         except FAILURES as error:
             raise await self._failure(operation, error) from error
 
     async def _failure(self, operation: str, error: Exception) -> SessionStoreError:
-        # Redis 6 tells of what a script was refused in words of its own.
-        if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
+        # A master that has become a replica, or that has lost its own. Redis 6 tells of what a
+        # script was refused in words of its own.
+        if any(each in str(error) for each in ("READONLY", "NOREPLICAS")) or isinstance(
+            error, ReadOnlyError
+        ):
             await self._hang_up()
         return translated(operation, error)
 
@@ -367,10 +310,17 @@ class RedisSessionStore:
     def _key(self, session_id: str) -> str:
         return self._prefix + session_id
 
-    def _moved_key(self, session_id: str) -> str:
-        key = self._key(session_id)
-        # A prefix with a hash tag of its own decides the slot.
-        return f"{key}:moved" if "{" in key else f"{{{key}}}:moved"
+
+def _met(found: Any, value: bytes) -> bytes | Moved | None:
+    """Return what a script that stores a session tells: 1, another value, or where it is."""
+    if found == 1:
+        return value
+    if isinstance(found, list):
+        return _moved(found[0])
+    if found is None or isinstance(found, bytes | str):
+        return None if found is None else _bytes(found)
+    # Whatever it was, the session was not seen to be saved.
+    raise ResponseError(f"a script was answered by a {type(found).__name__}")
 
 
 def _moved(new_id: bytes | str | None) -> Moved | None:

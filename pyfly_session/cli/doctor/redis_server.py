@@ -18,7 +18,7 @@ from redis.exceptions import (
 )
 
 from pyfly_session import ids
-from pyfly_session.adapters.redis.pipelining import UNREACHED
+from pyfly_session.adapters.redis.errors import UNREACHED
 from pyfly_session.cli.doctor.findings import Finding, Level
 from pyfly_session.errors import SessionStoreError
 
@@ -140,9 +140,10 @@ async def _scripting(server: Server) -> AsyncIterator[Finding]:
     except NoScriptError:
         yield Finding("ok", "scripting", "scripts can be run")
     except NoPermissionError as error:
-        yield Finding("error", "scripting", str(error), "allow +evalsha and +eval to the user")
+        remedy = "allow +evalsha and +eval to the user; other commands do, with more round trips"
+        yield Finding("warning", "scripting", str(error), remedy)
     except ResponseError as error:
-        remedy = "none needed; transactions do the same, with more round trips"
+        remedy = "none needed; other commands do the same, with more round trips"
         yield Finding("hint", "scripting", f"scripts cannot be run: {error}", remedy)
 
 
@@ -277,7 +278,7 @@ def _remedy(reason: str) -> str | None:
     for sign, remedy in (
         (
             "permission",
-            "grant +get +set +del +exists +ttl +expire +getex +evalsha +eval on ~<key-prefix>*",
+            "grant +get +getrange +set +del +exists +ttl +expire +evalsha +eval on ~<key-prefix>*",
         ),
         ("OOM", "give the server more memory; it refuses writes"),
         ("READONLY", "use the address of the master"),

@@ -1,0 +1,133 @@
+"""What the server does itself, for many sessions in one call.
+
+A script reaches a session and the note of where it has gone in the same instant, and answers for
+each key on its own: a value, nil, the new id within an array, or an error of that key alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+
+def moved_key(key: str) -> str:
+    """Return where it is noted under which id a session goes on; the same slot as its own key."""
+    # A prefix with a hash tag of its own decides the slot.
+    return f"{key}:moved" if "{" in key else f"{{{key}}}:moved"
+
+
+def mark(value: bytes) -> bytes | str:
+    """Return by what a script recognizes a stored value.
+
+    That is how it begins, up to the version, which is new with every write; so the cost does not
+    grow with the session. For a value that begins in another way it is the SHA-1.
+    """
+    front = _FRONT.match(value)
+    # Nobody gains by making two versions of one session collide.
+    return front[0] if front else hashlib.sha1(value, usedforsecurity=False).hexdigest()
+
+
+_FRONT = re.compile(rb'\{(?:"_[a-z_]+":[-+.0-9eE]+,)*"_version":"[0-9a-f]+"')
+
+_NOTE = """
+local function note(key)
+    local tagged = string.find(key, '{', 1, true)
+    local moved = redis.pcall('GET', tagged and key .. ':moved' or '{' .. key .. '}:moved')
+    return moved and {moved}
+end
+"""
+# KEYS: sessions. ARGV: seconds to live for each. A session that has an idle time of its own in
+# front, as the codec writes it, lives exactly so long from now; any other is not cut short.
+_LOAD = """
+local answers = {}
+for i, key in ipairs(KEYS) do
+    local found = values and redis.pcall('GET', key)
+    if not values then
+        found = redis.pcall('GETRANGE', key, 0, 159)
+        found = found ~= '' and found
+    end
+    if type(found) ~= 'string' then
+        answers[i] = found or note(key)
+    else
+        local own, front = nil, string.sub(found, 1, 160)
+        if string.find(front, '"_max_inactive_interval":', 1, true) then
+            front = string.match(front, '^{[^{%[]*') or ''
+            own = string.match(front, '[{,]"_max_inactive_interval":(%d+)[,}]')
+            own = own and #own <= 10 and own
+        end
+        local lives = redis.pcall('TTL', key)
+        if type(lives) == 'number' and (own or lives < tonumber(ARGV[i])) then
+            lives = redis.pcall('EXPIRE', key, own or ARGV[i])
+        end
+        answers[i] = type(lives) == 'table' and lives or values and found or 1
+    end
+end
+return answers
+"""
+# Whether a value is the one with this mark. One that is the new value already counts as replaced,
+# since the caller could not tell.
+_IS = """
+local function is(current, mark)
+    if string.byte(mark) == 123 then
+        return string.sub(current, 1, #mark) == mark
+    end
+    return mark ~= '' and redis.sha1hex(current) == mark
+end
+"""
+# KEYS: sessions. ARGV: four for each: the mark of what it has to be (empty for a new session), the
+# mark of the new value, the new value, seconds to live.
+_WRITE = """
+local answers = {}
+for i, key in ipairs(KEYS) do
+    local seen, new, value, ttl = unpack(ARGV, 4 * i - 3, 4 * i)
+    local found
+    if string.byte(new) == 123 and (seen == '' or string.byte(seen) == 123) then
+        found = redis.pcall('GETRANGE', key, 0, math.max(#seen, #new) - 1)
+        found = found ~= '' and found
+    else
+        found = redis.pcall('GET', key)
+    end
+    if type(found) == 'table' then
+        answers[i] = found
+    elseif seen == '' and not found or found and is(found, seen) then
+        local stored = redis.pcall('SET', key, value, 'EX', ttl)
+        answers[i] = stored.err and stored or 1
+    elseif found and is(found, new) then
+        answers[i] = 1
+    elseif found then
+        answers[i] = seen == '' and 0 or redis.pcall('GET', key)
+    else
+        answers[i] = note(key)
+    end
+end
+return answers
+"""
+# KEYS: a session, its note. ARGV: the marks of what it has to be and of the new value, for how
+# long to note where it is, and that.
+_LEAVE = """
+local found = redis.call('GET', KEYS[1])
+if not found then
+    return note(KEYS[1])
+end
+if not (is(found, ARGV[1]) or is(found, ARGV[2])) then
+    return found
+end
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[3])
+return 1
+"""
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+_ALL = (
+    _NOTE + "local values = true" + _LOAD,
+    _NOTE + "local values = false" + _LOAD,
+    _NOTE + _IS + _WRITE,
+    _NOTE + _IS + _LEAVE,
+)
+TEXTS = {_digest(text): text for text in _ALL}
+"""The scripts, by their digests."""
+LOAD, SLIDE, WRITE, LEAVE = TEXTS
