@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.stress import identity, logins, outages, races, updates
+from benchmarks.stress import answers, identity, logins, outages, races, updates
 from benchmarks.stress.report import Result, table
 from tests.topology.nodes import HOST, PASSWORD, Node, free_ports
 
@@ -59,6 +59,7 @@ def _scenarios(*, quick: bool) -> dict[str, Callable[[], Result]]:
         "late requests": raced("late requests", identity.late_race, meetings_count),
         "logins, evict": entered("evict-oldest"),
         "logins, reject": entered("reject-new"),
+        "answers": lambda: _with_server(lambda redis: answers.run(redis, 10 * count)),
         "restarts": lambda: outages.restarts(times),
         "sentinel": lambda: outages.sentinel_failovers(times),
         "cluster": lambda: outages.cluster_failovers(times),
