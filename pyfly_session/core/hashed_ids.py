@@ -31,6 +31,7 @@ class HashedIdStore(CapableStore):
         self._inner = store if isinstance(store, CapableStore) else CapableStore(store)
         self.codec = self._inner.codec
         self.watch_losses = self._inner.watch_losses
+        self.has_slid = self._inner.has_slid
 
     def key_of(self, session_id: str) -> str:
         """Return what the store knows the id as."""

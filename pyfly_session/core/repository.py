@@ -193,7 +193,8 @@ class SessionRepository:
         if self.max_lifetime is not None and self._has_outlived(session):
             await self.invalidation.delete(session_id, "expired")
             return None
-        if session.own_idle_time is not None:
+        has_slid = self.max_lifetime is None and self.capable_store.has_slid
+        if session.own_idle_time is not None and not (has_slid and has_slid(payload)):
             # The common idle time was applied before this session's own was known.
             await self.finish(self._slide(stored, self.seconds_to_live(session)))
         if stored.fragments is not None and PRINCIPAL in stored.fragments:

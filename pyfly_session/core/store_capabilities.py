@@ -23,6 +23,7 @@ and a session that is gone when its commit begins is not brought back.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any, cast
 
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
@@ -100,6 +101,8 @@ class CapableStore:
             self.rename, self.delete_moved = self._save_and_delete, self._delete_only
 
         self.watch_losses = store.watch_losses if isinstance(store, WatchLosses) else None
+        # Whether a load has given a session all of its own idle time; few stores can tell.
+        self.has_slid: Callable[[bytes], bool] = getattr(store, "has_slid", lambda payload: False)
 
     def key_of(self, session_id: str) -> str:
         """Return what the store knows the id as."""

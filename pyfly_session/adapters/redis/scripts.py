@@ -27,6 +27,9 @@ def mark(value: bytes) -> bytes | str:
     return front[0] if front else hashlib.sha1(value, usedforsecurity=False).hexdigest()
 
 
+OWN_IDLE_TIME = re.compile(rb'\{(?:[^{\[]*,)?"_max_inactive_interval":[0-9]{1,10}[,}]')
+"""How the first bytes begin of a session whose own idle time a script finds."""
+HEAD = 160
 _FRONT = re.compile(rb'\{(?:"_[a-z_]+":[-+.0-9eE]+,)*"_version":"[0-9a-f]+"')
 
 _NOTE = """

@@ -22,7 +22,15 @@ from pyfly_session.adapters.redis.batching import CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.errors import FAILURES, NoScriptingError, translated
 from pyfly_session.adapters.redis.patience import patience
-from pyfly_session.adapters.redis.scripts import LEAVE, LOAD, WRITE, mark, moved_key
+from pyfly_session.adapters.redis.scripts import (
+    HEAD,
+    LEAVE,
+    LOAD,
+    OWN_IDLE_TIME,
+    WRITE,
+    mark,
+    moved_key,
+)
 from pyfly_session.adapters.redis.stub_client import PlainClient
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec, allow_session_type
 from pyfly_session.errors import (
@@ -141,6 +149,10 @@ class RedisSessionStore:
         except FAILURES as error:
             raise await self._failure("load", error) from error
         return _moved(found[0]) if isinstance(found, list) else found
+
+    def has_slid(self, payload: bytes) -> bool:
+        """Return whether `load_and_slide` gave this session all of its own idle time."""
+        return not self._commands.without_scripts and bool(OWN_IDLE_TIME.match(payload[:HEAD]))
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
