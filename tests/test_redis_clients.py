@@ -81,6 +81,16 @@ def test_asking_and_trying_idle_connections_can_be_switched_off(kind: dict[str, 
     assert not options["health_check_interval"]
 
 
+@pytest.mark.parametrize("kind", [CLUSTER, SENTINEL], ids=["cluster", "sentinel"])
+def test_a_driver_that_is_too_old_for_several_nodes_is_refused_at_start(
+    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis, "__version__", "6.2.0")
+    container_of().session_filter()
+    with pytest.raises(ConfigurationError, match=r"needs the package redis 8\.0.*found 6\.2\.0"):
+        container_of(**kind).session_filter()
+
+
 # Event loops
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _BACKOFF_BASE_SECONDS = 0.01
 _BACKOFF_CAP_SECONDS = 0.2
 _KEEPALIVE_PROBES = 3
+_DRIVER_OF_SEVERAL_NODES = 8
 
 
 def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close]]:
@@ -34,14 +35,17 @@ def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close
     fails at once when the pool is empty.
 
     Raises:
-        ConfigurationError: The URL has an option that the driver refuses.
+        ConfigurationError: The URL has an option that the driver refuses, or the driver is too
+            old for Cluster and Sentinel.
     """
     from redis.exceptions import RedisError
 
     make = _standalone
     if properties.cluster.nodes:
+        _require_driver("pyfly.session.redis.cluster.nodes")
         make = _cluster
     elif properties.sentinel.master:
+        _require_driver("pyfly.session.redis.sentinel.master")
         make = _sentinel
     try:
         client, closers = make(properties)
@@ -56,6 +60,18 @@ def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close
             f"{key} has an option that the driver refuses, got {url}: {error}", key=key, value=url
         ) from error
     return client, closers
+
+
+def _require_driver(key: str) -> None:
+    """Refuse a driver that loses commands when a slot moves or a master changes."""
+    import redis
+
+    if int(redis.__version__.partition(".")[0]) < _DRIVER_OF_SEVERAL_NODES:
+        raise ConfigurationError(
+            f"{key} needs the package redis {_DRIVER_OF_SEVERAL_NODES}.0 or newer, found"
+            f" {redis.__version__}; pip install 'redis>={_DRIVER_OF_SEVERAL_NODES}'",
+            key=key,
+        )
 
 
 class RedisClients:
