@@ -62,7 +62,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--parts",
         metavar="PART,…",
-        help="these measurements: in-process, served, counted, memory, steps, writers, imports",
+        help="these measurements: in-process, served, counted, memory, steps, writers,"
+        " overload, imports",
     )
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument(

@@ -7,7 +7,7 @@ from typing import Any
 
 import redis
 
-from benchmarks import correctness, counting, imports, inprocess, memory, pauses, work
+from benchmarks import correctness, counting, imports, inprocess, memory, overload, pauses, work
 from benchmarks.bench import HOST, Bench, end
 from benchmarks.contestants import BY_NAME
 from benchmarks.figures import BARE
@@ -107,6 +107,16 @@ def watch_steps(bench: Bench) -> None:
                 results.steps["ours-memory"]["expiring"] = worker.call(
                     pauses.longest_while_expiring, plan.expiring
                 )
+
+
+def watch_the_store(bench: Bench) -> None:
+    """Take the Redis server's CPU, and send more than a slow one can carry."""
+    if bench.results.roster.has("ours-redis"):
+        seconds = bench.plan.store_seconds
+        bench.say("the CPU of the Redis server")
+        bench.results.server_cpu = overload.server_cpu(bench.port, seconds)
+        bench.say(f"1.5 times what a slow server can carry, for {2 * seconds:g} s")
+        bench.results.overload = overload.overloaded(bench.port, 2 * seconds)
 
 
 def meet(bench: Bench) -> None:

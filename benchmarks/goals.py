@@ -17,6 +17,7 @@ _PARTS = {
     "cpu": f"µs of CPU each, where a bare read takes {BARE:g}",
     "lost": "lost",
 }
+_SERVER_CPU = {"load 200 B": 3, "swap 200 B": 6, "load 60 KB": 15, "swap 60 KB": 40}
 _NOISE = 1.1
 """How much more a request may seem to cost with more sessions: turns differ by as much."""
 
@@ -42,7 +43,18 @@ class Goal:
 
 def goals(figures: Figures) -> list[Goal]:
     """Return all bounds in their order."""
-    parts = (_memory, _redis, _trips, _writers, _crowd, _held, _clean, _imported)
+    parts = (
+        _memory,
+        _redis,
+        _trips,
+        _server,
+        _writers,
+        _overload,
+        _crowd,
+        _held,
+        _clean,
+        _imported,
+    )
     return [goal for part in parts for goal in part(figures)]
 
 
@@ -137,6 +149,24 @@ def _trips(figures: Figures) -> list[Goal]:
             {"": read.sent if read else math.nan},
             ".0f",
         ),
+    ]
+
+
+def _server(figures: Figures) -> list[Goal]:
+    return [
+        _at_most(3, f"µs of the Redis server's CPU, {what}", _SERVER_CPU[what], {"": each}, ".1f")
+        for what, each in figures.results.server_cpu.items()
+    ]
+
+
+def _overload(figures: Figures) -> list[Goal]:
+    met = figures.results.overload
+    if met is None:
+        return []
+    return [
+        _at_least(5, "under 1.5 times of it, served of what can be", 0.8, {"": met.share}),
+        _at_most(5, "longest wait at a deadline of 2 s, s", 2.2, {"": met.slowest}),
+        _at_most(5, "seconds until all is served again", 2, {"": met.recovered}),
     ]
 
 

@@ -15,6 +15,7 @@ PARTS: dict[str, tuple[Callable[[Bench], None], ...]] = {
     "memory": (alone.weigh, alone.grow),
     "steps": (alone.watch_steps,),
     "writers": (alone.meet,),
+    "overload": (alone.watch_the_store,),
     "imports": (alone.time_imports,),
 }
 

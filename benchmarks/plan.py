@@ -12,6 +12,7 @@ from benchmarks.counting import Traffic
 from benchmarks.generator import Burst
 from benchmarks.inprocess import Round
 from benchmarks.memory import Held
+from benchmarks.overload import Overload
 
 COLUMNS: dict[str, tuple[str, str | None]] = {
     "R0": ("/untouched", None),
@@ -54,6 +55,7 @@ class Plan:
         growth: Numbers of sessions whose cost is compared.
         expiring: Sessions that expire while steps are watched.
         step_seconds: How long steps are watched with large sessions.
+        store_seconds: How long the store alone loads, and swaps; overload lasts twice as long.
     """
 
     rounds: int = 5
@@ -70,6 +72,7 @@ class Plan:
     growth: tuple[int, ...] = (1_000, 50_000)
     expiring: int = 100_000
     step_seconds: float = 0.3
+    store_seconds: float = 4.0
     connections: int = 64
 
 
@@ -102,6 +105,7 @@ SMOKE = Plan(
     growth=(100, 500),
     expiring=2_000,
     step_seconds=0.02,
+    store_seconds=2.0,
     connections=4,
 )
 
@@ -117,6 +121,8 @@ class Results:
         imported: Milliseconds of each import of a module.
         growth: For each number of sessions, rounds of each column.
         crowd: Requests that were turned away, and connections that were made for all.
+        server_cpu: Microseconds of the Redis server's CPU for each thing that the store does.
+        overload: What more requests come to than a slow server can carry.
         capacity: Requests a second that the load generator can send.
         load: How many processes wanted to run when it began.
         partial: Whether only some parts or contestants were wanted.
@@ -136,6 +142,8 @@ class Results:
     steps: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     kept: dict[str, Kept] = field(default_factory=dict)
     crowd: dict[str, tuple[int, int]] = field(default_factory=dict)
+    server_cpu: dict[str, float] = field(default_factory=dict)
+    overload: Overload | None = None
     garbage: dict[str, dict[str, float]] = field(default_factory=dict)
     capacity: float = 0.0
     load: float = 0.0

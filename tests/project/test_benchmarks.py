@@ -80,6 +80,12 @@ def test_writers_meet_and_imports_are_timed() -> None:
     assert len(lines_of(done, "9  ")) == 1
 
 
+def test_the_store_alone_is_given_more_than_a_slow_server_can_carry() -> None:
+    done = run("--only", "ours-redis", "--parts", "overload")
+    assert len(lines_of(done, "3  ")) == 4
+    assert len(lines_of(done, "5  ")) == 3
+
+
 def test_an_unknown_contestant_is_refused_by_name() -> None:
     done = run("--only", "django-rest")
     assert done.returncode == 1
