@@ -175,6 +175,8 @@ def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
 def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
     from redis.asyncio.cluster import ClusterNode, RedisCluster
 
+    from pyfly_session.adapters.redis.connections import patient
+
     options = _from_url(properties)
     options.pop("db", None)
     client = RedisCluster(
@@ -184,6 +186,10 @@ def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
         max_connections=properties.max_connections,
         **(_patience(properties) | options),
     )
+    kind = patient(client.connection_kwargs["connection_class"])
+    client.connection_kwargs["connection_class"] = kind
+    for node in client.startup_nodes:
+        node.connection_class = kind
     return client, [client.aclose]
 
 
