@@ -109,7 +109,14 @@ class CookieProperties(Properties, frozen=True, kw_only=True):
             True,
         ),
     ] = False
-    path: Annotated[CookiePath, about("Path below which browsers send the cookie.", "/shop")] = "/"
+    path: Annotated[
+        CookiePath,
+        about(
+            "Path below which browsers send the cookie, as they see it; no session is made"
+            " outside of it.",
+            "/shop",
+        ),
+    ] = "/"
     domain: Annotated[
         CookieDomain | None,
         about(

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pyfly_session.core.codec import Raw, SessionCodec, report_lost_attribute
 from pyfly_session.core.metadata import RESERVED_NAMES
+from pyfly_session.core.shown_values import ShownValues
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError, SessionUpdateError
 
 Delta = dict[str, bytes | None]
@@ -130,6 +131,21 @@ class Attributes:
         if type(value) not in IMMUTABLE and name not in self._watched:
             self._watched[name] = None if name in self._assigned else snapshot(value)
         return value
+
+    def show_in(self, view: dict[str, Any]) -> bool:
+        """Keep all values in another dictionary, too, from now on.
+
+        Returns:
+            True if some of them may be changed in place.
+        """
+        dict.clear(view)
+        may_change = False
+        for name in list(self):
+            value = self.read(name)
+            dict.__setitem__(view, name, value)
+            may_change = may_change or type(value) not in IMMUTABLE
+        self._live = ShownValues(self._live, view)
+        return may_change
 
     def bind(self, name: str, value: Any, owner: Owner) -> None:
         """Have an object stand for an attribute; it is stored if it has changed.

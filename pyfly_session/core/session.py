@@ -34,7 +34,7 @@ class HttpSession:
         invalidated: True if `invalidate` has been called.
         why_transient: Why nothing is saved, None if it is. ``unavailable``: the store failed;
             ``replaced``: the request's id was replaced or ended a moment ago; ``withheld``: it
-            comes from another site, so the browser may have kept its cookie back.
+            comes from another site, maybe without its cookie; ``outside``: of the cookie's path.
         accessed: Anything looked at the session, so that the response depends on it.
         touched: Something may have happened to it since its last commit.
         stored: What the store is known to hold, None for a session never stored.

@@ -123,8 +123,8 @@ async def _may_log_in(request: Any, session: HttpSession, user_id: str) -> bool:
         SessionStoreUnavailableError: The session could not be loaded.
     """
     why = session.why_transient
-    if why is None:
-        return True
+    if why is None or why == "outside":
+        return True  # Where nothing can be written, what comes next says so.
     if why == "withheld":
         raise CrossSiteRequestError(
             "you cannot be logged in from a page of another site; log in on this site's own page"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Awaitable
 from typing import Any
 
-from starlette.types import Message, Send
+from starlette.types import Message, Scope, Send
 
 from pyfly_session.core.merge import Outcome
 from pyfly_session.core.repository import SessionRepository
@@ -20,6 +20,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.web.cookies import Header, SessionCookie
 from pyfly_session.web.filters import HeadHook, HeadHooks
+from pyfly_session.web.request_session import take_over
 from pyfly_session.web.session_id_resolver import SessionIdResolver
 
 _logger = logging.getLogger(__name__)
@@ -72,16 +73,18 @@ class Commit:
         candidates: What the client sent that could be an id.
         send: The server's.
         unloaded: Why the request goes on without its session, or None.
+        scope: That of the request.
 
     Attributes:
+        mapping: What the scope has as ``request.session``.
         failure: Why the store keeps the response from being sent, or None. Texts, because an
             error that is kept refers to the frames it passed, and they to this object.
         head_sent: The head of the response, with the cookie, has left.
     """
 
     __slots__ = (
-        "_candidates", "_hooks", "_outcome", "_resolver", "_rules", "_send", "failure",
-        "head_sent", "session", "unloaded",
+        "_candidates", "_hooks", "_outcome", "_resolver", "_rules", "_scope", "_send", "failure",
+        "head_sent", "mapping", "session", "unloaded",
     )  # fmt: skip
 
     def __init__(
@@ -92,8 +95,10 @@ class Commit:
         candidates: list[str],
         send: Send | None,
         unloaded: str | None,
+        scope: Scope,
     ) -> None:
         self._rules = rules
+        self._scope = scope
         self._resolver = resolver
         self._candidates = candidates
         self._send: Any = send
@@ -103,6 +108,7 @@ class Commit:
         self.unloaded = unloaded
         self.failure: str | None = None
         self.head_sent = False
+        self.mapping: Any = None
 
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response, before the session is committed."""
@@ -117,7 +123,12 @@ class Commit:
         # A copy: the application may send the same message to everybody.
         message = {**message, "headers": headers}
         session, rules = self.session, self._rules
-        if session.touched or self._hooks or self.failure is not None:
+        if (
+            session.touched
+            or self._hooks
+            or self.failure is not None
+            or self._scope.get("session") is not self.mapping
+        ):
             return self.finish_head(message, self._send)
         if self._outcome is None:
             # What most requests come to, without a coroutine.
@@ -138,6 +149,7 @@ class Commit:
         """
         if self._hooks:
             await self._run_hooks(head)
+        self.follow()
         headers = head["headers"]
         if self._outcome is None or self.failure is not None or self.session.touched:
             failed_anyway = head.get("status", 101) >= 500
@@ -154,6 +166,13 @@ class Commit:
         self._write_head(headers)
         if send is not None:
             await send(head)
+
+    def follow(self) -> None:
+        """Do to the session what the application did by putting something else in its place."""
+        put = self._scope.get("session")
+        if put is not self.mapping:
+            self.mapping = put
+            take_over(self.session, put, self._scope)
 
     async def _run_hooks(self, head: Message) -> None:
         for hook in reversed(self._hooks):

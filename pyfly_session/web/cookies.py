@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+from urllib.parse import unquote
 
 from pyfly_session import ids
 from pyfly_session.errors import ConfigurationError
@@ -131,6 +132,14 @@ class SessionCookie:
             and found.get(b"sec-fetch-dest") == b"document"
         )
         return is_strict or not is_link
+
+    def covers(self, path: str) -> bool:
+        """Return whether browsers send the cookie with requests for a path.
+
+        Source: RFC 6265bis, section 5.1.4.
+        """
+        own = unquote(self.path)
+        return path == own or path.startswith(own if own.endswith("/") else f"{own}/")
 
     def issue(self, session_id: str, max_age: int, *, known: bool) -> Header:
         """Return the ``Set-Cookie`` that gives the browser this id, known or not: it slides."""

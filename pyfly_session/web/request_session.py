@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+import logging
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from pyfly_session.core.metadata import SECURITY_CONTEXT
 from pyfly_session.core.session import HttpSession
+
+_logger = logging.getLogger(__name__)
 
 
 class _Elsewhere:
-    """The only thing that is in the dictionary itself."""
+    """What is in the dictionary as long as the attributes are not."""
 
     __slots__ = ()
 
@@ -35,15 +41,17 @@ class SessionMapping(_Base):
     Unlike `HttpSession.get_attribute_names` it shows the names with a leading underscore,
     which other libraries use for theirs. The session's own metadata is not in it.
 
-    It is a ``dict``, as Starlette's own is, because libraries ask for one. What looks into a
-    dictionary without calling its methods, as compiled serializers do, finds no attributes
-    but one key that is no text, and complains: give it ``dict(request.session)``.
+    It is a ``dict``, as Starlette's own is, because libraries ask for one. From the first
+    ``request.session`` on it holds all attributes, for what looks into a dictionary without calling
+    its methods, as compiled serializers do. What takes it out of the scope by itself finds one key
+    there that is no text, and complains: give it ``dict(scope["session"])``.
     """
 
-    __slots__ = ("_session",)
+    __slots__ = ("__weakref__", "_session", "_shown")
 
     def __init__(self, session: HttpSession) -> None:
         self._session = session
+        self._shown = False
         # Without it the json module, too, would take the dictionary for an empty one.
         dict.__setitem__(self, _ELSEWHERE, None)
 
@@ -59,14 +67,30 @@ class SessionMapping(_Base):
 
     @property
     def modified(self) -> bool:
-        """True if something was done to the session since its last commit."""
+        """True if something was done to the session since its last commit.
+
+        Setting it, as Django and Flask want it, is allowed and not needed: what was changed in
+        place is found at the commit.
+        """
         return self._session.pending
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        self._session.mark_accessed()
 
     def __getitem__(self, name: str) -> Any:
         """Return an attribute, or raise KeyError."""
+        if self._shown and dict.__contains__(self, name):
+            return dict.__getitem__(self, name)
         if name not in self:
             raise KeyError(name)
         return self._session.get_attribute(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an attribute, or the default."""
+        if self._shown and dict.__contains__(self, name):
+            return dict.__getitem__(self, name)
+        return self._session.get_attribute(name) if name in self else default
 
     def __setitem__(self, name: str, value: Any) -> None:
         """Set an attribute."""
@@ -131,7 +155,12 @@ class SessionMapping(_Base):
 
     def mark_accessed(self) -> None:
         """Take note that the response depends on the cookie; Starlette calls it."""
-        self._session.mark_accessed()
+        session = self._session
+        session.mark_accessed()
+        if not self._shown and not session.invalidated:
+            self._shown = True
+            if session.attributes.show_in(self):
+                session.touched = True
 
     def mark_modified(self) -> None:
         """Take note that the response depends on the cookie.
@@ -142,3 +171,54 @@ class SessionMapping(_Base):
 
     def __repr__(self) -> str:
         return f"<SessionMapping of {self._session!r}>"
+
+
+def take_over(session: HttpSession, put: Any, scope: Mapping[str, Any]) -> None:
+    """Have a session hold what an application has put in the place of ``request.session``.
+
+    An empty mapping, None and Litestar's ``Empty`` clear it, and log the user out with that, as
+    a mapping does that lacks who is logged in.
+
+    Args:
+        session: The session.
+        put: What the scope holds instead of its mapping.
+        scope: That of the request.
+    """
+    if isinstance(put, SessionMapping):
+        return  # That of another filter of ours, with sessions of its own.
+    if _is_of_another_middleware(put, scope):
+        _warn_of_shadow(type(put).__module__)
+        return
+    if put is None or getattr(put, "__name__", "") == "Empty":
+        put = {}
+    if not isinstance(put, Mapping):
+        _logger.error("what was put in the place of request.session is no mapping: %r", type(put))
+        return
+    names = session.attribute_names()
+    if session.principal is not None and put.get(SECURITY_CONTEXT) is None:
+        session.clear()
+    for name in names:
+        if name not in put:
+            session.remove_attribute(name)
+    for name, value in put.items():
+        session.set_attribute(name, value)
+
+
+def _is_of_another_middleware(put: Any, scope: Mapping[str, Any]) -> bool:
+    """Return whether a session is one that other middleware keeps and stores itself."""
+    theirs = sys.modules.get("starlette.middleware.sessions")
+    if theirs is not None and isinstance(put, getattr(theirs, "Session", dict)):
+        return True
+    return "session_handler" in scope  # starsessions
+
+
+@cache
+def _warn_of_shadow(module: str) -> None:
+    """Log it once: from here on request.session is not ours."""
+    _logger.warning(
+        "request.session is not that of pyfly_session, because the middleware of %s inside of it"
+        " has put its own in its place: what is kept there is in a cookie or store of its own, and"
+        " login, logout and limits do not see it; remove that middleware, or keep to"
+        " request.state.session",
+        module,
+    )

@@ -27,7 +27,8 @@ from pyfly_session.web.filters import (
     CallNext,
     OncePerRequestFilter,
 )
-from pyfly_session.web.paths import route_path
+from pyfly_session.web.neighbours import warn_of_neighbour
+from pyfly_session.web.paths import browser_path, route_path
 from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_id_resolver import (
     SessionIdResolver,
@@ -40,6 +41,12 @@ from pyfly_session.web.websocket import LiveSocket, WebSocketRules, refusal_of_o
 _logger = logging.getLogger(__name__)
 
 _ENCRYPTED = ("https", "wss")
+
+_OUTSIDE = (
+    "there is no session outside of the cookie's path (pyfly.session.cookie.path): browsers send"
+    " the cookie below it only, so what is stored here would never be found again; move the page,"
+    " choose another path, or, if a proxy strips the path, tell the server (uvicorn --root-path)"
+)
 
 CreationPolicy = Literal["always", "if-required", "never"]
 StoreErrorPolicy = Literal["fail", "anonymous"]
@@ -127,7 +134,7 @@ class SessionFilter(OncePerRequestFilter):
         self.exclude_patterns = _patterns(exclude_patterns)
         self._websocket = websocket or WebSocketRules()
         self._keep_alive: KeepAlive | None = None
-        self._warned_of_outer = False
+        self._warned_of_outer = self._looked_around = False
 
     @property
     def store(self) -> SessionStore:
@@ -184,7 +191,7 @@ class SessionFilter(OncePerRequestFilter):
             unloaded = str(error)
         if session is None:
             session = self._new(headers, scope, resolver, candidates, unloaded)
-        commit = Commit(self._rules, session, resolver, candidates, send, unloaded)
+        commit = Commit(self._rules, session, resolver, candidates, send, unloaded, scope)
         send_on: Send = commit.send
         if scope["type"] == "websocket":
             socket = LiveSocket(commit, self.repository, self._websocket, receive, send)
@@ -192,7 +199,8 @@ class SessionFilter(OncePerRequestFilter):
         if outer is not None:
             attached = state["session"], outer, scope["session"]
         state["session"], state["session_filter"] = session, self
-        scope["session"], scope[CHAIN] = SessionMapping(session), commit
+        scope["session"] = commit.mapping = SessionMapping(session)
+        scope[CHAIN] = commit
         keep_alive = self._keep_alive
         if (
             keep_alive is None
@@ -259,9 +267,9 @@ class SessionFilter(OncePerRequestFilter):
             unloaded = str(error)
         if session is None:
             session = self._new(headers, scope, resolver, candidates, unloaded)
-        commit = Commit(self._rules, session, resolver, candidates, None, unloaded)
+        commit = Commit(self._rules, session, resolver, candidates, None, unloaded, scope)
         request.state.session, request.state.session_filter = session, self
-        scope["session"] = SessionMapping(session)
+        scope["session"] = commit.mapping = SessionMapping(session)
         keep_alive = self._watch(session)
         keep_alive.running[commit] = None
         try:
@@ -274,6 +282,7 @@ class SessionFilter(OncePerRequestFilter):
                     raise
                 if isinstance(error, SessionUpdateError):
                     return response
+            commit.follow()
             await commit.commit(create=self._rules.create and not is_shared(response))
         except asyncio.CancelledError:
             commit.abandon()
@@ -329,6 +338,9 @@ class SessionFilter(OncePerRequestFilter):
     ) -> HttpSession:
         """Return a new session; it may be one that is not saved."""
         session = self.repository.create()
+        if not self._looked_around:
+            self._looked_around = True
+            warn_of_neighbour(self, resolver, self.store, scope)
         if unloaded is not None:
             _logger.warning("a request goes on without its session: %s", unloaded)
             session.why_transient = "unavailable"
@@ -343,6 +355,10 @@ class SessionFilter(OncePerRequestFilter):
             if self.repository.invalidation.is_late(candidate):
                 session.why_transient, session.presented_id = "replaced", candidate
                 return session
+        covers = getattr(resolver, "covers", None)
+        if covers is not None and "path" in scope and not covers(browser_path(scope)):
+            session.why_transient, session.write_refusal = "outside", _OUTSIDE
+            return session
         may_be_withheld = getattr(resolver, "may_be_withheld", None)
         if (
             not candidates

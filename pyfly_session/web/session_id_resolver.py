@@ -27,7 +27,8 @@ class SessionIdResolver(Protocol):
     something else over HTTPS, an attribute ``over_https`` is the resolver that is used there. If a
     client can hold an id back, as browsers do with cookies on requests from other sites, a method
     ``may_be_withheld(headers, method)`` returns whether it may have done so; such a request gets a
-    session that is not saved.
+    session that is not saved. So does a request for a path that a method ``covers(path)`` says that
+    clients never send their id with.
     """
 
     @property

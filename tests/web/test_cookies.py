@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from pyfly_session import ConfigurationError
 from pyfly_session.web import SessionCookie
 from tests.web.conftest import Site
-from tests.web.driver import COOKIE, Answer, ask
+from tests.web.driver import COOKIE, Answer, Connection
 
 KNOWN = "a" * 32
 
@@ -26,8 +26,11 @@ async def logout(request: Request) -> Response:
 
 
 async def send(site: Site, *cookie_headers: str | bytes, path: str = "/who") -> Answer:
-    app = site.app(who=who, logout=logout)
-    return await ask(app, path, headers=[("cookie", each) for each in cookie_headers])
+    headers = [("cookie", each) for each in cookie_headers]
+    connection = Connection(site.app(who=who, logout=logout), path, headers=headers)
+    # Stripped by a proxy, where the cookie is for a part of the host.
+    connection.scope["root_path"] = getattr(site.filter.resolver, "path", "/").rstrip("/")
+    return await connection.run()
 
 
 HOSTILE = [

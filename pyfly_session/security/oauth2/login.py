@@ -212,6 +212,8 @@ class OAuth2LoginHandler:
             raise OAuth2LoginError("session_unavailable", "Please try again in a moment.", 503)
         # First what can fail: nothing is kept of an attempt that does not begin.
         await provider.metadata()
+        if session.why_transient == "outside":
+            session.require_rotation()
         if session.transient:
             # Its id was replaced, or has ended: a login begins with a session of its own.
             session.why_transient = session.presented_id = None
