@@ -350,9 +350,6 @@ def test_the_order_of_a_dictionary_is_kept() -> None:
         (object(), "", "object"),
         ({"items": [1, object()]}, "['items'][1]", "object"),
         ([{"a": {"b": 1j}}], "[0]['a']['b']", "complex"),
-        ({1: "int key"}, "", "int"),
-        ([{None: 1}], "[0]", "NoneType"),
-        ({"d": {(1, 2): 3}}, "['d']", "tuple"),
         (Point(1, range(3)), "['y']", "range"),
         (bytearray(b"x"), "", "bytearray"),
         (UserDict(), "", "UserDict"),
@@ -398,9 +395,9 @@ def test_a_pydantic_model_is_refused_with_the_two_ways_to_store_one() -> None:
         with pytest.raises(SessionEncodingError) as caught:
             CODEC.encode("cart", value)
         assert str(caught.value) == (
-            f"session attribute 'cart'{place}: a value of type {name} cannot be stored as it is;"
-            " a pydantic model goes through pyfly_session.fastapi.Stored, or becomes plain data by"
-            ' model_dump(mode="json")'
+            f"session attribute 'cart'{place}: {name} is not an allowed session type; call"
+            " pyfly_session.allow_session_type(Cart) at start-up, or keep it with"
+            " pyfly_session.fastapi.Stored"
         )
     assert CODEC.decode(CODEC.encode("cart", Cart().model_dump(mode="json"))) == {"items": []}
 
@@ -605,8 +602,7 @@ def test_depth_at_the_edge_raises_nothing_but_the_decoding_error(depth: int, lea
         {TYPE_KEY: "UUID", "value": "x"},
         {TYPE_KEY: "Decimal", "value": "x"},
         {TYPE_KEY: "float", "value": "x"},
-        {TYPE_KEY: "dict", "value": [[[], 1]]},
-        {TYPE_KEY: "dict", "value": [[1, 1]]},
+        {TYPE_KEY: "dict", "value": [[{}, 1]]},
         {TYPE_KEY: "dict", "value": 1},
         {TYPE_KEY: "dict"},
         {TYPE_KEY: f"{Color.__module__}:Color", "name": "MAUVE"},
@@ -738,7 +734,7 @@ def test_the_tag_of_a_built_in_type_cannot_be_given_to_another(tag: str) -> None
 
 @pytest.mark.parametrize("cls", [object, dict, int, UserDict])
 def test_only_a_dataclass_or_an_enum_can_be_allowed(cls: type) -> None:
-    with pytest.raises(TypeError, match="only a dataclass or an enum"):
+    with pytest.raises(TypeError, match="only a dataclass, an enum or a pydantic model"):
         SessionCodec(types=[cls])
     with pytest.raises(TypeError):
         allow_session_type(cls)

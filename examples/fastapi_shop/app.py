@@ -12,7 +12,15 @@ from pydantic import BaseModel
 
 from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
-from pyfly_session.fastapi import LoginRequired, Session, Stored, User, Visitor, local_target
+from pyfly_session.fastapi import (
+    LoggedIn,
+    LoginRequired,
+    Session,
+    Stored,
+    User,
+    Visitor,
+    local_target,
+)
 from pyfly_session.security import login, logout
 
 PRICES = {"Lantern": 40, "Desk lamp": 25, "Candle": 3}
@@ -40,10 +48,8 @@ orders_of_session = Stored(list[Cart], "orders", default=list)
 Orders = Annotated[list[Cart], Depends(orders_of_session)]
 
 # A browser is sent to the login page and finds its way back; a program gets a 401.
-PageUser = Annotated[SecurityContext, Depends(LoginRequired(login_url="/login"))]
-RecentUser = Annotated[
-    SecurityContext, Depends(LoginRequired(login_url="/login", max_age=RECENT_SECONDS))
-]
+PageUser = Annotated[LoggedIn, Depends(LoginRequired(login_url="/login"))]
+RecentUser = Annotated[LoggedIn, Depends(LoginRequired(login_url="/login", max_age=RECENT_SECONDS))]
 
 # In a thread: checking a password takes long on purpose.
 Checked = Annotated[SecurityContext | None, Depends(checked_user)]

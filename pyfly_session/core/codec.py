@@ -165,19 +165,19 @@ class SessionCodec:
 
 
 def allow_session_type(cls: T, *, tag: str | None = None, write: bool = False) -> T:
-    """Let every codec store and rebuild a dataclass or enum. Usable as a class decorator.
+    """Let every codec store and rebuild a class of yours. Usable as a class decorator.
 
     Call it once at start-up, on every node that reads the sessions. The class is never
     imported because stored data names it: only what was allowed here is rebuilt.
 
     Args:
-        cls: A dataclass or an enum.
+        cls: A dataclass, an enum or a pydantic model.
         tag: What marks its values on the wire, ``module:qualname`` of the class if not
             given. A class that has moved is allowed a second time under its former tag.
         write: Mark the values with this tag from now on, though the class has another.
 
     Raises:
-        TypeError: The class is neither a dataclass nor an enum.
+        TypeError: The class is none of these.
     """
     _allow(_SHARED_TYPES, cls, tag, write=write)
     return cls

@@ -9,6 +9,7 @@ from typing import Any
 
 from pyfly_session import errors, ids
 from pyfly_session.core import metadata as meta
+from pyfly_session.core.attribute_access import AttributeAccess
 from pyfly_session.core.attributes import IMMUTABLE, Attributes, Delta, Update, UpdateFunction
 from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
@@ -17,7 +18,7 @@ _NOTHING: dict[str, Any] = {}
 _NO_NAMES: frozenset[str] = frozenset()
 
 
-class HttpSession:
+class HttpSession(AttributeAccess):
     """One session as one request sees it.
 
     Owned by the request that loaded it; not shared between tasks that run at the same time. When
@@ -199,8 +200,8 @@ class HttpSession:
         self._note({meta.MAX_INACTIVE_INTERVAL: seconds})
         self.own_idle_time = seconds
 
-    def get_attribute(self, name: str) -> Any:
-        """Return the attribute's value, or None if there is none."""
+    def get_attribute(self, name: str, default: Any = None) -> Any:
+        """Return the attribute's value, or the default if there is none."""
         self.accessed = True
         if self.invalidated:
             raise errors.SessionInvalidatedError
@@ -208,7 +209,7 @@ class HttpSession:
             return self.loaded_at if name == meta.LAST_ACCESSED else self.metadata(name)
         if self._attributes is None:
             if name not in self._known:
-                return None
+                return default
             # Most requests read a text or two: nothing has to be kept of these. The second
             # reading tells of a value that cannot be decoded.
             try:
@@ -218,6 +219,8 @@ class HttpSession:
             if type(value) in IMMUTABLE:
                 return value
         value = self.attributes.read(name)
+        if value is None and default is not None and name not in self.attributes:
+            return default
         if type(value) not in IMMUTABLE:
             # It may be changed in place.
             self.touched = True
@@ -267,10 +270,6 @@ class HttpSession:
         """Return whether there is such an attribute, be it None."""
         self._require_valid()
         return name in self.attributes
-
-    def get_attribute_names(self) -> list[str]:
-        """List the attributes; names with a leading underscore count as internal."""
-        return [name for name in self.attribute_names() if not name.startswith("_")]
 
     def attribute_names(self) -> list[str]:
         """List the attributes, names with a leading underscore included."""

@@ -11,14 +11,21 @@ from __future__ import annotations
 import base64
 import dataclasses
 import enum
+import ipaddress
 import logging
 import math
-import typing
 import uuid
+from collections import deque
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from pyfly_session.core.annotated_shapes import field_shapes
 
 TYPE_KEY = "__pyfly_type__"
 
@@ -50,8 +57,11 @@ class TypeRegistry:
 
     def allow(self, cls: type, *, tag: str | None = None) -> None:
         """Allow a dataclass or enum; the tag given first is the one that is written."""
-        if not (dataclasses.is_dataclass(cls) or issubclass(cls, enum.Enum)):
-            raise TypeError(f"only a dataclass or an enum can be a session type, got {cls!r}")
+        is_known = dataclasses.is_dataclass(cls) or issubclass(cls, enum.Enum)
+        if not (is_known or _is_model(cls)):
+            raise TypeError(
+                f"only a dataclass, an enum or a pydantic model can be a session type, got {cls!r}"
+            )
         tag = tag or f"{cls.__module__}:{cls.__qualname__}"
         if tag in _READERS or tag == "dict":
             raise ValueError(f"the tag {tag!r} is that of a built-in type; choose another")
@@ -86,11 +96,15 @@ class TypeRegistry:
             return [self._item(item, index) for index, item in enumerate(value)]
         if kind is dict:
             return self._mapping(value)
+        if kind is datetime or kind is time:
+            return _zoned(value)
         writer = _WRITERS.get(kind)
         if writer is not None:
             return _tagged(kind.__name__, writer(value))
         if kind is set or kind is frozenset:
             return _tagged(kind.__name__, [self.to_plain(item) for item in value])
+        if kind is deque:
+            return _tagged("deque", [[self.to_plain(item) for item in value], value.maxlen])
         return self._other(value, kind)
 
     def _item(self, value: Any, key: object) -> Any:
@@ -103,57 +117,51 @@ class TypeRegistry:
             raise
 
     def _mapping(self, value: dict[Any, Any]) -> Any:
-        plain = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise Unencodable(
-                    type(key).__qualname__,
-                    f"dictionary keys must be str, got {key!r} of type {type(key).__qualname__};"
-                    " JSON would turn it into a string",
-                )
-            plain[key] = self._item(item, key)
-        if TYPE_KEY in plain:
-            return _tagged("dict", [[key, item] for key, item in plain.items()])
-        return plain
+        plain = {key: self._item(item, key) for key, item in value.items()}
+        if all(type(key) is str for key in plain) and TYPE_KEY not in plain:
+            return plain
+        # JSON has no other keys than texts.
+        return _tagged("dict", [[self._item(key, key), item] for key, item in plain.items()])
 
     def _other(self, value: Any, kind: type) -> Any:
         tag = self.tag_of(kind)
-        is_dataclass = dataclasses.is_dataclass(kind)
-        if tag is None and (is_dataclass or isinstance(value, enum.Enum)):
-            raise Unencodable(
-                kind.__qualname__,
-                f"{kind.__module__}.{kind.__qualname__} is not an allowed session type;"
-                f" call pyfly_session.allow_session_type({kind.__name__}) at start-up",
-            )
-        if tag is not None and is_dataclass:
-            fields = {
-                field.name: self._item(getattr(value, field.name), field.name)
-                for field in dataclasses.fields(value)
-            }
-            return {**fields, TYPE_KEY: tag}
-        if tag is not None and isinstance(value, enum.Flag):
-            # A combination of members has no name to look it up by.
-            return {TYPE_KEY: tag, "value": value.value}
         if tag is not None:
-            return {TYPE_KEY: tag, "name": value.name}
+            return self._content(value, kind, tag)
+        if (
+            dataclasses.is_dataclass(kind)
+            or isinstance(value, enum.Enum)
+            or _is_model(kind)
+            or kind.__module__.partition(".")[0] == "numpy"
+        ):
+            raise _refusal(kind)
+        if isinstance(value, datetime | time):
+            return _zoned(value)
         for base, writer in _WRITERS.items():
             if isinstance(value, base):
                 return _tagged(base.__name__, writer(value))
         for base, convert in _BASES.items():
             if isinstance(value, base):
                 return self.to_plain(convert(value))
-        name = f"{kind.__module__}.{kind.__qualname__}"
-        if hasattr(kind, "model_dump"):
-            raise Unencodable(
-                kind.__qualname__,
-                f"a value of type {name} cannot be stored as it is; a pydantic model goes through"
-                ' pyfly_session.fastapi.Stored, or becomes plain data by model_dump(mode="json")',
-            )
-        raise Unencodable(
-            kind.__qualname__,
-            f"a value of type {name} cannot be stored; store plain data, or a dataclass allowed"
-            " with pyfly_session.allow_session_type",
-        )
+        raise _refusal(kind)
+
+    def _content(self, value: Any, kind: type, tag: str) -> dict[str, Any]:
+        """Return what is stored of a value of an allowed type."""
+        if _is_model(kind):
+            try:
+                dumped = value.model_dump(mode="json", by_alias=True, round_trip=True)
+            except ValueError as error:
+                raise Unencodable(kind.__qualname__, str(error)) from None
+            return {TYPE_KEY: tag, "value": self.to_plain(dumped)}
+        if dataclasses.is_dataclass(value):
+            fields = {
+                field.name: self._item(getattr(value, field.name), field.name)
+                for field in dataclasses.fields(value)
+            }
+            return {**fields, TYPE_KEY: tag}
+        if isinstance(value, enum.Flag):
+            # A combination of members has no name to look it up by.
+            return {TYPE_KEY: tag, "value": value.value}
+        return {TYPE_KEY: tag, "name": value.name}
 
     def from_plain(self, value: Any) -> Any:
         """Rebuild what `to_plain` wrote; a tag that is not allowed gives a plain dict."""
@@ -163,17 +171,20 @@ class TypeRegistry:
             return value
         tag = value.pop(TYPE_KEY, None)
         if tag == "dict":
-            return {_text(key): self.from_plain(item) for key, item in value["value"]}
+            pairs = ((self.from_plain(key), self.from_plain(item)) for key, item in value["value"])
+            return {_hashable(key): item for key, item in pairs}
         plain = {key: self.from_plain(item) for key, item in value.items()}
         if tag is None:
             return plain
         reader = _READERS.get(tag) if isinstance(tag, str) else None
-        if reader is not None and plain.keys() == {"value"}:
-            return reader(plain["value"])
+        if reader is not None and "value" in plain and plain.keys() <= _OF_READERS:
+            return reader(plain["value"]) if len(plain) == 1 else _in_zone(reader, plain)
         cls = self.type_of(tag) if isinstance(tag, str) else None
         if cls is None:
             _logger.warning("session type %.80r is not allowed and comes back as a dict", tag)
             return plain
+        if _is_model(cls):
+            return cls.model_validate_json(msgspec.json.encode(plain["value"]))  # type: ignore[attr-defined]
         if issubclass(cls, enum.Enum):
             return cls[plain["name"]] if "name" in plain else cls(plain["value"])
         return _build_dataclass(cls, plain)
@@ -183,12 +194,12 @@ def _build_dataclass(cls: type, stored: dict[str, Any]) -> Any:
     """Build from what is there: fields of a newer node are ignored, missing ones default."""
     arguments: dict[str, Any] = {}
     afterwards: dict[str, Any] = {}
-    tuples = _tuple_fields(cls)
+    shapes = field_shapes(cls)
     for field in dataclasses.fields(cls):
         if field.name in stored:
             value = stored[field.name]
-            if field.name in tuples and isinstance(value, list):
-                value = tuple(value)
+            if field.name in shapes:
+                value = shapes[field.name](value)
             (arguments if field.init else afterwards)[field.name] = value
     instance = cls(**arguments)
     for name, value in afterwards.items():
@@ -196,21 +207,57 @@ def _build_dataclass(cls: type, stored: dict[str, Any]) -> Any:
     return instance
 
 
-def _tuple_fields(cls: type) -> frozenset[str]:
-    """Name the fields that are annotated as tuples: JSON only has lists."""
+def _refusal(kind: type) -> Unencodable:
+    """Say why a value of a type cannot be stored, and what to do."""
+    name, own = f"{kind.__module__}.{kind.__qualname__}", kind.__qualname__
+    if name.startswith("numpy."):
+        why = f"a value of type {name} cannot be stored; call its item(), or tolist() for an array"
+    elif not (dataclasses.is_dataclass(kind) or issubclass(kind, enum.Enum) or _is_model(kind)):
+        why = (
+            f"a value of type {name} cannot be stored; store plain data, or a dataclass allowed"
+            " with pyfly_session.allow_session_type"
+        )
+    else:
+        why = (
+            f"{name} is not an allowed session type; call"
+            f" pyfly_session.allow_session_type({kind.__name__}) at start-up"
+        )
+        why += ", or keep it with pyfly_session.fastapi.Stored" if _is_model(kind) else ""
+    return Unencodable(own, why)
+
+
+def _is_model(cls: type) -> bool:
+    """Return whether a class is a model of pydantic, which is not imported here."""
+    return hasattr(cls, "model_validate_json") and hasattr(cls, "model_dump")
+
+
+def _zoned(value: datetime | time) -> dict[str, Any]:
+    """Write a time with what ISO 8601 has no word for: the name of its zone, and its fold."""
+    tag = "datetime" if isinstance(value, datetime) else "time"
+    plain = _tagged(tag, value.isoformat())
+    zone = value.tzinfo
+    if isinstance(zone, ZoneInfo) and zone.key is not None:
+        plain["zone"] = zone.key
+    elif zone is not None and value.utcoffset() is None:
+        name = type(zone).__qualname__
+        raise Unencodable(tag, f"its zone, a {name}, cannot be stored; use zoneinfo.ZoneInfo")
+    if value.fold:
+        plain["fold"] = 1
+    return plain
+
+
+def _in_zone(reader: Callable[[Any], Any], plain: dict[str, Any]) -> Any:
+    """Read what `_zoned` wrote; where a zone is not known, a date keeps its offset."""
+    value = reader(plain["value"]).replace(fold=1 if plain.get("fold") == 1 else 0)
+    if "zone" not in plain:
+        return value
     try:
-        hints = typing.get_type_hints(cls)
-    except (NameError, TypeError):
-        return frozenset()
-    return frozenset(
-        name for name, hint in hints.items() if hint is tuple or typing.get_origin(hint) is tuple
-    )
-
-
-def _text(key: object) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"dictionary keys must be str, got {key!r}")
-    return key
+        return value.replace(tzinfo=ZoneInfo(plain["zone"]))
+    except ZoneInfoNotFoundError:
+        if isinstance(value, time):
+            raise
+        _logger.warning("the time zone %.80r is not known here; its offset is kept", plain["zone"])
+        return value
 
 
 def _hashable(item: Any) -> Any:
@@ -222,14 +269,20 @@ def _tagged(tag: str, value: Any) -> dict[str, Any]:
     return {TYPE_KEY: tag, "value": value}
 
 
+_ADDRESSES: tuple[type, ...] = (
+    *(ipaddress.IPv4Address, ipaddress.IPv4Network, ipaddress.IPv4Interface),
+    *(ipaddress.IPv6Address, ipaddress.IPv6Network, ipaddress.IPv6Interface),
+)
+_PATHS = (Path, PurePosixPath, PureWindowsPath)
 _WRITERS: dict[type, Callable[[Any], Any]] = {
-    datetime: datetime.isoformat,
     date: date.isoformat,
-    time: time.isoformat,
     timedelta: lambda value: [value.days, value.seconds, value.microseconds],
     uuid.UUID: str,
     Decimal: str,
     bytes: lambda value: base64.b64encode(value).decode("ascii"),
+    **dict.fromkeys(_ADDRESSES, str),
+    # The first that fits counts, and a Path is one of the others as well.
+    **dict.fromkeys(_PATHS, str),
 }
 _READERS: dict[str, Callable[[Any], Any]] = {
     "datetime": datetime.fromisoformat,
@@ -242,7 +295,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "set": lambda value: set(map(_hashable, value)),
     "frozenset": lambda value: frozenset(map(_hashable, value)),
     "float": float,
+    "deque": lambda value: deque(*value),
+    **{each.__name__: each for each in (*_ADDRESSES, *_PATHS)},
 }
+_OF_READERS = {"value", "zone", "fold"}
 # Subclasses of plain types are stored as what they extend; bool and enums came earlier.
 _BASES: dict[type, Callable[[Any], Any]] = {
     str: str.__str__,

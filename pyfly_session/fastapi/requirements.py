@@ -2,7 +2,7 @@
 
 # Annotations are not postponed here: FastAPI reads those of dependencies.
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, cast
 from urllib.parse import quote
 
 from fastapi import Depends
@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 
 from pyfly_session.core.session import HttpSession
 from pyfly_session.fastapi.session import Session
-from pyfly_session.security.context import SecurityContext
+from pyfly_session.security.context import LoggedIn, SecurityContext
 from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
 from pyfly_session.security.navigation import ROOT, is_navigation, local_target
 from pyfly_session.web.cookies import SessionCookie
@@ -126,7 +126,7 @@ class LoginRequired(_Requirement):
         self.roles = frozenset(roles)
         self.permissions = frozenset(permissions)
 
-    async def __call__(self, connection: HTTPConnection, session: Session) -> SecurityContext:
+    async def __call__(self, connection: HTTPConnection, session: Session) -> LoggedIn:
         """Return who is logged in."""
         self._require_loaded(connection, session)
         context = context_of(session)
@@ -138,7 +138,7 @@ class LoginRequired(_Requirement):
             raise self._login(connection, "recent_login_required", "You have to log in again.")
         if not self._has_rights(context):
             raise _refusal(connection, 403, "You are not allowed to do this.", _HEADERS)
-        return context
+        return cast("LoggedIn", context)
 
     def _has_rights(self, context: SecurityContext) -> bool:
         if self.roles and not context.has_any_role(self.roles):
@@ -152,7 +152,7 @@ class LoginRequired(_Requirement):
         return since is not None and session.last_accessed - since < self.max_age
 
 
-User = Annotated[SecurityContext, Depends(LoginRequired())]
+User = Annotated[LoggedIn, Depends(LoginRequired())]
 """Who is logged in; the answer to all others is 401."""
 
 

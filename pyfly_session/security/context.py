@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyfly_session.core.codec import allow_session_type
 
@@ -61,6 +61,18 @@ class SecurityContext:
     def anonymous(cls) -> SecurityContext:
         """Return the context of a visitor who is not logged in."""
         return cls()
+
+
+if TYPE_CHECKING:
+
+    @dataclass(frozen=True)
+    class LoggedIn(SecurityContext):
+        """The context of a user who is logged in."""
+
+        user_id: str = ""
+else:
+    LoggedIn = SecurityContext
+    """The same, where type checkers may know that the user is somebody."""
 
 
 def _names(what: str, value: object) -> list[str]:

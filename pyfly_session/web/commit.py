@@ -134,7 +134,11 @@ class Commit:
             # What most requests come to, without a coroutine.
             if session.stored is not None:
                 self._outcome = rules.repository.known_outcome(session)
-            elif session.why_transient is not None or not rules.create or _may_be_shared(headers):
+            elif (
+                session.why_transient is not None
+                or not rules.create
+                or not self._needs_session(headers)
+            ):
                 self._outcome = Outcome.UNSAVED
             if self._outcome is None:
                 return self.finish_head(message, self._send)
@@ -155,7 +159,7 @@ class Commit:
             failed_anyway = head.get("status", 101) >= 500
             if self.failure is None:
                 try:
-                    await self.commit(create=self._rules.create and not _may_be_shared(headers))
+                    await self.commit(create=self._rules.create and self._needs_session(headers))
                 except SessionStoreError as error:
                     self.failure = str(error)
                     _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
@@ -173,6 +177,20 @@ class Commit:
         if put is not self.mapping:
             self.mapping = put
             take_over(self.session, put, self._scope)
+
+    def _needs_session(self, headers: list[Header]) -> bool:
+        """Return whether a visitor without a session may get one with these headers.
+
+        Not with what is the same for everybody: a file, unless somebody looked at the session, and
+        what shared caches may keep.
+        """
+        for given, value in headers:
+            name = given.lower()
+            if name == b"cache-control" and _is_shared(value):
+                return False
+            if name in (b"etag", b"last-modified") and not self.session.accessed:
+                return False
+        return True
 
     async def _run_hooks(self, head: Message) -> None:
         for hook in reversed(self._hooks):
@@ -292,9 +310,10 @@ class Commit:
             self._write_headers(raw)
             return
         header = self._header()
-        if header is not None and is_shared(response):
-            if self._outcome is Outcome.UNTOUCHED:
+        if header is not None and self._outcome is Outcome.UNTOUCHED:
+            if not needs_session(response, self.session):
                 return
+        elif header is not None and is_shared(response):
             response.headers["Cache-Control"] = "no-store"
         if header is None:
             return
@@ -342,14 +361,23 @@ class Commit:
         header = self._header()
         if header is None and not self.session.accessed:
             return
-        vary = None
+        vary, is_file = None, False
         cached: list[Header] = []
         for given in headers:
             length = len(given[0])
-            if length == _VARY_LENGTH and given[0].lower() == b"vary":
-                vary = vary or given
-            elif length == _CACHE_LENGTH and given[0].lower() == b"cache-control":
-                cached.append(given)
+            if length == _VARY_LENGTH:
+                if given[0].lower() == b"vary":
+                    vary = vary or given
+                elif given[0].lower() == b"etag":
+                    is_file = True
+            elif length == _CACHE_LENGTH:
+                if given[0].lower() == b"cache-control":
+                    cached.append(given)
+                elif given[0].lower() == b"last-modified":
+                    is_file = True
+        if is_file and self._outcome is Outcome.UNTOUCHED and not self.session.accessed:
+            # The browser may keep it, and has the cookie.
+            return
         if cached and header is not None and any(_is_shared(value) for _, value in cached):
             if self._outcome is Outcome.UNTOUCHED:
                 # A cache gives this response to others, and the id would go with it.
@@ -415,15 +443,19 @@ class KeepAlive:
             self.start(None)
 
 
+def needs_session(response: Any, session: HttpSession) -> bool:
+    """Return the same as `Commit` asks, of a response object."""
+    headers = getattr(response, "headers", None) or {}
+    names = {str(name).lower() for name in headers}
+    is_file = not session.accessed and not names.isdisjoint(("etag", "last-modified"))
+    return not is_file and not is_shared(response)
+
+
 def is_shared(response: Any) -> bool:
     """Return whether shared caches may keep a response, be it none of Starlette's."""
     headers = getattr(response, "headers", None) or {}
     given = [value for name, value in headers.items() if name.lower() == "cache-control"]
     return any(_is_shared(str(value).encode()) for value in given)
-
-
-def _may_be_shared(headers: list[Header]) -> bool:
-    return any(name.lower() == b"cache-control" and _is_shared(value) for name, value in headers)
 
 
 def _vary_also(header: Header, vary: bytes) -> Header:

@@ -18,7 +18,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import ConfigurationError, SessionStoreError, SessionUpdateError
 from pyfly_session.ports import SessionStore
 from pyfly_session.web.chain import FilterRun, RequestFilter
-from pyfly_session.web.commit import Commit, CommitRules, KeepAlive, is_shared
+from pyfly_session.web.commit import Commit, CommitRules, KeepAlive, needs_session
 from pyfly_session.web.cookies import Header, SessionCookie
 from pyfly_session.web.error_responses import ANSWERED, response_of_handler, response_to
 from pyfly_session.web.filters import (
@@ -283,7 +283,7 @@ class SessionFilter(OncePerRequestFilter):
                 if isinstance(error, SessionUpdateError):
                     return response
             commit.follow()
-            await commit.commit(create=self._rules.create and not is_shared(response))
+            await commit.commit(create=self._rules.create and needs_session(response, session))
         except asyncio.CancelledError:
             commit.abandon()
             raise

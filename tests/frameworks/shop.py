@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pyfly_session import SecurityContext
 from pyfly_session.fastapi import (
+    LoggedIn,
     LoginRequired,
     Session,
     SessionRequired,
@@ -50,9 +51,9 @@ admin_login = LoginRequired(roles=["ADMIN"], permissions=["lamps:write"])
 CurrentCart = Annotated[Cart, Depends(stored_cart)]
 CurrentTaste = Annotated[Taste | None, Depends(stored_taste)]
 Known = Annotated[Any, Depends(SessionRequired())]
-PageUser = Annotated[SecurityContext, Depends(page_login)]
-RecentUser = Annotated[SecurityContext, Depends(recent_login)]
-Admin = Annotated[SecurityContext, Depends(admin_login)]
+PageUser = Annotated[LoggedIn, Depends(page_login)]
+RecentUser = Annotated[LoggedIn, Depends(recent_login)]
+Admin = Annotated[LoggedIn, Depends(admin_login)]
 
 router = APIRouter(prefix="/shop", dependencies=[Depends(current_session)])
 

@@ -63,8 +63,8 @@ STABLE: dict[str, set[str]] = {
         "SessionListener",
     },
     "pyfly_session.fastapi": {
-        *("LoginRequired", "Session", "SessionRequired", "Stored", "User", "Visitor"),
-        *("current_session", "current_visitor", "describe_session", "local_target"),
+        *("LoggedIn", "LoginRequired", "Session", "SessionRequired", "Stored", "User"),
+        *("Visitor", "current_session", "current_visitor", "describe_session", "local_target"),
     },
     "pyfly_session.ids": {"is_acceptable", "is_record", "mask", "new_id", "record_id"},
     "pyfly_session.management": {"Guard", "Management"},
