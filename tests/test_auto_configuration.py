@@ -698,7 +698,8 @@ class TestEnableSessions:
             cookie_name="SID",
             cookie={"same_site": "strict"},
         )
-        cookie = TestClient(app, base_url="http://shop").get("/").headers["set-cookie"]
+        browser = TestClient(app, base_url="http://shop", root_path="/shop")
+        cookie = browser.get("/shop/").headers["set-cookie"]
         assert cookie.startswith("SID=")
         assert cookie.endswith("Max-Age=1800; Path=/shop; SameSite=strict")
 
