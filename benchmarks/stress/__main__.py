@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.stress import answers, identity, logins, outages, races, updates
 from benchmarks.stress.report import Result, table
+from tests.sql.postgresql import PROGRAMS, running_postgresql
 from tests.topology.nodes import HOST, PASSWORD, Node, free_ports
+
+Within = Callable[[Callable[[dict[str, Any]], Result]], Result]
 
 
 def main() -> int:
@@ -48,6 +53,22 @@ def _scenarios(*, quick: bool) -> dict[str, Callable[[], Result]]:
     def entered(strategy: str) -> Callable[[], Result]:
         return lambda: _with_server(lambda redis: logins.run(redis, strategy, logins_count))
 
+    # What a store has to do for the core; the rest is the core's own.
+    in_databases: dict[str, Callable[[dict[str, Any]], Result]] = {
+        "updates": lambda place: updates.in_processes(place, count),
+        "increments": lambda place: updates.increments(place, count),
+        "logouts": lambda place: races.run(place, "logouts", races.logout_race, meetings_count),
+        "rotations": lambda place: races.run(
+            place, "rotations", races.rotation_race, meetings_count
+        ),
+        "logins, evict": lambda place: logins.run(place, "evict-oldest", logins_count),
+    }
+    databases = {"SQLite": _in_a_file}
+    if PROGRAMS:
+        databases["PostgreSQL"] = _in_postgresql
+    else:
+        print("PostgreSQL is left out: it is not installed", file=sys.stderr)
+
     return {
         "updates": lambda: _with_server(lambda redis: updates.in_processes(redis, count)),
         "increments": lambda: _with_server(lambda redis: updates.increments(redis, count)),
@@ -63,7 +84,28 @@ def _scenarios(*, quick: bool) -> dict[str, Callable[[], Result]]:
         "restarts": lambda: outages.restarts(times),
         "sentinel": lambda: outages.sentinel_failovers(times),
         "cluster": lambda: outages.cluster_failovers(times),
+        **{
+            f"{name}, {database}": partial(_named, database, within, scenario)
+            for database, within in databases.items()
+            for name, scenario in in_databases.items()
+        },
     }
+
+
+def _named(database: str, within: Within, scenario: Callable[[dict[str, Any]], Result]) -> Result:
+    result = within(scenario)
+    result.scenario += f", {database}"
+    return result
+
+
+def _in_a_file(scenario: Callable[[dict[str, Any]], Result]) -> Result:
+    with tempfile.TemporaryDirectory() as directory:
+        return scenario({"url": f"sqlite+aiosqlite:///{directory}/sessions.db"})
+
+
+def _in_postgresql(scenario: Callable[[dict[str, Any]], Result]) -> Result:
+    with running_postgresql() as server:
+        return scenario({"url": server.url})
 
 
 def _with_server(scenario: Callable[[dict[str, Any]], Result]) -> Result:

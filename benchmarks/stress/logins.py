@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from benchmarks.stress import processes
 from benchmarks.stress.report import Result, Tally
+from benchmarks.stress.site import store_at
 from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import close_sessions, create_container, enable_sessions
 from pyfly_session.security import context_of, login
@@ -54,7 +55,7 @@ def site(spec: dict[str, Any]) -> tuple[Any, Any]:
     """Return an application with the limit, and its container."""
     concurrency = {"enabled": True, "max-sessions": LIMIT, "strategy": spec["strategy"]}
     redis = {"timeout": 5.0, "deadline": 30.0, **spec["redis"]}
-    session = {"enabled": True, "store": "redis", "redis": redis, "concurrency": concurrency}
+    session = {**store_at(redis), "enabled": True, "concurrency": concurrency}
     container = create_container({"pyfly": {"session": session}})
     app = Starlette(routes=[Route("/enter", enter), Route("/who", who)])
     return enable_sessions(app, container), container

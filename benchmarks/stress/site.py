@@ -26,20 +26,27 @@ _PATIENCE = {"timeout": 1.0, "connect-timeout": 1.0, "deadline": DEADLINE_SECOND
 _heads = itertools.count()
 
 
+def store_at(place: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the properties of the store at a place: that of a database has a driver in its URL."""
+    if place is None:
+        return {"store": "memory"}
+    if "+" in place["url"].partition("://")[0]:
+        return {"store": "sql", "sql": {"url": place["url"], "create-table": True}}
+    return {"store": "redis", "redis": {**_PATIENCE, "circuit-pause": 0.2, **place}}
+
+
 class Site:
     """The application of one process, over the store that the properties name.
 
     Args:
-        redis: Properties under ``pyfly.session.redis``; None for the memory store.
+        redis: Properties under ``pyfly.session.redis``, or the URL of a database; None for the
+            memory store.
         **settings: Further properties under ``pyfly.session``, ``_`` for ``-``.
     """
 
     def __init__(self, redis: dict[str, Any] | None, **settings: Any) -> None:
-        store = {"store": "memory"} if redis is None else {"store": "redis"}
-        given = {**store, "enabled": True, "creation": "if-required"}
+        given = {**store_at(redis), "enabled": True, "creation": "if-required"}
         given |= {name.replace("_", "-"): value for name, value in settings.items()}
-        if redis is not None:
-            given["redis"] = {**_PATIENCE, "circuit-pause": 0.2, **redis}
         self.container = create_container({"pyfly": {"session": given}})
         routes = [Route(f"/{name}", page) for name, page in PAGES.items()]
         self.app = enable_sessions(

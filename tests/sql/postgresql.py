@@ -16,6 +16,8 @@ from pathlib import Path
 from tests.needs import lacks
 
 HOST = "127.0.0.1"
+PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+"""Where they are; those of the newest at last."""
 _PATIENCE_SECONDS = 30.0
 # Below the range from which the system takes client ports, and not where other servers of tests
 # are looked for.
@@ -88,10 +90,9 @@ class Postgresql:
 @contextlib.contextmanager
 def running_postgresql() -> Iterator[Postgresql]:
     """Start a server; skip the test where there is none, or fail where CI is set."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not found:
+    if not PROGRAMS:
         lacks("PostgreSQL: apt-get install postgresql")
-    server = Postgresql(found[-1].parent)
+    server = Postgresql(PROGRAMS[-1])
     try:
         yield server.start()
     finally:
