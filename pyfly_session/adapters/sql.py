@@ -15,11 +15,12 @@ import logging
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     Column,
+    Connection,
     Double,
     Index,
     LargeBinary,
@@ -34,7 +35,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
 
@@ -59,7 +60,7 @@ _OWN_IDLE_TIME = re.compile(rb'\{[^{\[]*"_max_inactive_interval":(\d{1,10})[,}]'
 
 _logger = logging.getLogger(__name__)
 T = TypeVar("T")
-Work = Callable[[AsyncConnection], Awaitable[T]]
+Work = Callable[[Connection], T]
 
 
 def sessions_table(name: str = TABLE, metadata: MetaData | None = None) -> Table:
@@ -197,20 +198,20 @@ class SqlSessionStore:
             SessionEncodingError: A value cannot be stored; nothing was.
             SessionStoreError: The backend failed.
         """
-        row = self._row(self.codec.dumps(data), ttl)
+        payload = self.codec.dumps(data)
 
-        async def work(connection: AsyncConnection) -> None:
-            while not (
-                await connection.execute(self._replace, {**row, "key": session_id})
-            ).rowcount:
-                if await self._inserted(connection, session_id, row):
+        def work(connection: Connection) -> None:
+            row = self._row(payload, ttl)
+            while not connection.execute(self._replace, {**row, "key": session_id}).rowcount:
+                if self._inserted(connection, session_id, row):
                     return
 
         await self._run("save", work)
 
     async def delete(self, session_id: str) -> None:
         """Remove the session, if it is there."""
-        await self._run("delete", lambda c: c.execute(self._delete, {"key": session_id}))
+        where = {"key": session_id}
+        await self._run("delete", lambda connection: connection.execute(self._delete, where))
 
     async def exists(self, session_id: str) -> bool:
         """Tell whether the session is stored and alive; its idle time goes on."""
@@ -229,13 +230,13 @@ class SqlSessionStore:
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:
         """Store a new session; False if the id is taken."""
-        row = self._row(value, ttl)
 
-        async def work(connection: AsyncConnection) -> bool:
-            if await self._inserted(connection, session_id, row):
+        def work(connection: Connection) -> bool:
+            row = self._row(value, ttl)
+            if self._inserted(connection, session_id, row):
                 return True
-            taken = {**row, "key": session_id, "now": self._clock()}
-            return bool((await connection.execute(self._replace_expired, taken)).rowcount)
+            expired = {**row, "key": session_id, "now": self._clock()}
+            return bool(connection.execute(self._replace_expired, expired).rowcount)
 
         return await self._run("create", work)
 
@@ -244,15 +245,14 @@ class SqlSessionStore:
     ) -> bytes | Moved | None:
         """Replace ``expected`` by ``value``; see `pyfly_session.ports.CompareAndSwap`."""
 
-        async def work(connection: AsyncConnection) -> bytes | Moved | None:
+        def work(connection: Connection) -> bytes | Moved | None:
             if value == expected:
-                return await self._slid(connection, session_id, ttl, exactly=True)
-            row = self._row(value, ttl)
+                return self._slid(connection, session_id, ttl, exactly=True)
             read = _digest(expected)
             where = {"key": session_id, "now": self._clock(), "expected": read, "or_else": read}
-            if (await connection.execute(self._swap, {**row, **where})).rowcount:
+            if connection.execute(self._swap, {**self._row(value, ttl), **where}).rowcount:
                 return value
-            return await self._found(connection, session_id)
+            return self._found(connection, session_id)
 
         return await self._run("merge", work)
 
@@ -261,26 +261,27 @@ class SqlSessionStore:
     ) -> bytes | Moved | None:
         """Move the session to ``new_id``, in one transaction; see `pyfly_session.ports.Rename`."""
 
-        async def work(connection: AsyncConnection) -> bytes | Moved | None:
+        def work(connection: Connection) -> bytes | Moved | None:
             row, now = self._row(value, ttl), self._clock()
             note: dict[str, Any] = {"payload": None, "version": None, "moved_to": new_id}
-            note |= {"expires_at": now + FORWARD_SECONDS}
+            note["expires_at"] = now + FORWARD_SECONDS
             where = {"key": session_id, "now": now}
             where |= {"expected": _digest(expected), "or_else": row["version"]}
-            if (await connection.execute(self._swap, {**note, **where})).rowcount:
-                await connection.execute(self._insert, {**row, "id": new_id})
-                return value
-            return await self._found(connection, session_id)
+            with connection.begin():
+                if connection.execute(self._swap, {**note, **where}).rowcount:
+                    connection.execute(self._insert, {**row, "id": new_id})
+                    return value
+                return self._found(connection, session_id)
 
-        return await self._run("rename", work, transaction=True)
+        return await self._run("rename", work, self._together)
 
     async def delete_moved(self, session_id: str) -> str | None:
         """Remove the session, and return the id it was moved to, if it was."""
 
-        async def work(connection: AsyncConnection) -> str | None:
-            if (await connection.execute(self._delete, {"key": session_id})).rowcount:
+        def work(connection: Connection) -> str | None:
+            if connection.execute(self._delete, {"key": session_id}).rowcount:
                 return None
-            found = await self._found(connection, session_id)
+            found = self._found(connection, session_id)
             return found.new_id if isinstance(found, Moved) else None
 
         return await self._run("delete", work)
@@ -289,16 +290,16 @@ class SqlSessionStore:
         """Have it called for each session that expires; the latest counts."""
         self._notice = notice
 
-    async def _found(self, connection: AsyncConnection, session_id: str) -> bytes | Moved | None:
+    def _found(self, connection: Connection, session_id: str) -> bytes | Moved | None:
         where = {"key": session_id, "now": self._clock()}
-        return _answer((await connection.execute(self._find, where)).first())
+        return _answer(connection.execute(self._find, where).first())
 
-    async def _slid(
-        self, connection: AsyncConnection, session_id: str, ttl: int, *, exactly: bool
+    def _slid(
+        self, connection: Connection, session_id: str, ttl: int, *, exactly: bool
     ) -> bytes | Moved | None:
         """Look for a session, and note its last use if that of the last note is long ago."""
         now = self._clock()
-        row: Any = (await connection.execute(self._find, {"key": session_id, "now": now})).first()
+        row: Any = connection.execute(self._find, {"key": session_id, "now": now}).first()
         answer = _answer(row)
         if not isinstance(answer, bytes):
             return answer
@@ -308,7 +309,7 @@ class SqlSessionStore:
         is_late = row.expires_at < end - min(self._touch_interval, ttl / self._touch_part)
         if is_late or (exactly and row.expires_at > end):
             where = {"key": session_id, "now": now, "expected": _digest(answer)}
-            await connection.execute(self._slide, {**where, "expires_at": end})
+            connection.execute(self._slide, {**where, "expires_at": end})
         return answer
 
     def _row(self, value: bytes, ttl: int) -> dict[str, Any]:
@@ -316,33 +317,30 @@ class SqlSessionStore:
         ends = self._clock() + ttl
         return {"payload": value, "version": version, "expires_at": ends, "moved_to": None}
 
-    async def _inserted(
-        self, connection: AsyncConnection, session_id: str, row: dict[str, Any]
-    ) -> bool:
+    def _inserted(self, connection: Connection, session_id: str, row: dict[str, Any]) -> bool:
         try:
-            await connection.execute(self._insert, {**row, "id": session_id})
+            connection.execute(self._insert, {**row, "id": session_id})
         except exc.IntegrityError:
             return False
         return True
 
-    async def _run(self, operation: str, work: Work[T], *, transaction: bool = False) -> T:
+    async def _run(self, operation: str, work: Work[T], engine: AsyncEngine | None = None) -> T:
         """Do one operation; to its end, even if the caller is cancelled.
 
         A connection that is left in the middle of something is lost to the pool.
         """
-        task = asyncio.create_task(self._bounded(operation, work, transaction))
+        task = asyncio.create_task(self._bounded(operation, work, engine or self._alone))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
-    async def _bounded(self, operation: str, work: Work[T], transaction: bool) -> T:
+    async def _bounded(self, operation: str, work: Work[T], engine: AsyncEngine) -> T:
         try:
             async with asyncio.timeout(self._deadline), self._turn:
                 if not self._ready:
                     await self._create_table()
                 if self._clock() >= self._cleanup_at:
                     await self._clean_up()
-                engine = self._together if transaction else self._alone
                 return await self._connected(operation, work, engine)
         except TimeoutError as error:
             raise _translated(operation, error, unreached=True) from error
@@ -352,26 +350,25 @@ class SqlSessionStore:
 
         Nothing is done twice by that: each operation finds what its first attempt did.
         """
-        for last in (False, True):
-            reached = False
+        reached = retried = False
+        while True:
             try:
-                async with engine.begin() as connection:
-                    reached = True
-                    return await work(connection)
+                connection = await engine.connect()
+                reached = True
+                try:
+                    return await connection.run_sync(work)
+                finally:
+                    await connection.close()
             except Exception as error:  # noqa: BLE001 - drivers connect with errors of their own
                 dead = isinstance(error, exc.DBAPIError) and error.connection_invalidated
-                if dead and not last:
-                    continue
-                # The driver's own: SQLAlchemy's tells ids and values, too.
-                cause = getattr(error, "orig", None) or error
-                unreached = dead or not reached
-                raise _translated(operation, cause, unreached=unreached) from cause
-        raise AssertionError("unreachable")
+                if not dead or retried:
+                    # The driver's own: SQLAlchemy's tells ids and values, too.
+                    cause = getattr(error, "orig", None) or error
+                    raise _translated(operation, cause, unreached=dead or not reached) from cause
+                reached, retried = False, True
 
     async def _create_table(self) -> None:
-        def create(connection: AsyncConnection) -> Awaitable[None]:
-            return connection.run_sync(self.table.metadata.create_all)
-
+        create = self.table.metadata.create_all
         try:
             await self._connected("create its table", create, self._alone)
         except SessionStoreError:
@@ -385,14 +382,14 @@ class SqlSessionStore:
         # At once, for other tasks come by meanwhile.
         self._cleanup_at = now + self._cleanup_interval
 
-        async def work(connection: AsyncConnection) -> list[Any]:
-            last = await connection.scalar(self._last, {"now": now})
+        def work(connection: Connection) -> list[Any]:
+            last = connection.scalar(self._last, {"now": now})
             if last is not None:
                 self._cleanup_at = now
             statement: Any = self._delete_expired
             if notice is not None:
                 statement = statement.returning(row.id, row.payload)
-            ended = await connection.execute(statement, {"now": now if last is None else last})
+            ended = connection.execute(statement, {"now": now if last is None else last})
             return [] if notice is None else [*ended]
 
         try:
