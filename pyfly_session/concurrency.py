@@ -17,6 +17,7 @@ from pyfly_session.core.principals.index import SessionRegistration
 
 __all__ = [
     "ConcurrencyControlPolicy",
+    "LimitingRegistry",
     "SessionConcurrencyController",
     "SessionRegistration",
     "SessionRegistry",
@@ -30,7 +31,11 @@ LimitOf = Callable[[str], int | Awaitable[int | None] | None]
 
 @runtime_checkable
 class SessionRegistry(Protocol):
-    """Knows the live sessions of each principal; `PrincipalSessions` is one."""
+    """Knows the live sessions of each principal, as the original's does.
+
+    With these four methods alone logins that meet may all be refused; `LimitingRegistry` has
+    what prevents that.
+    """
 
     async def register(self, principal: str, session_id: str, created_at: float) -> None:
         """Note a session of the principal; ``created_at`` is the Unix time of the login."""
@@ -47,6 +52,11 @@ class SessionRegistry(Protocol):
     async def count(self, principal: str) -> int:
         """Return how many live sessions there are."""
         ...
+
+
+@runtime_checkable
+class LimitingRegistry(SessionRegistry, Protocol):
+    """A registry that counts and registers in one step, so that a limit holds in every race."""
 
     async def register_limited(
         self,
@@ -162,14 +172,23 @@ class SessionConcurrencyController:
             the session out again. None if the policy refuses the login.
         """
         limit = await self.policy.limit_for(principal)
-        done = await self.registry.register_limited(
-            principal,
-            session_id,
-            created_at,
-            max_sessions=limit,
-            evict_oldest=self.policy.strategy == "evict-oldest",
-            replaces=replaces,
-        )
+        evict_oldest = self.policy.strategy == "evict-oldest"
+        register_limited = getattr(self.registry, "register_limited", None)
+        struck: Collection[str] = ()
+        if register_limited is not None:
+            done = await register_limited(
+                principal,
+                session_id,
+                created_at,
+                max_sessions=limit,
+                evict_oldest=evict_oldest,
+                replaces=replaces,
+            )
+        else:
+            await self.registry.register(principal, session_id, created_at)
+            # After that, so that of two that meet one sees the other at least.
+            done = await self._count(principal, session_id, limit, evict_oldest, replaces)
+            struck = (*done.evicted, *replaces)
         if not done.accepted:
             _logger.info("a login was refused: its user has %d sessions already", limit)
             return None
@@ -177,11 +196,36 @@ class SessionConcurrencyController:
         async def settle(stored: bool) -> None:
             if not stored:
                 await self.registry.deregister(principal, session_id)
-            elif self._delete is not None:
-                for evicted in done.evicted:
-                    await self._delete(evicted)
+                return
+            # First struck out: one that is not stored yet sees that when it is.
+            for former in struck:
+                await self.registry.deregister(principal, former)
+            ended = list(done.evicted)
+            if register_limited is None:
+                listed = await self.registry.list_sessions(principal)
+                ended += [] if session_id in dict(listed) else [session_id]
+            for each in ended if self._delete is not None else ():
+                await self._delete(each)  # type: ignore[misc]
 
         return settle
+
+    async def _count(
+        self,
+        principal: str,
+        session_id: str,
+        limit: int,
+        evict_oldest: bool,
+        replaces: Collection[str],
+    ) -> SessionRegistration:
+        """Return what becomes of a session that is registered already."""
+        listed = await self.registry.list_sessions(principal)
+        live = sorted((at, each) for each, at in listed if each not in replaces)
+        excess = 0 if limit == -1 else max(0, len(live) - limit)
+        if excess and not evict_oldest:
+            await self.registry.deregister(principal, session_id)
+            return SessionRegistration(accepted=False)
+        oldest = (each for _, each in live[:excess])
+        return SessionRegistration(True, tuple(each for each in oldest if each != session_id))
 
     async def on_logout(self, principal: str, session_id: str) -> None:
         """Strike out a session that was logged out."""

@@ -246,6 +246,21 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert error.key == "pyfly.session.ttl"
 
 
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ({"registry": "postgres"}, "with pyfly.session.store: sql"),
+        (
+            {"redis": {"url": "redis://sessions"}},
+            "in the Redis of pyfly.session.redis; set its url",
+        ),
+        ({"postgres": {"dsn": "x"}}, "set pyfly.session.store to sql, and pyfly.session.sql.url"),
+    ],
+)
+def test_what_the_original_has_elsewhere_is_said(given: dict[str, Any], remedy: str) -> None:
+    assert remedy in str(refusal(concurrency=given))
+
+
 def test_a_limit_that_would_limit_nothing_is_refused() -> None:
     assert "needs pyfly.session.concurrency.enabled: true" in str(
         refusal(concurrency={"max-sessions": 3})

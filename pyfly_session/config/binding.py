@@ -201,7 +201,8 @@ def bind(
         field = fields.get(key) if isinstance(key, str) else None
         try:
             if field is None:
-                raise unknown_key(full, fields, known, origin_of(origins, full))
+                hint = getattr(section, "elsewhere", {}).get(key)
+                raise unknown_key(full, fields, known, origin_of(origins, full), hint)
             if field.section:
                 bound[field.name] = bind(field.section, value, full, origins, known)
             elif value is not None:
@@ -322,7 +323,11 @@ def origin_of(origins: Mapping[str, str], key: str) -> str | None:
 
 
 def unknown_key(
-    key: str, siblings: Collection[str], known: tuple[str, ...], origin: str | None
+    key: str,
+    siblings: Collection[str],
+    known: tuple[str, ...],
+    origin: str | None,
+    hint: str | None = None,
 ) -> ConfigurationError:
     """Return the error for a key that no property has, with a proposal and the choice.
 
@@ -331,6 +336,7 @@ def unknown_key(
         siblings: The keys that its section allows.
         known: All dotted keys of the tree; a key that was put one level off is found there.
         origin: Where the key came from.
+        hint: What to do instead, where that is known.
     """
     section, _, name = key.rpartition(".")
     name = kebab(name[:_LONGEST_NAME])
@@ -339,7 +345,9 @@ def unknown_key(
     # The right words with a dash for a dot, the other way round, or none.
     alike = [one for one in known if _run_together(one) == _run_together(f"{section}.{name}")]
     alike += [one for one in known if _run_together(one.rpartition(".")[2]) == _run_together(name)]
-    if alike and name not in siblings:
+    if hint is not None:
+        proposal = f"; {hint}. Allowed"
+    elif alike and name not in siblings:
         proposal = f"; did you mean {alike[0]}? Allowed"
     elif close and (close[0] == name or not elsewhere):
         proposal = f"; did you mean {section}.{close[0]}? Allowed"

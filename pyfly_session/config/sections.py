@@ -1,6 +1,7 @@
 """The sections under ``pyfly.session``, and the kinds of values that properties have."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
@@ -266,6 +267,11 @@ class SqlProperties(Properties, frozen=True, kw_only=True):
 class ConcurrencyProperties(Properties, frozen=True, kw_only=True):
     """How many sessions one user may have at once."""
 
+    elsewhere: ClassVar[Mapping[str, str]] = {
+        "redis": "the list of sessions is in the Redis of pyfly.session.redis; set its url there",
+        "postgres": "set pyfly.session.store to sql, and pyfly.session.sql.url",
+    }
+
     enabled: Annotated[bool, about("Limit the sessions of each user who logs in.", True)] = False
     max_sessions: Annotated[
         int,
@@ -282,6 +288,12 @@ class ConcurrencyProperties(Properties, frozen=True, kw_only=True):
     ] = "evict-oldest"
     registry: Annotated[
         Literal["store", "memory", "redis"],
+        Meta(
+            extra={
+                "allowed": "store, memory or redis; store is right for a database, too,"
+                " with pyfly.session.store: sql"
+            }
+        ),
         about(
             "Where is kept who has which sessions; `store` is wherever the sessions are.", "redis"
         ),

@@ -22,6 +22,11 @@ _logger = logging.getLogger(__name__)
 HEADS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 """The types of messages that begin a response."""
 
+_SENT = (
+    "the response's head has been sent; to change it, register a hook with"
+    " pyfly_session.web.before_head before call_next"
+)
+
 FilterSource = Sequence[WebFilter] | Callable[[], Sequence[WebFilter]]
 Lifecycle = Callable[[], Awaitable[None]]
 
@@ -121,6 +126,16 @@ class RequestFilter:
                 scope[CHAIN] = outer
 
 
+class SentHeaders(Headers):
+    """Headers of a response that has been sent: what would change them says what to do."""
+
+    def _refuse(self, *args: object, **kwargs: object) -> NoReturn:
+        raise RuntimeError(_SENT)
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    append = setdefault = update = add_vary_header = pop = clear = _refuse
+
+
 class FilterRun:
     """One request in one filter; as what ``call_next`` returns, the head of a sent response.
 
@@ -146,16 +161,13 @@ class FilterRun:
         self.status_code: int | None = None
 
     @property
-    def headers(self) -> Headers:
-        """The headers that were sent, read-only."""
-        return Headers(raw=list(self._head["headers"]) if self._head else [])
+    def headers(self) -> SentHeaders:
+        """The headers that were sent; to set one is refused."""
+        return SentHeaders(raw=list(self._head["headers"]) if self._head else [])
 
     def set_cookie(self, *args: object, **kwargs: object) -> NoReturn:
         """Refuse: the head has left."""
-        raise RuntimeError(
-            "the response's head has been sent; to change it, register a hook with"
-            " pyfly_session.web.before_head before call_next"
-        )
+        raise RuntimeError(_SENT)
 
     delete_cookie = set_cookie
 

@@ -222,6 +222,17 @@ async def test_filter_sees_status_and_headers_of_what_was_sent() -> None:
     for change in (seen[0].set_cookie, seen[0].delete_cookie):
         with pytest.raises(RuntimeError, match="before_head"):
             change("a", "b")
+    headers: Any = seen[0].headers
+    late: list[Callable[[], object]] = [
+        lambda: headers.__setitem__("x-late", "1"),
+        lambda: headers.__delitem__("x-mine"),
+        lambda: headers.update({"x-late": "1"}),
+        lambda: headers.append("x-late", "1"),
+        lambda: headers.setdefault("x-late", "1"),
+    ]
+    for refused in late:
+        with pytest.raises(RuntimeError, match="before_head"):
+            refused()
 
 
 async def test_answer_that_was_never_sent_has_neither_status_nor_headers() -> None:

@@ -31,7 +31,8 @@ class LoginNotes:
 
     async def use(self, attempt: Attempt) -> bool:
         """Use an attempt up; False if that was done before, in whatever process."""
-        note = self._capable.codec.dumps({"used": True})
+        # No two are alike: to a store that tries again, a value that is there is its own.
+        note = self._capable.codec.dumps({"used": ids.new_id()})
         return await self._capable.create_if_absent(attempt.record_id, note, self._lifetime)
 
     def size_of(self, attributes: dict[str, Any]) -> int:

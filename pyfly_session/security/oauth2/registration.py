@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,52 @@ class ClientRegistration:
     user_name_attribute: str = ""
     role_claims: tuple[str, ...] | list[str] = ()
     role_mapping: tuple[str, ...] | list[str] = ()
+
+    @classmethod
+    def google(cls, client_id: str, client_secret: str, **more: Any) -> ClientRegistration:
+        """Return a registration at Google; ``more`` are attributes that are to be others."""
+        known = {
+            "registration_id": "google",
+            "provider_name": "Google",
+            "issuer_uri": "https://accounts.google.com",
+            "scopes": ("openid", "profile", "email"),
+        }
+        return cls(client_id=client_id, client_secret=client_secret, **{**known, **more})
+
+    @classmethod
+    def github(cls, client_id: str, client_secret: str, **more: Any) -> ClientRegistration:
+        """Return a registration at GitHub, which has no OpenID Connect; its users are numbers."""
+        known = {
+            "registration_id": "github",
+            "provider_name": "GitHub",
+            "authorization_uri": "https://github.com/login/oauth/authorize",
+            "token_uri": "https://github.com/login/oauth/access_token",
+            "user_info_uri": "https://api.github.com/user",
+            "scopes": ("read:user",),
+            "user_name_attribute": "id",
+        }
+        return cls(client_id=client_id, client_secret=client_secret, **{**known, **more})
+
+    @classmethod
+    def keycloak(
+        cls, client_id: str, client_secret: str = "", *, issuer_uri: str, **more: Any
+    ) -> ClientRegistration:
+        """Return a registration at a realm of Keycloak, whose roles are the user's.
+
+        Args:
+            client_id: Id of the client.
+            client_secret: Its secret; empty for a public client.
+            issuer_uri: The realm: ``https://sso.example.org/realms/shop``.
+            more: Attributes that are to be others.
+        """
+        known = {
+            "registration_id": "keycloak",
+            "provider_name": "Keycloak",
+            "scopes": ("openid", "profile", "email"),
+            "role_claims": ("realm_access.roles",),
+        }
+        given = {"issuer_uri": issuer_uri, **known, **more}
+        return cls(client_id=client_id, client_secret=client_secret, **given)
 
     @property
     def effective_scopes(self) -> tuple[str, ...]:

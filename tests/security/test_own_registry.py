@@ -1,0 +1,134 @@
+"""A registry with the four methods of the original's limits logins."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+
+from pyfly_session import SecurityContext, SessionFilter, SessionRepository, TooManySessionsError
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.concurrency import (
+    ConcurrencyControlPolicy,
+    SessionConcurrencyController,
+    SessionRegistry,
+)
+from pyfly_session.security import context_of, login, logout
+from tests.conftest import Clock
+from tests.web.conftest import Site
+from tests.web.driver import Answer, Browser
+
+
+class FourMethods:
+    """As small as the original's."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, dict[str, float]] = {}
+
+    async def register(self, principal: str, session_id: str, created_at: float) -> None:
+        self.known.setdefault(principal, {})[session_id] = created_at
+        await asyncio.sleep(0)
+
+    async def deregister(self, principal: str, session_id: str) -> None:
+        self.known.get(principal, {}).pop(session_id, None)
+
+    async def list_sessions(self, principal: str) -> list[tuple[str, float]]:
+        await asyncio.sleep(0)
+        return sorted(self.known.get(principal, {}).items(), key=lambda each: each[1])
+
+    async def count(self, principal: str) -> int:
+        return len(self.known.get(principal, {}))
+
+
+async def enter(request: Request) -> PlainTextResponse:
+    try:
+        await login(request, SecurityContext(user_id="alice"))
+    except TooManySessionsError:
+        return PlainTextResponse("full")
+    return PlainTextResponse("in")
+
+
+async def leave(request: Request) -> PlainTextResponse:
+    await logout(request)
+    return PlainTextResponse("out")
+
+
+async def who(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(str(context_of(request.state.session).user_id))
+
+
+class House:
+    def __init__(self, clock: Clock, most: int, strategy: str) -> None:
+        repository = SessionRepository(InMemorySessionStore(), clock=clock)
+        self.registry = FourMethods()
+        controller = SessionConcurrencyController(
+            self.registry,
+            ConcurrencyControlPolicy(most, strategy),
+            session_deleter=repository.principals.end,
+        )
+        site = Site.__new__(Site)
+        site.filter = SessionFilter(repository.store, repository=repository, concurrency=controller)
+        self.app = site.app(enter=enter, leave=leave, who=who)
+
+    def browser(self) -> Browser:
+        return Browser(self.app)
+
+
+async def texts(*answers: Any) -> list[str]:
+    found: list[Answer] = await asyncio.gather(*answers)
+    return [each.text for each in found]
+
+
+def test_four_methods_are_a_registry() -> None:
+    assert isinstance(FourMethods(), SessionRegistry)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+async def test_the_oldest_make_room(clock: Clock, most: int) -> None:
+    house = House(clock, most, "evict-oldest")
+    browsers = [house.browser() for _ in range(4)]
+    for browser in browsers:
+        clock.advance(1)
+        assert await texts(browser.get("/enter")) == ["in"]
+    expected = ["None"] * (4 - most) + ["alice"] * most
+    assert await texts(*(each.get("/who") for each in browsers)) == expected
+    assert await house.registry.count("alice") == most
+
+
+async def test_one_too_many_is_refused_until_another_leaves(clock: Clock) -> None:
+    house = House(clock, 1, "reject-new")
+    first, second = house.browser(), house.browser()
+    assert await texts(first.get("/enter")) == ["in"]
+    assert await texts(second.get("/enter")) == ["full"]
+    assert await texts(first.get("/who")) == ["alice"]
+    await first.get("/leave")
+    assert await texts(second.get("/enter")) == ["in"]
+
+
+async def test_to_log_in_again_takes_no_second_place(clock: Clock) -> None:
+    house = House(clock, 1, "reject-new")
+    browser = house.browser()
+    for _ in range(3):
+        clock.advance(60)
+        assert await texts(browser.get("/enter")) == ["in"]
+    assert await house.registry.count("alice") == 1
+
+
+@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
+async def test_logins_that_meet_never_leave_too_many(clock: Clock, strategy: str) -> None:
+    house = House(clock, 2, strategy)
+    browsers = [house.browser() for _ in range(6)]
+    await texts(*(each.get("/enter") for each in browsers))
+    alive = await texts(*(each.get("/who") for each in browsers))
+    assert alive.count("alice") <= 2
+    if strategy == "evict-oldest":
+        assert alive.count("alice") == 2
+
+
+async def test_without_a_limit_all_are_noted(clock: Clock) -> None:
+    house = House(clock, -1, "evict-oldest")
+    await texts(*(house.browser().get("/enter") for _ in range(3)))
+    assert await house.registry.count("alice") == 3
