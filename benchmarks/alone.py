@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 
 from benchmarks import correctness, counting, imports, inprocess, memory, overload, pauses, work
 from benchmarks.bench import HOST, Bench, end
-from benchmarks.contestants import BY_NAME
+from benchmarks.contestants import BY_NAME, POSTGRESQL, POSTGRESQL_URL, Contestant
 from benchmarks.figures import BARE
 from benchmarks.plan import COLUMNS
 from benchmarks.worker import Worker, WorkerError
@@ -27,6 +29,23 @@ def count(bench: Bench) -> None:
             with bench.noting(each):
                 traffic = counting.traffic(proxy, worker, bench.plan.requests)
                 bench.results.traffic[each.name] = traffic
+    for each in (each for each in everybody if each.name == POSTGRESQL):
+        _count_in_a_database(bench, each)
+
+
+def _count_in_a_database(bench: Bench, contestant: Contestant) -> None:
+    """Count the same on the way to PostgreSQL, but for the commands."""
+    url = os.environ[POSTGRESQL_URL]
+    where = urlsplit(url)
+    with counting.CountingProxy(HOST, int(where.port or 0), redis=False) as proxy:
+        os.environ[POSTGRESQL_URL] = url.replace(str(where.port), str(urlsplit(proxy.url).port))
+        try:
+            for each, worker in bench.fresh([contestant], bench.url):
+                with bench.noting(each):
+                    traffic = counting.traffic(proxy, worker, bench.plan.requests)
+                    bench.results.traffic[each.name] = traffic
+        finally:
+            os.environ[POSTGRESQL_URL] = url
 
 
 def weigh(bench: Bench) -> None:

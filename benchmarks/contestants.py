@@ -26,7 +26,7 @@ class Contestant:
     name: str
     label: str
     factory: str
-    store: Literal["none", "cookie", "memory", "redis"]
+    store: Literal["none", "cookie", "memory", "redis", "sql"]
     bare: str = "bare"
     packages: tuple[str, ...] = ("starlette",)
     everywhere: bool = True
@@ -43,6 +43,9 @@ class Contestant:
         return factory(url, lifetime)
 
 
+POSTGRESQL = "ours-postgresql"
+POSTGRESQL_URL = "BENCHMARK_POSTGRESQL_URL"
+"""The variable that tells the processes where PostgreSQL is."""
 _FASTAPI = ("fastapi", "starlette")
 CONTESTANTS = (
     Contestant("bare", "no sessions, Starlette", "starlette_site:bare", "none"),
@@ -88,6 +91,20 @@ CONTESTANTS = (
         ("fastapi-redis-sdk", *_FASTAPI, "redis"),
     ),
     Contestant("ours-redis", "pyfly_session, Redis", "starlette_site:ours_redis", "redis"),
+    Contestant(
+        "ours-sqlite",
+        "pyfly_session, SQLite",
+        "starlette_site:ours_sqlite",
+        "sql",
+        packages=("starlette", "sqlalchemy", "aiosqlite"),
+    ),
+    Contestant(
+        POSTGRESQL,
+        "pyfly_session, PostgreSQL",
+        "starlette_site:ours_postgresql",
+        "sql",
+        packages=("starlette", "sqlalchemy", "asyncpg"),
+    ),
     Contestant(
         "ours-one-by-one",
         "pyfly_session, Redis, one by one",

@@ -34,14 +34,20 @@ class Traffic:
 
 
 class CountingProxy:
-    """Relays to a Redis server and counts; runs in a thread of its own.
+    """Relays to a server and counts; runs in a thread of its own.
+
+    Args:
+        host: Where the server is.
+        port: Its port.
+        redis: Whether it speaks as Redis does, so that commands can be told.
 
     Attributes:
         url: Where sites connect to.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, redis: bool = True) -> None:
         self._target = host, port
+        self._redis = redis
         self._counts = dict.fromkeys((each.name for each in fields(Traffic)), 0)
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
@@ -72,7 +78,7 @@ class CountingProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, commands = await asyncio.open_connection(*self._target)
-        line = _Line(self._counts)
+        line = _Line(self._counts, redis=self._redis)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             await asyncio.gather(
                 _relay(reader, commands, line.sent), _relay(answers, writer, line.received)
@@ -92,7 +98,8 @@ async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cou
 class _Line:
     """One connection: whose turn it is, and how much of a command has come."""
 
-    def __init__(self, counts: dict[str, int]) -> None:
+    def __init__(self, counts: dict[str, int], *, redis: bool) -> None:
+        self._redis = redis
         self._counts = counts
         self._answered = True
         self._rest = b""
@@ -103,6 +110,8 @@ class _Line:
         self._counts["sent"] += len(chunk)
         self._counts["trips"] += self._answered
         self._answered = False
+        if not self._redis:
+            return
         self._rest += chunk
         while self._take_word():
             pass

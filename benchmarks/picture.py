@@ -31,7 +31,7 @@ def draw(figures: Figures, path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "the same picture of the same figures"
     present = [
         each
-        for each in figures.results.roster.of("cookie", "memory", "redis")
+        for each in figures.results.roster.of("cookie", "memory", "redis", "sql")
         if not math.isnan(figures.share(each.name, "R small"))
     ]
     figure, axes = plt.subplots(figsize=(8, 0.42 * len(present) + 1.3))

@@ -144,7 +144,8 @@ def _more_lines(figures: Figures) -> list[str]:
     ]
     for name, traffic in results.traffic.items():
         told = "; ".join(
-            f"{step} {each.trips:g} trips, {each.commands:g} commands,"
+            f"{step} {each.trips:g} trips,"
+            f"{f' {each.commands:g} commands,' if each.commands else ''}"
             f" {each.sent:,.0f} B out, {each.received:,.0f} B in"
             for step, each in traffic.items()
             if each.trips

@@ -66,7 +66,7 @@ def _take_turns(bench: Bench, workers: dict[str, Worker]) -> None:
 
 def _check(bench: Bench, workers: dict[str, Worker]) -> None:
     plan, results = bench.plan, bench.results
-    for each in results.roster.of("none", "cookie", "memory", "redis"):
+    for each in results.roster.of("none", "cookie", "memory", "redis", "sql"):
         bench.say(f"races and cycles: {each.label}")
         worker = workers[each.name]
         with bench.leaving_out(each):
@@ -82,7 +82,7 @@ def through_uvicorn(bench: Bench) -> None:
     load = Worker()
     servers: dict[str, served.Server] = {}
     try:
-        for chunk in chunks(results.roster.of("none", "cookie", "memory", "redis")):
+        for chunk in chunks(results.roster.of("none", "cookie", "memory", "redis", "sql")):
             for each in chunk:
                 servers[each.name] = served.Server(each, bench.url)
             for each in chunk:

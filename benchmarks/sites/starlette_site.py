@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -13,6 +17,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from benchmarks import work
+from benchmarks.contestants import POSTGRESQL_URL
 
 # As ours sends them with a session: what they cost belongs to no library.
 _SENT = [
@@ -202,6 +207,20 @@ def ours_memory(url: str, lifetime: int | None = None) -> Starlette:
 def ours_memory_unbounded(url: str, lifetime: int | None = None) -> Starlette:
     """Return the same, for more sessions than the default bound allows."""
     return _ours(lifetime, store="memory", memory={"max-sessions": ""})
+
+
+def ours_sqlite(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site with our sessions in a SQLite file, which goes with the process."""
+    directory = tempfile.mkdtemp(prefix="pyfly-session-bench-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    database = f"sqlite+aiosqlite:///{directory}/sessions.db"
+    return _ours(lifetime, store="sql", sql={"url": database})
+
+
+def ours_postgresql(url: str, lifetime: int | None = None) -> Starlette:
+    """Return the site with our sessions in the PostgreSQL that the environment names."""
+    database = os.environ[POSTGRESQL_URL]
+    return _ours(lifetime, store="sql", sql={"url": database, "create-table": True})
 
 
 def ours_redis(url: str, lifetime: int | None = None) -> Starlette:

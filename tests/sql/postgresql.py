@@ -13,8 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.needs import lacks
-
 HOST = "127.0.0.1"
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 """Where they are; those of the newest at last."""
@@ -91,6 +89,9 @@ class Postgresql:
 def running_postgresql() -> Iterator[Postgresql]:
     """Start a server; skip the test where there is none, or fail where CI is set."""
     if not PROGRAMS:
+        # Here, for the benchmark has no pytest.
+        from tests.needs import lacks
+
         lacks("PostgreSQL: apt-get install postgresql")
     server = Postgresql(PROGRAMS[-1])
     try:
