@@ -574,6 +574,31 @@ async def test_a_conflict_that_ends_is_overcome(
     }
 
 
+async def test_each_attempt_has_a_version_of_its_own(
+    repository: SessionRepository, store: InterposedStore, elsewhere: SessionRepository
+) -> None:
+    """Two values of one session are never the same in front, where a store may look alone."""
+    session_id = await start(repository)
+    session = await request(repository, session_id)
+    session.set_attribute("x", 1)
+    seen: list[str] = []
+    capable: Any = repository.capable_store
+    swap = capable.compare_and_swap
+
+    async def meet(_: str, expected: bytes, value: bytes, ttl: int) -> Any:
+        seen.append(capable.codec.loads(value)["_version"])
+        if len(seen) < 4:
+            other = await request(elsewhere, session_id)
+            other.set_attribute("n", len(seen))
+            await elsewhere.commit(other)
+        return await swap(session_id, expected, value, ttl)
+
+    capable.compare_and_swap = meet
+    assert await repository.commit(session) is Outcome.STORED
+    assert len(seen) == 4
+    assert len(set(seen)) == 4
+
+
 # Work that outlives its request
 
 

@@ -1,4 +1,4 @@
-"""The wiring of the login with a provider: a container of its own beside that of sessions."""
+"""The part of the container for the login with a provider."""
 
 from __future__ import annotations
 

@@ -160,7 +160,9 @@ os.register_at_fork(after_in_child=_begin_versions)
 
 RARE_NAMES = frozenset(_IS_VALID) - {CREATED_AT, LAST_ACCESSED}
 """Metadata that few sessions have."""
-METADATA_NAMES = (CREATED_AT, LAST_ACCESSED, VERSION, MAX_INACTIVE_INTERVAL, *sorted(RARE_NAMES))
+# The idle time of its own among the first bytes, where a script looks for it.
+_FIRST_NAMES = (CREATED_AT, LAST_ACCESSED, VERSION, MAX_INACTIVE_INTERVAL)
+METADATA_NAMES = (*_FIRST_NAMES, *sorted(RARE_NAMES - {MAX_INACTIVE_INTERVAL}))
 """All metadata, in the order in which it begins the stored form."""
 
 

@@ -94,7 +94,7 @@ class SessionRepository:
         ttl: Idle time in seconds, where a session has none of its own.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
         counts: What happened since the start: ``unreadable`` stored values, ``conflicts`` with
-            other writers, commits that found the session ``gone`` or ``dropped`` their changes,
+            other writers, commits that found the session ``gone`` or ``dropped_changes``,
             requests answered 503 (``unavailable``), and requests that went on without a session
             (``transient``).
         principals: Finds and ends the sessions of a principal.
@@ -136,7 +136,7 @@ class SessionRepository:
         self._clock = clock
         tasks = BackgroundTasks()
         self.finish, self.finish_later, self.drain = tasks.finish, tasks.finish_later, tasks.drain
-        events = EventPublisher(listeners, self.capable_store, tasks, clock=clock)
+        self._events = events = EventPublisher(listeners, self.capable_store, tasks, clock=clock)
         self.invalidation = Invalidation(self.capable_store, ttl, self.counts, events, clock)
         self.principals = PrincipalSessions(
             self.capable_store,
@@ -157,7 +157,6 @@ class SessionRepository:
             remember=self.invalidation.remember,
             later=tasks.finish_later,
         )
-        self._has_events = bool(listeners)
         registration = Registration(self.principals)
         self._listeners: tuple[CommitListener, ...] = (
             (events, registration) if listeners else (registration,)
@@ -246,10 +245,12 @@ class SessionRepository:
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        idle = session.own_idle_time or self.ttl
-        if self.max_lifetime is None:
+        return self._bounded(session.own_idle_time or self.ttl, self._latest_end(session))
+
+    def _bounded(self, idle: int, latest_end: float) -> int:
+        if latest_end == math.inf:
             return idle
-        return max(1, min(idle, math.ceil(self._latest_end(session) - self._clock())))
+        return max(1, min(idle, math.ceil(latest_end - self._clock())))
 
     def _latest_end(self, session: HttpSession) -> float:
         created_at: float | None = session.metadata(CREATED_AT)
@@ -301,7 +302,7 @@ class SessionRepository:
         if former is None:
             if change.is_empty and not create:
                 return Outcome.UNSAVED
-            if change.is_plain and not self._has_events:
+            if change.is_plain and not self._events.has_listeners:
                 return await self._create(session, change)
         elif change.is_empty:
             return await self._untouched(session, former)
@@ -406,9 +407,7 @@ class SessionRepository:
             if self.max_lifetime is not None:
                 created = read_metadata(fragments, self._codec, CREATED_AT)
                 latest_end = created.get(CREATED_AT, latest_end) + self.max_lifetime
-        if latest_end == math.inf:
-            return idle
-        return max(1, min(idle, math.ceil(latest_end - self._clock())))
+        return self._bounded(idle, latest_end)
 
     async def has_just_logged_in(self, session: HttpSession, principal: str) -> bool:
         """Return whether another request logged the same user in, with the same former id.

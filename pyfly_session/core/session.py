@@ -15,7 +15,6 @@ from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 
 _NOTHING: dict[str, Any] = {}
-_NO_NAMES: frozenset[str] = frozenset()
 
 
 class HttpSession(AttributeAccess):
@@ -45,7 +44,7 @@ class HttpSession(AttributeAccess):
         displaced: By which names the session was found before somebody logged in or out.
         settle_login: Tells a registry of the application's own whether a login was stored.
         registrations: Which id a record tells of it for each name; see `Registration`.
-        attempt: What a commit tries to store that has functions in it.
+        attempt: Bytes and change of a commit that may be stored although nobody heard so.
         commit_under_way: Done when that commit is.
         write_refusal: With which message changes are refused, None if they are not.
         rotation_refusal: With which message a change of id is.
@@ -76,7 +75,7 @@ class HttpSession(AttributeAccess):
         self._attributes: Attributes | None = None
         # What this request changed of the metadata, None for what it removed; replaced as a whole.
         self._metadata: Mapping[str, Any] = _NOTHING
-        self.displaced: frozenset[str] = _NO_NAMES
+        self.displaced: frozenset[str] = frozenset()
         self.registrations: Mapping[str, str] = _NOTHING
         self.settle_login: Callable[[bool], Awaitable[None]] | None = None
         self.stored = stored
@@ -312,11 +311,11 @@ class HttpSession(AttributeAccess):
         former = ids.mask(self.stored.id) if principal and self.stored else None
         aliases = list(aliases)
         if principal is not None and principal == self.principal:
-            aliases = aliases or self.principal_names[1:]
+            aliases = aliases or [*self.principal_names[1:]]
         self._note(
             {
                 meta.PRINCIPAL: principal,
-                meta.PRINCIPAL_ALIASES: (list(aliases) or None) if principal else None,
+                meta.PRINCIPAL_ALIASES: (aliases or None) if principal else None,
                 meta.AUTHENTICATED_AT: self.loaded_at if principal else None,
                 meta.LOGGED_IN_FROM: former,
             }

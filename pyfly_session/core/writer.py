@@ -13,6 +13,7 @@ from pyfly_session import ids
 from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import Raw
 from pyfly_session.core.merge import Outcome, Verdict, assembled, forked, verdict
+from pyfly_session.core.metadata import VERSION, new_version
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.core.tasks import back_off
@@ -226,6 +227,8 @@ class SessionWriter:
                     if not writer.merges:
                         continue
                 laid = change.applied_to(fragments, codec)
+                # Of each attempt: a store may tell two values of a session apart by that alone.
+                laid[VERSION] = Raw(new_version())
                 value = assembled(laid, before, codec, self._max_size)
                 fragments = laid
             except Exception as error:  # noqa: BLE001 - raised by its own request

@@ -137,7 +137,7 @@ class Commit:
             elif (
                 session.why_transient is not None
                 or not rules.create
-                or not self._needs_session(headers)
+                or not self.needs_session(headers)
             ):
                 self._outcome = Outcome.UNSAVED
             if self._outcome is None:
@@ -159,7 +159,7 @@ class Commit:
             failed_anyway = head.get("status", 101) >= 500
             if self.failure is None:
                 try:
-                    await self.commit(create=self._rules.create and self._needs_session(headers))
+                    await self.commit(create=self._rules.create and self.needs_session(headers))
                 except SessionStoreError as error:
                     self.failure = str(error)
                     _logger.error("the session could not be saved: %s", error)  # noqa: TRY400
@@ -178,7 +178,7 @@ class Commit:
             self.mapping = put
             take_over(self.session, put, self._scope)
 
-    def _needs_session(self, headers: list[Header]) -> bool:
+    def needs_session(self, headers: list[Header]) -> bool:
         """Return whether a visitor without a session may get one with these headers.
 
         Not with what is the same for everybody: a file, unless somebody looked at the session, and
@@ -235,13 +235,9 @@ class Commit:
             SessionStoreError: The store failed.
         """
         session = self.session
-        if not self.head_sent:
-            if self.failure is not None:
-                # The application swallowed the error that stopped its response.
-                raise SessionStoreError(self.failure)
-            # It sent no head: gone with its client, or a WebSocket that was not accepted.
-            await self.commit_unheard()
-        elif self.failure is not None:
+        if self.failure is not None and not self.head_sent:
+            raise SessionStoreError(self.failure)
+        if self.failure is not None or not self.head_sent:
             await self.commit_unheard()
         elif session.touched and (session.invalidated or session.pending):
             await self.commit(create=False)
@@ -304,33 +300,32 @@ class Commit:
             " WebFilterChainMiddleware can it be changed while a body streams or in the background"
         )
         self.session.write_refusal = late
-        cookie = self._resolver
-        raw = getattr(response, "raw_headers", None)
-        if isinstance(raw, list):
-            self._write_headers(raw)
+        cookie, headers = self._resolver, raw_headers_of(response)
+        before = list(headers)
+        self._write_headers(headers)
+        if headers is getattr(response, "raw_headers", None):
             return
-        header = self._header()
-        if header is not None and self._outcome is Outcome.UNTOUCHED:
-            if not needs_session(response, self.session):
-                return
-        elif header is not None and is_shared(response):
-            response.headers["Cache-Control"] = "no-store"
-        if header is None:
-            return
-        if not isinstance(cookie, SessionCookie):
-            name, value = header
-            response.headers[name.decode()] = value.decode()
-        elif self._outcome in _LIVE:
-            response.set_cookie(
-                key=cookie.name,
-                value=self.session.current_id,
-                max_age=self._rules.repository.seconds_to_live(self.session)
-                if cookie.persistent
-                else None,
-                **cookie.attributes,
-            )
-        else:
+        theirs = getattr(response, "headers", {})
+        for name, value in headers:
+            if name == b"set-cookie" and isinstance(cookie, SessionCookie):
+                self._set_cookie_of(response, cookie)
+            elif (name, value) not in before:
+                # However the response spells it.
+                known = (each for each in theirs if each.lower() == name.decode())
+                theirs[next(known, name.decode())] = value.decode()
+
+    def _set_cookie_of(self, response: Any, cookie: SessionCookie) -> None:
+        """Give a response the cookie by its own methods, or have it deleted."""
+        if self._outcome not in _LIVE:
             response.delete_cookie(key=cookie.name, **cookie.attributes)
+            return
+        seconds = self._rules.repository.seconds_to_live(self.session)
+        response.set_cookie(
+            key=cookie.name,
+            value=self.session.current_id,
+            max_age=seconds if cookie.persistent else None,
+            **cookie.attributes,
+        )
 
     def _write_head(self, headers: list[Header]) -> None:
         """Write what follows from the outcome; the head leaves now."""
@@ -421,7 +416,7 @@ class KeepAlive:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, idle: int) -> None:
         self.loop = loop
-        self.running: dict[Commit, None] = {}
+        self.running: set[Commit] = set()
         self.timer: asyncio.TimerHandle | None = None
         self._every = idle / 3
 
@@ -443,19 +438,13 @@ class KeepAlive:
             self.start(None)
 
 
-def needs_session(response: Any, session: HttpSession) -> bool:
-    """Return the same as `Commit` asks, of a response object."""
-    headers = getattr(response, "headers", None) or {}
-    names = {str(name).lower() for name in headers}
-    is_file = not session.accessed and not names.isdisjoint(("etag", "last-modified"))
-    return not is_file and not is_shared(response)
-
-
-def is_shared(response: Any) -> bool:
-    """Return whether shared caches may keep a response, be it none of Starlette's."""
-    headers = getattr(response, "headers", None) or {}
-    given = [value for name, value in headers.items() if name.lower() == "cache-control"]
-    return any(_is_shared(str(value).encode()) for value in given)
+def raw_headers_of(response: Any) -> list[Header]:
+    """Return the headers of a response, be it none of Starlette's: then a copy of them."""
+    raw = getattr(response, "raw_headers", None)
+    if isinstance(raw, list):
+        return raw
+    given = getattr(response, "headers", None) or {}
+    return [(name.lower().encode(), str(value).encode()) for name, value in given.items()]
 
 
 def _vary_also(header: Header, vary: bytes) -> Header:

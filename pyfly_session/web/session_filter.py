@@ -18,7 +18,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import ConfigurationError, SessionStoreError, SessionUpdateError
 from pyfly_session.ports import SessionStore
 from pyfly_session.web.chain import FilterRun, RequestFilter
-from pyfly_session.web.commit import Commit, CommitRules, KeepAlive, needs_session
+from pyfly_session.web.commit import Commit, CommitRules, KeepAlive, raw_headers_of
 from pyfly_session.web.cookies import Header, SessionCookie
 from pyfly_session.web.error_responses import ANSWERED, response_of_handler, response_to
 from pyfly_session.web.filters import (
@@ -115,8 +115,6 @@ class SessionFilter(OncePerRequestFilter):
         )
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
-        encrypted = getattr(self.resolver, "over_https", self.resolver)
-        self._differs_over_https = self._way_of is not None or encrypted is not self.resolver
         self._load = self.repository.load
         self.creation = creation
         self._rules = CommitRules(
@@ -164,20 +162,16 @@ class SessionFilter(OncePerRequestFilter):
         state = scope.setdefault("state", {})
         # Whatever a chain has left there before counts no more.
         outer = None if hooks is None else state.get("session_filter")
-        if (
-            (outer is not None and self._shares_id_with(outer))
-            or (self.exclude_patterns and self.leaves_alone(route_path(scope)))
-            or (self.url_patterns and self.leaves_alone(route_path(scope)))
+        if (outer is not None and self._shares_id_with(outer)) or (
+            (self.exclude_patterns or self.url_patterns) and self.leaves_alone(route_path(scope))
         ):
             await app(scope, receive, send)
             return
         headers, socket = scope["headers"], None
-        if scope["type"] == "websocket" and self._is_from_elsewhere(headers):
+        if scope["type"] == "websocket" and self._is_from_elsewhere(headers, scope):
             await refusal_of_origin(scope)(scope, receive, send)
             return
-        resolver = self.resolver if self._way_of is None else self._way_of(headers)
-        if self._differs_over_https and scope.get("scheme") in _ENCRYPTED:
-            resolver = getattr(resolver, "over_https", resolver)
+        resolver = self._resolver_of(headers, scope)
         candidates, session, unloaded = resolver.candidates(headers), None, None
         try:
             for candidate in candidates:
@@ -209,7 +203,7 @@ class SessionFilter(OncePerRequestFilter):
             or session.own_idle_time is not None
         ):
             keep_alive = self._watch(session)
-        keep_alive.running[commit] = None
+        keep_alive.running.add(commit)
         try:
             try:
                 await app(scope, receive, send_on)
@@ -229,7 +223,7 @@ class SessionFilter(OncePerRequestFilter):
             if socket is None or not socket.is_over:
                 await response(scope, receive, commit.send_as_it_is)
         finally:
-            del keep_alive.running[commit]
+            keep_alive.running.discard(commit)
             if socket is not None:
                 await socket.leave()
             commit.close(hooks)
@@ -254,9 +248,7 @@ class SessionFilter(OncePerRequestFilter):
             return await call_next(request)
         scope = scope if isinstance(scope, dict) else scope_of(request)
         headers = headers_of(request)
-        resolver = self._resolver_of(headers)
-        if scope.get("scheme") in _ENCRYPTED:
-            resolver = getattr(resolver, "over_https", resolver)
+        resolver = self._resolver_of(headers, scope)
         candidates, session, unloaded = resolver.candidates(headers), None, None
         try:
             for candidate in candidates:
@@ -271,7 +263,7 @@ class SessionFilter(OncePerRequestFilter):
         request.state.session, request.state.session_filter = session, self
         scope["session"] = commit.mapping = SessionMapping(session)
         keep_alive = self._watch(session)
-        keep_alive.running[commit] = None
+        keep_alive.running.add(commit)
         try:
             try:
                 response = await call_next(request)
@@ -283,7 +275,9 @@ class SessionFilter(OncePerRequestFilter):
                 if isinstance(error, SessionUpdateError):
                     return response
             commit.follow()
-            await commit.commit(create=self._rules.create and needs_session(response, session))
+            await commit.commit(
+                create=self._rules.create and commit.needs_session(raw_headers_of(response))
+            )
         except asyncio.CancelledError:
             commit.abandon()
             raise
@@ -293,22 +287,27 @@ class SessionFilter(OncePerRequestFilter):
             commit.write_onto(response)
             return response
         finally:
-            del keep_alive.running[commit]
+            keep_alive.running.discard(commit)
             commit.close(None)
 
     async def why_ended(self, request: Any) -> str | None:
         """Return why the session that the client asks for was ended by somebody else."""
         headers = headers_of(request)
-        for candidate in self._resolver_of(headers).candidates(headers):
+        scope = getattr(request, "scope", None)
+        scope = scope if isinstance(scope, dict) else scope_of(request)
+        for candidate in self._resolver_of(headers, scope).candidates(headers):
             reason = await self.repository.invalidation.why(candidate)
             if reason is not None:
                 return reason
         return None
 
-    def _resolver_of(self, headers: Iterable[Header]) -> SessionIdResolver:
-        if self._way_of is None:
-            return self.resolver
-        resolver: SessionIdResolver = self._way_of(headers)
+    def _resolver_of(self, headers: Iterable[Header], scope: Any) -> SessionIdResolver:
+        """Return the way that a request came, as it is over HTTPS if that is how it came."""
+        resolver: SessionIdResolver = (
+            self.resolver if self._way_of is None else self._way_of(headers)
+        )
+        if scope.get("scheme") in _ENCRYPTED:
+            resolver = getattr(resolver, "over_https", resolver)
         return resolver
 
     def _shares_id_with(self, outer: Any) -> bool:
@@ -422,11 +421,11 @@ class SessionFilter(OncePerRequestFilter):
                 if commit.failure is not None and not commit.head_sent:
                     raise SessionStoreError(commit.failure) from None
 
-    def _is_from_elsewhere(self, headers: Iterable[Header]) -> bool:
+    def _is_from_elsewhere(self, headers: Iterable[Header], scope: Scope) -> bool:
         """Return whether a WebSocket with an id comes from a page that may not open one."""
         if not self._websocket.is_foreign(headers):
             return False
-        return bool(self._resolver_of(headers).candidates(headers))
+        return bool(self._resolver_of(headers, scope).candidates(headers))
 
     def _response_to(self, scope: Any, error: Exception) -> Any:
         if isinstance(error, SessionStoreError):

@@ -63,6 +63,18 @@ class LoadDoesNotSlide(CapableSoundStore):
         return self.find(session_id)
 
 
+class LoadShortensALife(CapableSoundStore):
+    caught_by = ("test_load_and_slide_never_shortens_a_life",)
+    promise = "that lives longer than `ttl`"
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        value = self.find(session_id)
+        if value is None:
+            return self.way(session_id)
+        self.put(session_id, value, ttl)
+        return value
+
+
 class LoadCreates(CapableSoundStore):
     caught_by = (
         "test_load_and_slide_never_creates",

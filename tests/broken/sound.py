@@ -70,7 +70,8 @@ class CapableSoundStore(SoundStore):
         value = self.find(session_id)
         if value is None:
             return self.way(session_id)
-        self.put(session_id, value, ttl)
+        if self.entries[session_id][1] < self.clock() + ttl:
+            self.put(session_id, value, ttl)
         return value
 
     async def create_if_absent(self, session_id: str, value: bytes, ttl: int) -> bool:

@@ -378,6 +378,22 @@ class TestPlainObjects:
         ]
         assert await site.stored(session_id) == {"user": "alice"}
 
+    @pytest.mark.parametrize(
+        ("given", "expected"),
+        [
+            ({}, {"vary": "Cookie", "cache-control": "no-store"}),
+            ({"Vary": "Accept"}, {"Vary": "Accept, Cookie", "cache-control": "no-store"}),
+            ({"Cache-Control": "private"}, {"Cache-Control": "private", "vary": "Cookie"}),
+        ],
+    )
+    async def test_caches_are_told_as_with_a_response_of_starlette(
+        self, memory_site: Site, given: dict[str, str], expected: dict[str, str]
+    ) -> None:
+        answered = await run(
+            memory_site, PlainRequest(), lambda session: session.set_attribute("a", 1), dict(given)
+        )
+        assert answered.headers == expected
+
     async def test_known_cookie_brings_the_session_back(self, site: Site) -> None:
         await site.seed(KNOWN, user="alice")
         request = PlainRequest(PYFLY_SESSION=KNOWN)

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.config import bind_properties
-from pyfly_session.web import SessionHeader, WebSocketRules
+from pyfly_session.web import SessionCookie, SessionHeader, WebSocketRules
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Connection, ask
 
@@ -53,6 +53,33 @@ class Service:
 
 def is_open(answer: Answer) -> bool:
     return bool(answer.messages[0]["type"] == "websocket.accept")
+
+
+async def test_an_id_that_comes_over_https_alone_opens_nothing_for_a_foreign_page(
+    memory_site: Site,
+) -> None:
+    plain = SessionCookie("sid")
+
+    class TwoCookies:
+        over_https = SessionCookie("__Secure-sid", secure=True)
+        vary = plain.vary
+        candidates, issue, expire = plain.candidates, plain.issue, plain.expire
+
+    await memory_site.seed(KNOWN, user="alice")
+    memory_site.configure(resolver=TwoCookies())
+    service = Service.__new__(Service)
+    service.opened, service.app = 0, memory_site.socket(service.serve)
+    for origin, opened in ((FOREIGN, 0), ("https://example.test", 1)):
+        socket = Connection(
+            service.app,
+            kind="websocket",
+            cookie=None,
+            headers=[("Origin", origin), ("Cookie", f"__Secure-sid={KNOWN}")],
+        )
+        socket.scope["scheme"] = "wss"
+        socket.scope["headers"][0] = (b"host", b"example.test")
+        await socket.run()
+        assert service.opened == opened
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,18 @@ class Expiry(StoreHooks):
         await _expect_full_time(store, session_id, timeline)
 
     @promised_by("load_and_slide", needs=LoadAndSlide)
+    async def test_load_and_slide_never_shortens_a_life(
+        self, store: Any, timeline: Timeline
+    ) -> None:
+        """`load_and_slide` leaves a session as it is that lives longer than `ttl` seconds."""
+        session_id, value = new_id(), encoded(store)
+        await plant(store, session_id, value, 100 * timeline.ttl)
+        await store.load_and_slide(session_id, timeline.ttl)
+        await timeline.to_the_last_tick()
+        await timeline.to_the_end()
+        expect(await store.exists(session_id), True, "exists, after the shorter time of the load")
+
+    @promised_by("load_and_slide", needs=LoadAndSlide)
     async def test_load_and_slide_does_not_revive_an_expired_session(
         self, store: Any, timeline: Timeline
     ) -> None:
