@@ -52,7 +52,13 @@ class SessionContainer(OAuth2AutoConfiguration):
         oauth2_back_channel_logout_filter: Takes logouts from providers; None unless that is
             enabled as well.
         web_filters: What the chain of an enabled application runs.
-        epoch: An object that is another one after ``reset_singletons()``.
+        epoch: An object that is another one after ``reset_singletons()``, so that a running
+            application notices that.
+
+    To add a bean, declare it in the part that it belongs to (`store`, `web` or `oauth2` in this
+    folder), with `following`, and with `when` if a property switches it on; describe it here, and
+    explain it in `conditions`. To add a store, name it in `choose_store` and in the `Selector` of
+    ``session_store``, too.
     """
 
 

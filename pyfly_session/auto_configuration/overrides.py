@@ -43,7 +43,7 @@ class Following:
 
 
 def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
-    """Compare services by identity and values, that is properties, by what they say."""
+    """Services have to be the same object; properties and texts are compared by value."""
     if len(before) != len(now):
         return False
     for old, new in zip(before, now, strict=True):
@@ -81,7 +81,7 @@ def ready(container: Any, bean: str) -> Any:
     return made
 
 
-# Those that others are made of first.
+# In the order in which they are built: the first that is a future is the cause.
 _MAY_WAIT = ("clock", "redis_client", "sql_engine", "session_store", "session_id_resolver",
              "session_limit", "session_repository", "session_concurrency_controller",
              "session_filter", "client_registration_repository", "oauth2_login_handler",

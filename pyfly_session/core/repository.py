@@ -52,7 +52,7 @@ _SAME_LOGIN_SECONDS = 10
 
 
 class CommitListener(Protocol):
-    """Takes part in the commits that create, move, hand over or end a session."""
+    """Takes part in the commits that create, move or end a session, or change whose it is."""
 
     def loaded(self, session: HttpSession) -> None:
         """See a session that was loaded and belongs to somebody."""
@@ -158,7 +158,7 @@ class SessionRepository:
             later=tasks.finish_later,
         )
         registration = Registration(self.principals)
-        self._listeners: tuple[CommitListener, ...] = (
+        self._commit_listeners: tuple[CommitListener, ...] = (
             (events, registration) if listeners else (registration,)
         )
 
@@ -197,7 +197,7 @@ class SessionRepository:
             # The common idle time was applied before this session's own was known.
             await self.finish(self._slide(stored, self.seconds_to_live(session)))
         if stored.fragments is not None and PRINCIPAL in stored.fragments:
-            for listener in self._listeners:
+            for listener in self._commit_listeners:
                 listener.loaded(session)
         return session
 
@@ -228,7 +228,7 @@ class SessionRepository:
             # Another request gave it an idle time of its own.
             await self._slide(current, now)
         if session.principal is not None:
-            for listener in self._listeners:
+            for listener in self._commit_listeners:
                 listener.loaded(session)
         return True
 
@@ -238,7 +238,7 @@ class SessionRepository:
         if self.ttl <= ttl == own:
             await self._load(stored.id, ttl)
         else:
-            # A load gives it all of that and never shortens a life; a write does.
+            # A load only extends a life; a shorter idle time needs a write of the same bytes.
             await self.capable_store.compare_and_swap(
                 stored.id, stored.payload, stored.payload, ttl
             )
@@ -282,8 +282,8 @@ class SessionRepository:
 
         Raises:
             SessionEncodingError: A value cannot be stored; nothing was written.
-            SessionUpdateError: Nor was it, because a function failed on what others had stored.
-            SessionTooLargeError: Nor was it, because the whole is too large.
+            SessionUpdateError: A function failed on what others had stored; nothing was written.
+            SessionTooLargeError: The session would be too large; nothing was written.
             SessionStoreError: The backend failed, or other writers won every attempt.
         """
         if session.commit_under_way is not None:
@@ -308,7 +308,7 @@ class SessionRepository:
             return await self._untouched(session, former)
         elif change.is_plain:
             return await self._writer.write(session, change, former)
-        return await self._announced(session, change, former)
+        return await self._commit_with_listeners(session, change, former)
 
     async def _untouched(self, session: HttpSession, stored: Stored) -> Outcome:
         """Tell what became of a session that the request did not change.
@@ -321,12 +321,12 @@ class SessionRepository:
             return known
         return Outcome.UNTOUCHED if await self.capable_store.exists(stored.id) else Outcome.GONE
 
-    async def _announced(
+    async def _commit_with_listeners(
         self, session: HttpSession, change: Change, former: Stored | None
     ) -> Outcome:
         """Store a change that listeners take part in."""
         try:
-            for listener in reversed(self._listeners):
+            for listener in reversed(self._commit_listeners):
                 await listener.before(session, change)
             if former is None:
                 outcome = await self._create(session, change)
@@ -335,12 +335,12 @@ class SessionRepository:
         except Exception:
             await self.release(session)
             raise
-        return await self._after(session, change, outcome, former)
+        return await self._tell_after(session, change, outcome, former)
 
-    async def _after(
+    async def _tell_after(
         self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
     ) -> Outcome:
-        for listener in self._listeners:
+        for listener in self._commit_listeners:
             try:
                 outcome = await listener.after(session, change, outcome, former)
             except SessionStoreError as error:
@@ -352,11 +352,11 @@ class SessionRepository:
 
     async def release(self, session: HttpSession) -> None:
         """Take note that what a request began with the session is not going to be stored."""
-        for listener in self._listeners:
+        for listener in self._commit_listeners:
             try:
                 await listener.released(session)
             except SessionStoreError as error:
-                _logger.warning("a login's place could not be given back: %s", error)
+                _logger.warning("the place of a failed login could not be freed: %s", error)
 
     async def _create(self, session: HttpSession, change: Change) -> Outcome:
         session_id, payload = session.current_id, change.payload
@@ -368,8 +368,9 @@ class SessionRepository:
         attempt, session.attempt = session.attempt, (payload, change)
         store = self.capable_store
         if not await store.create_if_absent(session_id, payload, ttl):
-            # Nobody else has this random id, so an attempt got there: this one, if the driver had
-            # tried twice, or one that was interrupted.
+            # Nobody else has this random id, so an attempt of ours has stored it: this one, if the
+            # driver tried twice, or one that was interrupted. Swapped for themselves, the bytes
+            # are read and given their time in one call.
             found = await store.compare_and_swap(session_id, payload, payload, ttl)
             if found != payload:
                 return await self._resume(session, attempt, found)
@@ -442,4 +443,4 @@ class SessionRepository:
             await self.capable_store.delete(session.current_id)
         session.ended()
         session.displaced |= names
-        return await self._after(session, change, Outcome.ENDED, former)
+        return await self._tell_after(session, change, Outcome.ENDED, former)

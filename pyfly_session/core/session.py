@@ -15,6 +15,7 @@ from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 
 _NOTHING: dict[str, Any] = {}
+_UNREADABLE = object()
 
 
 class HttpSession(AttributeAccess):
@@ -41,9 +42,9 @@ class HttpSession(AttributeAccess):
         moved: Another request gave the session another id, which this one is not told.
         id_is_known: The client has the session's id already.
         presented_id: The id that the request came with, if that was replaced or ended.
-        displaced: By which names the session was found before somebody logged in or out.
+        displaced: The principal names that it had before a login or logout.
         settle_login: Tells a registry of the application's own whether a login was stored.
-        registrations: Which id a record tells of it for each name; see `Registration`.
+        registrations: For each principal name, the id that was registered; see `Registration`.
         attempt: Bytes and change of a commit that may be stored although nobody heard so.
         commit_under_way: Done when that commit is.
         write_refusal: With which message changes are refused, None if they are not.
@@ -214,7 +215,7 @@ class HttpSession(AttributeAccess):
             try:
                 value = self._codec.decode(self._known[name])
             except errors.SessionDecodingError:
-                value = self
+                value = _UNREADABLE
             if type(value) in IMMUTABLE:
                 return value
         value = self.attributes.read(name)
@@ -343,7 +344,7 @@ class HttpSession(AttributeAccess):
         self.id_is_known = False
 
     def require_rotation(self) -> None:
-        """Refuse, with an error, if a change of id would be."""
+        """Raise the error that `rotate_id` would raise."""
         self._require_valid()
         if refusal := self.write_refusal or self.rotation_refusal:
             raise errors.SessionReadOnlyError(refusal)
@@ -367,7 +368,6 @@ class HttpSession(AttributeAccess):
         attributes = {name: self.attributes.read(name) for name in list(self.attributes)}
         return {**times, **metadata, **attributes}
 
-    # What follows is for the commit.
     def metadata(self, name: str) -> Any:
         """Return what the session keeps about itself, None where that is absent or unusable."""
         if name in self._metadata:

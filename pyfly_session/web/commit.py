@@ -34,7 +34,7 @@ _OVER = (
 )
 # Tuples: they compare by identity first, and the hash of an enum is not free.
 _LIVE = (Outcome.UNTOUCHED, Outcome.STORED, Outcome.FORKED)
-_ENDED = (Outcome.GONE, Outcome.ENDED, Outcome.DROPPED)
+_FINAL = (Outcome.GONE, Outcome.ENDED, Outcome.DROPPED)
 _NO_STORE = (b"cache-control", b"no-store")
 _VARY_LENGTH, _CACHE_LENGTH = len(b"vary"), len(b"cache-control")
 _is_shared = re.compile(rb"(?:^|[\s,])(?:public|s-maxage)(?:[\s,=]|$)", re.IGNORECASE).search
@@ -215,7 +215,7 @@ class Commit:
                 await repository.commit(session)
             self._outcome = Outcome.UNSAVED
             return
-        if self._outcome in _ENDED:
+        if self._outcome in _FINAL:
             return
         try:
             self._outcome = await repository.commit(session, create=create)
@@ -280,7 +280,7 @@ class Commit:
         self.session.write_refusal = self.session.write_refusal or _OVER
 
     def slide_later(self) -> None:
-        """Have the session of a request that takes long slid."""
+        """Extend the session of a long request in the background."""
         if self.session.stored is not None:
             self._rules.repository.finish_later(self._slide())
 

@@ -160,7 +160,7 @@ class SessionFilter(OncePerRequestFilter):
         """
         hooks = scope.get(CHAIN)
         state = scope.setdefault("state", {})
-        # Whatever a chain has left there before counts no more.
+        # Without a chain around us, what an earlier one left in the state counts no more.
         outer = None if hooks is None else state.get("session_filter")
         if (outer is not None and self._shares_id_with(outer)) or (
             (self.exclude_patterns or self.url_patterns) and self.leaves_alone(route_path(scope))
