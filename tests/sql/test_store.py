@@ -192,6 +192,23 @@ async def test_a_crowd_larger_than_the_pool_is_served(store: SqlSessionStore) ->
     assert loaded == [*numbered.values()]
 
 
+async def test_sqlite_is_asked_one_thing_at_a_time(
+    store: SqlSessionStore, engine: AsyncEngine, database_url: str
+) -> None:
+    """It lets one write at a time, and others wait without a turn until they fail."""
+    taken: list[int] = []
+
+    def note(*_: Any) -> None:
+        pool: Any = engine.pool
+        taken.append(pool.checkedout())
+
+    await store.exists(new_id())
+    event.listen(engine.sync_engine.pool, "checkout", note)
+    await asyncio.gather(*(store.create_if_absent(new_id(), b"{}", TTL) for _ in range(20)))
+    assert len(taken) == 20
+    assert (max(taken) == 1) is ("sqlite" in database_url)
+
+
 async def test_an_error_tells_no_ids_and_no_values(make_sql_store: MakeStore) -> None:
     store = make_sql_store(table="nowhere", create_table=False)
     with pytest.raises(SessionStoreError, match="nowhere") as caught:
