@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
 from dependency_injector import providers
+from starlette.applications import Starlette
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pyfly_session.auto_configuration.container import SessionContainer, load_into
@@ -103,11 +104,11 @@ def enable_sessions(
 
 
 def _wrapped(app: App, middleware: Any, **options: Any) -> App:
-    add_middleware = getattr(app, "add_middleware", None)
-    if add_middleware is None:
-        return cast("App", middleware(app, **options))
-    add_middleware(middleware, **options)
-    return app
+    if isinstance(app, Starlette):
+        app.add_middleware(middleware, **options)
+        return app
+    # Others may have an add_middleware as well, for middleware of another kind.
+    return cast("App", middleware(app, **options))
 
 
 def _ways(properties: Callable[[], SessionProperties]) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from dependency_injector import providers
 
+from pyfly_session.core.tasks import running_loop
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.web.filters import WebFilter
 
@@ -143,7 +144,7 @@ class CurrentFilters:
         self._known, self._seen, self._looked_at = known, seen, looked_at
         # To ask for the running loop is a system call before Python 3.12.
         belongs_to_one = container.redis_clients().any or container.sql_engines().any
-        self._seen_loop = asyncio.get_running_loop() if belongs_to_one else None
+        self._seen_loop = running_loop() if belongs_to_one else None
         return known
 
 

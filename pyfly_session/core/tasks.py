@@ -8,7 +8,24 @@ import random
 from collections.abc import Coroutine
 from typing import Any
 
+from pyfly_session.errors import SessionError
+
 _logger = logging.getLogger(__name__)
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop of the caller.
+
+    Raises:
+        SessionError: It is none of asyncio's.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise SessionError(
+            "sessions need asyncio, and this is another event loop, Trio's perhaps; serve the"
+            " application with asyncio, as uvicorn and 'hypercorn --worker-class asyncio' do"
+        ) from None
 
 
 class BackgroundTasks:

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pyfly_session.concurrency import SessionConcurrencyController
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
+from pyfly_session.core.tasks import running_loop
 from pyfly_session.errors import ConfigurationError, SessionStoreError, SessionUpdateError
 from pyfly_session.ports import SessionStore
 from pyfly_session.web.chain import FilterRun, RequestFilter
@@ -115,7 +116,7 @@ class SessionFilter(OncePerRequestFilter):
         )
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
-        self._load = self.repository.load
+        self._load = self._load_first
         self.creation = creation
         self._rules = CommitRules(
             self.repository,
@@ -301,6 +302,12 @@ class SessionFilter(OncePerRequestFilter):
                 return reason
         return None
 
+    async def _load_first(self, session_id: str) -> HttpSession | None:
+        """Load the first session, where the event loop is one that all others can be loaded in."""
+        running_loop()
+        self._load = self.repository.load
+        return await self._load(session_id)
+
     def _resolver_of(self, headers: Iterable[Header], scope: Any) -> SessionIdResolver:
         """Return the way that a request came, as it is over HTTPS if that is how it came."""
         resolver: SessionIdResolver = (
@@ -369,7 +376,7 @@ class SessionFilter(OncePerRequestFilter):
 
     def _watch(self, session: HttpSession) -> KeepAlive:
         """Return what keeps the session alive while its request runs."""
-        loop, keep_alive = asyncio.get_running_loop(), self._keep_alive
+        loop, keep_alive = running_loop(), self._keep_alive
         if keep_alive is None or keep_alive.loop is not loop:
             keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
         keep_alive.start(session.own_idle_time)
