@@ -29,6 +29,22 @@ _REFUSALS = ("unknown command", "unsupported", "not support", "crossslot", "same
              "bad lua script", "sha1hex")  # fmt: skip
 
 
+# What a driver or server says, and what to look at. The first that fits counts.
+_HINTS = (
+    (("invalid username-password", "wrongpass", "noauth", "authenticat"),
+     "check pyfly.session.redis.username and password"),
+    (("db index is out of range", "invalid db index", "select is not allowed"),
+     "check the number of the database at the end of pyfly.session.redis.url"),
+    (("name or service not known", "nodename nor servname", "getaddrinfo", "name resolution"),
+     "the name does not resolve; check the host in pyfly.session.redis.url"),
+    (("certificate_verify_failed",),
+     "the server's certificate is not trusted here; check it, or the authorities that are"),
+    (("wrong_version_number", "record layer", "connection closed by server",
+      "timeout connecting to server"),
+     "TLS on one side only looks like that: rediss:// speaks it, redis:// does not"),
+)  # fmt: skip
+
+
 class NoScriptingError(ResponseError):
     """The server runs no scripts for us; other commands have to do."""
 
@@ -49,6 +65,14 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def _hinted(error: BaseException) -> str:
+    """Return the same, and what to do about it where that is known."""
+    text = told(error)
+    said = text.lower()
+    hint = next((hint for needles, hint in _HINTS if any(n in said for n in needles)), None)
+    return text if hint is None else f"{text.rstrip('.')} ({hint})"
+
+
 def explained(error: BaseException) -> BaseException:
     """Return an error that says what to do, for one that comes of another event loop."""
     if not isinstance(error, RuntimeError) or "loop" not in str(error):
@@ -66,7 +90,7 @@ def translated(operation: str, error: Exception) -> SessionStoreError:
     """Return our error for the driver's, at the adapter's edge."""
     if isinstance(error, UNREACHED):
         return SessionStoreUnavailableError(
-            f"the session store was not reached to {operation}: {told(error)}",
+            f"the session store was not reached to {operation}: {_hinted(error)}",
             operation=operation,
         )
     if isinstance(error, ResponseError) and "unknown command" in str(error).lower():
@@ -76,5 +100,5 @@ def translated(operation: str, error: Exception) -> SessionStoreError:
             operation=operation,
         )
     return SessionStoreError(
-        f"the session store failed to {operation}: {told(error)}", operation=operation
+        f"the session store failed to {operation}: {_hinted(error)}", operation=operation
     )
