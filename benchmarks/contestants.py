@@ -46,6 +46,8 @@ class Contestant:
 POSTGRESQL = "ours-postgresql"
 POSTGRESQL_URL = "BENCHMARK_POSTGRESQL_URL"
 """The variable that tells the processes where PostgreSQL is."""
+SQLITE_DIRECTORY = "BENCHMARK_SQLITE_DIRECTORY"
+"""The variable that tells them where files may be."""
 _FASTAPI = ("fastapi", "starlette")
 CONTESTANTS = (
     Contestant("bare", "no sessions, Starlette", "starlette_site:bare", "none"),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -17,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from benchmarks import work
-from benchmarks.contestants import POSTGRESQL_URL
+from benchmarks.contestants import POSTGRESQL_URL, SQLITE_DIRECTORY
 
 # As ours sends them with a session: what they cost belongs to no library.
 _SENT = [
@@ -210,10 +207,8 @@ def ours_memory_unbounded(url: str, lifetime: int | None = None) -> Starlette:
 
 
 def ours_sqlite(url: str, lifetime: int | None = None) -> Starlette:
-    """Return the site with our sessions in a SQLite file, which goes with the process."""
-    directory = tempfile.mkdtemp(prefix="pyfly-session-bench-")
-    atexit.register(shutil.rmtree, directory, ignore_errors=True)
-    database = f"sqlite+aiosqlite:///{directory}/sessions.db"
+    """Return the site with our sessions in a SQLite file of this process."""
+    database = f"sqlite+aiosqlite:///{os.environ[SQLITE_DIRECTORY]}/{os.getpid()}.db"
     return _ours(lifetime, store="sql", sql={"url": database})
 
 
