@@ -95,10 +95,12 @@ for i, key in ipairs(KEYS) do
     elseif seen == '' and not found or found and is(found, seen) then
         local stored = redis.pcall('SET', key, value, 'EX', ttl)
         answers[i] = stored.err and stored or 1
+    elseif found and seen == '' then
+        answers[i] = 0
     elseif found and is(found, new) then
         answers[i] = 1
     elseif found then
-        answers[i] = seen == '' and 0 or redis.pcall('GET', key)
+        answers[i] = redis.pcall('GET', key)
     else
         answers[i] = note(key)
     end

@@ -163,10 +163,8 @@ class RedisSessionStore:
                     await self._commands.ask("create", key, WRITE, "", mark(value), value, ttl)
                 )
             except NoScriptingError:
-                # A script that came to nothing half way may have stored it already.
-                commands = ("SET", key, value, "EX", ttl, "NX"), ("GET", key)
-                _, found = await self._commands.ask("create", key, None, *commands)
-                return found is not None and _bytes(found) == value
+                command = ("SET", key, value, "EX", ttl, "NX")
+                return bool(await self._commands.ask("create", key, None, command))
         except FAILURES as error:
             raise await self._failure("create", error) from error
 

@@ -64,6 +64,8 @@ class Capabilities(StoreHooks):
         session_id, value = new_id(), encoded(store, a=1)
         await plant(store, session_id, value)
 
+        taken = await store.create_if_absent(session_id, value, 60)
+        expect(taken, False, "create_if_absent, an id that is taken by the same value")
         taken = await store.create_if_absent(session_id, encoded(store, a=2), 60)
         expect(taken, False, "create_if_absent, an id that is taken")
         expect(await payload_of(store, session_id), value, "what is stored then")
