@@ -167,7 +167,7 @@ async def test_sliding_what_is_absent_saves_nothing(
     assert verbs.calls == ["get"]
 
 
-@pytest.mark.parametrize("stored", [[], "text", {"a": object()}, {"a": {1: 2}}], ids=id_of)
+@pytest.mark.parametrize("stored", [[], "text", {"a": object()}, {"a": {1j: 2}}], ids=id_of)
 async def test_what_a_store_returns_but_is_no_session_is_unreadable_and_left_alone(
     verbs: FourVerbStore, clock: Clock, stored: Any, caplog: pytest.LogCaptureFixture
 ) -> None:

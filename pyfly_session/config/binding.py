@@ -213,14 +213,25 @@ def bind(
     return section(**bound)
 
 
+_MOST_ERRORS = 20
+
+
 def raise_all(errors: Sequence[ConfigurationError]) -> None:
-    """Raise what is wrong, all of it at once; key, value and origin are those of the first."""
-    if not errors:
+    """Raise what is wrong, all of it at once, a line each; of one key once.
+
+    Key, value and origin are those of the first.
+    """
+    by_key = {error.key or str(error): error for error in reversed(errors)}
+    different = [*by_key.values()][::-1]
+    if not different:
         return
-    if len(errors) == 1:
-        raise errors[0]
-    first = errors[0]
-    combined = ConfigurationError("\n".join(map(str, errors)), key=first.key, value=first.value)
+    first = different[0]
+    if len(different) == 1:
+        raise first
+    lines = [str(error) for error in different[:_MOST_ERRORS]]
+    if len(different) > _MOST_ERRORS:
+        lines.append(f"and {len(different) - _MOST_ERRORS} more")
+    combined = ConfigurationError("\n".join(lines), key=first.key, value=first.value)
     combined.origin = first.origin
     raise combined
 
