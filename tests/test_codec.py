@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import enum
 import json
@@ -577,17 +578,15 @@ def test_a_fragment_that_is_no_json_is_refused(fragment: bytes) -> None:
         CODEC.decode(fragment)
 
 
-@pytest.mark.parametrize("depth", range(880, 1020, 7))
 @pytest.mark.parametrize(
     "leaf", [b"1", b"NaN", b'"\\ud800"', b'{"__pyfly_type__":"set","value":[]}']
 )
-def test_depth_at_the_edge_raises_nothing_but_the_decoding_error(depth: int, leaf: bytes) -> None:
-    payload = b'{"a":' + b"[" * depth + leaf + b"]" * depth + b"}"
-    try:
-        CODEC.join(CODEC.split(payload))
-        CODEC.loads(payload)
-    except SessionDecodingError:
-        return
+def test_depth_at_the_edge_raises_nothing_but_the_decoding_error(leaf: bytes) -> None:
+    for depth in range(880, 1020, 7):
+        payload = b'{"a":' + b"[" * depth + leaf + b"]" * depth + b"}"
+        with contextlib.suppress(SessionDecodingError):
+            CODEC.join(CODEC.split(payload))
+            CODEC.loads(payload)
 
 
 @pytest.mark.parametrize(

@@ -766,18 +766,18 @@ CLOSE = [
 ]
 
 
-@pytest.mark.parametrize("after", CLOSE, ids=repr)
 @pytest.mark.parametrize("before", CLOSE, ids=repr)
-def test_a_change_in_place_is_found_by_what_is_stored_of_it(before: Any, after: Any) -> None:
-    session = stored(box=[before])
-    session.get_attribute("box")[0] = after
+def test_a_change_in_place_is_found_by_what_is_stored_of_it(before: Any) -> None:
     codec = SessionCodec()
-    told = codec.encode("box", [before]) != codec.encode("box", [after])
-    assert settle(session) == ({"box": codec.encode("box", [after])} if told else {})
-    # And once more, from what was stored then.
-    session.get_attribute("box").append(2)
-    assert settle(session) == {"box": codec.encode("box", [after, 2])}
-    assert settle(session) == {}
+    for after in CLOSE:
+        session = stored(box=[before])
+        session.get_attribute("box")[0] = after
+        told = codec.encode("box", [before]) != codec.encode("box", [after])
+        assert settle(session) == ({"box": codec.encode("box", [after])} if told else {})
+        # And once more, from what was stored then.
+        session.get_attribute("box").append(2)
+        assert settle(session) == {"box": codec.encode("box", [after, 2])}
+        assert settle(session) == {}
 
 
 def test_the_order_of_a_dictionary_is_a_change() -> None:

@@ -94,12 +94,15 @@ NAMES = st.sampled_from(["PYFLY_SESSION_", "PYFLY_SECURITY_OAUTH2_"]).flatmap(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(NAMES, st.text(max_size=9), max_size=5))
-def test_all_mistakes_are_found_exactly_where_loading_finds_one(environ: dict[str, str]) -> None:
-    config, errors = load_all(str(SHIPPED), "prod", environ)
+@given(environ=st.dictionaries(NAMES, st.text(max_size=9), max_size=5))
+def test_all_mistakes_are_found_exactly_where_loading_finds_one(
+    folder: Path, environ: dict[str, str]
+) -> None:
+    write(folder, pyfly="pyfly: {session: {ttl: 5}}", pyfly_prod="pyfly: {session: {}}")
+    config, errors = load_all("config", "prod", environ)
     first, loaded = None, None
     try:
-        loaded = load_config(SHIPPED, "prod", environ=environ)
+        loaded = load_config("config", "prod", environ=environ)
     except ConfigurationError as error:
         first = str(error)
     assert config == loaded

@@ -70,19 +70,19 @@ class OverRedisWithoutScripts(OverRedis):
 
 
 def test_memory_store_does_what_the_model_does() -> None:
-    run_state_machine_as_test(OverMemory, settings=effort(120, 20_000, steps=40))
+    run_state_machine_as_test(OverMemory, settings=effort(50, 20_000, steps=40))
 
 
 def test_store_with_four_verbs_does_what_the_model_does() -> None:
-    run_state_machine_as_test(OverFourVerbs, settings=effort(60, 5000, steps=40))
+    run_state_machine_as_test(OverFourVerbs, settings=effort(25, 5000, steps=40))
 
 
 def test_fake_server_does_what_the_model_does() -> None:
-    run_state_machine_as_test(OverRedis, settings=effort(20, 1000, steps=30))
+    run_state_machine_as_test(OverRedis, settings=effort(10, 1000, steps=30))
 
 
 def test_server_without_scripts_does_what_the_model_does() -> None:
-    run_state_machine_as_test(OverRedisWithoutScripts, settings=effort(20, 1000, steps=30))
+    run_state_machine_as_test(OverRedisWithoutScripts, settings=effort(10, 1000, steps=30))
 
 
 def test_real_server_does_what_the_model_does(valkey_url: str) -> None:
@@ -92,4 +92,4 @@ def test_real_server_does_what_the_model_does(valkey_url: str) -> None:
             await client.flushdb()
             return client
 
-    run_state_machine_as_test(OverValkey, settings=effort(25, 2000, steps=30))
+    run_state_machine_as_test(OverValkey, settings=effort(10, 2000, steps=30))

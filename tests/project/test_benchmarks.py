@@ -51,24 +51,16 @@ def test_counted_goals_are_reached_and_written_to_a_page(tmp_path: Path) -> None
     assert "| pyfly_session, Redis |" in written
 
 
-def test_applications_are_called_and_raced() -> None:
-    done = run("--only", "ours-memory", "--parts", "in-process")
-    [ours] = lines_of(done, "pyfly_session, memory ")
-    assert ours.split()[-3:] == ["0/8", "0/1", "0"]  # lost, revived, cycles
-
-
-def test_load_is_sent_to_servers_whose_cpu_is_taken() -> None:
+def test_sites_over_memory_are_called_raced_served_and_watched() -> None:
+    done = run("--only", "ours-memory", "--parts", "in-process,served,steps")
+    shares, _ = lines_of(done, "pyfly_session, memory ")
+    assert (*shares.split()[-4:-2], shares.split()[-1]) == ("0/8", "0/1", "0")  # the step is not 0
     # A floor that does not send as many bytes as ours would be a warning.
-    done = run("--only", "ours-memory", "--parts", "served")
     rates, cpu = lines_of(done, "no sessions, same headers")
     assert rates.count("k±") == 8
     assert len(cpu.split("floor")[1].split()) == 8
-    assert len(lines_of(done, "1  ")) == 5
-
-
-def test_the_event_loop_is_watched() -> None:
-    goals = lines_of(run("--only", "ours-memory", "--parts", "steps"), "8  ")
-    assert "sessions expire" in goals[-1]
+    assert len(lines_of(done, "1  ")) == 8
+    assert "sessions expire" in lines_of(done, "8  ")[-1]
 
 
 def test_writers_meet_and_imports_are_timed() -> None:
