@@ -45,12 +45,11 @@ def test_version_is_that_of_the_package() -> None:
     assert __version__ in run("--version").output
 
 
-@pytest.mark.parametrize("command", ["config", "conditions", "demo", "doctor", "sessions"])
-def test_help_imports_nothing_that_is_slow(command: str) -> None:
+def test_help_imports_nothing_that_is_slow() -> None:
     code = (
-        "import sys; from pyfly_session.cli.group import commands;"
-        f" commands(['{command}', '--help'], standalone_mode=False);"
-        " sys.exit(bool({'uvicorn', 'jinja2', 'redis', 'dependency_injector'} & set(sys.modules)))"
+        "import sys; from pyfly_session.cli.group import commands\n"
+        "for name in commands.commands: commands([name, '--help'], standalone_mode=False)\n"
+        "sys.exit(bool({'uvicorn', 'jinja2', 'redis', 'dependency_injector'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)  # noqa: S603
     assert done.returncode == 0

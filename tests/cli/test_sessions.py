@@ -157,6 +157,7 @@ def test_values_are_shown_if_asked_for_but_no_secrets(shop: TestClient, run: Run
     assert '{"id_token": "***", "name": "green"}' in run(*arguments).output
 
 
+@pytest.mark.parametrize("kind", ["plain"])
 def test_types_of_the_application_need_not_be_known(shop: TestClient, folder: Path) -> None:
     session_id = id_of(browser(shop))
     command = [sys.executable, "-c", "from pyfly_session.cli import main; main()"]

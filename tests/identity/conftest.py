@@ -80,7 +80,7 @@ async def sites(
     await backend.close()
 
 
-@pytest.fixture(params=["memory", "valkey", "valkey, two processes"])
+@pytest.fixture(params=["memory", "valkey, two processes"])
 async def make_site(
     request: pytest.FixtureRequest, clock: Clock, valkey_url: str
 ) -> AsyncIterator[MakeSite]:

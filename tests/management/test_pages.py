@@ -133,7 +133,8 @@ def test_values_are_shown_if_asked_for_but_no_secrets(memory_shop: Shop) -> None
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_names_and_values_are_text_and_nothing_else(shop: Shop, root: Person, text: str) -> None:
+def test_names_and_values_are_text_and_nothing_else(memory_shop: Shop, text: str) -> None:
+    shop, root = memory_shop, memory_shop.person("root")
     person = shop.person(text)
     assert shop.visitor().who() == "nobody"
     person.remember(text, {text: [text]})

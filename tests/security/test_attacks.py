@@ -22,8 +22,8 @@ from tests.web.driver import Browser
 
 
 @pytest.fixture
-def shop(native_site: Site) -> Shop:
-    return Shop(native_site)
+def shop(memory_site: Site) -> Shop:
+    return Shop(memory_site)
 
 
 async def test_the_login_that_the_attacks_disturb_works(shop: Shop) -> None:

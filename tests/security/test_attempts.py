@@ -35,8 +35,8 @@ BACK = "/login/oauth2/code/green"
 
 
 @pytest.fixture
-def shop(native_site: Site) -> Shop:
-    return Shop(native_site)
+def shop(memory_site: Site) -> Shop:
+    return Shop(memory_site)
 
 
 async def follow(shop: Shop, answer: Answer, user: str = "alice") -> str | None:
@@ -343,8 +343,8 @@ FORM = [
 
 class TestForms:
     @pytest.fixture
-    def shop(self, native_site: Site) -> Shop:
-        shop = Shop(native_site)
+    def shop(self, memory_site: Site) -> Shop:
+        shop = Shop(memory_site)
         shop.registrations.add(shop.green.registration("green", response_mode="form_post"))
         return shop
 

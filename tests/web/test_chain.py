@@ -52,6 +52,12 @@ async def hello(request: Request) -> Response:
     return PlainTextResponse("hello")
 
 
+@pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
 async def test_smallest_order_is_the_outermost() -> None:
     log: list[str] = []
     filters = [Noting("c", 30, log), Noting("a", -5, log), Noting("b", 0, log)]

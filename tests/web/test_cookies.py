@@ -58,6 +58,12 @@ HOSTILE = [
 ]
 
 
+@pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value[:24]))
 async def test_malformed_cookie_never_reaches_the_store(
     memory_site: Site, value: str | bytes

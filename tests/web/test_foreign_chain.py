@@ -82,6 +82,12 @@ def under_base(site: Site, **handlers: Any) -> Starlette:
     return Starlette(routes=routes, middleware=[middleware])
 
 
+@pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
 class TestBaseHTTPMiddleware:
     async def test_whole_life_of_a_session(self, site: Site) -> None:
         browser = Browser(under_base(site))

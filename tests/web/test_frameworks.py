@@ -71,6 +71,12 @@ def fastapi_app(site: Site) -> FastAPI:
     return app
 
 
+@pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
 async def test_fastapi_reads_and_writes_the_session_by_a_dependency(site: Site) -> None:
     browser = Browser(fastapi_app(site))
     await browser.get("/login", method="POST")

@@ -25,6 +25,12 @@ async def reply(site: Site, headers: dict[str, str], *, read: bool = False) -> A
     return await ask(site.app(page=page), "/page")
 
 
+@pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
 async def test_answer_with_the_cookie_is_kept_by_no_cache(site: Site) -> None:
     answer = await reply(site, {})
     assert answer.get("vary") == "Cookie"

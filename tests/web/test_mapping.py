@@ -16,6 +16,12 @@ from tests.web.driver import Browser
 
 
 @pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
+@pytest.fixture
 def session() -> HttpSession:
     return HttpSession("a" * 32, {"user": "alice", "_internal": 1})
 

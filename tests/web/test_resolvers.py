@@ -52,6 +52,12 @@ async def send(site: Site, path: str = "/user", token: str | None = None, **more
 
 
 @pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
+@pytest.fixture
 def by_header(site: Site) -> Site:
     return site.configure(resolver=SessionHeader())
 

@@ -55,6 +55,12 @@ def is_open(answer: Answer) -> bool:
     return bool(answer.messages[0]["type"] == "websocket.accept")
 
 
+@pytest.fixture
+def site(memory_site: Site) -> Site:
+    """Return a site over one store: none has an influence on what is held here."""
+    return memory_site
+
+
 async def test_an_id_that_comes_over_https_alone_opens_nothing_for_a_foreign_page(
     memory_site: Site,
 ) -> None:
