@@ -97,12 +97,11 @@ def test_everything_comes_from_the_site_itself(site: Path, pages: dict[Path, Pag
             assert part.startswith(("data:", "#")) or path.is_file(), f"{page.path}: {part}"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_page_fits_a_phone_and_writes_nothing_to_the_console(
-    site: Path, pages: dict[Path, Page], chromium: Any, theme: str
+def test_every_page_shows_where_it_is_fits_a_phone_and_writes_nothing_to_the_console(
+    site: Path, pages: dict[Path, Page], chromium: Any
 ) -> None:
     found: list[str] = []
-    context = chromium.new_context(viewport=_PHONE, color_scheme=theme)
+    context = chromium.new_context()
     tab = context.new_page()
     tab.on("console", lambda message: found.append(f"{tab.url}: {message.text}"))
     tab.on("pageerror", lambda error: found.append(f"{tab.url}: {error}"))
@@ -110,10 +109,16 @@ def test_every_page_fits_a_phone_and_writes_nothing_to_the_console(
         # The one leads elsewhere at once, the others are all alike.
         if path == site / "index.html" or path.parent.is_relative_to(site / "_modules"):
             continue
+        tab.set_viewport_size(_DESK)
         tab.goto(path.as_uri())
-        overhang = tab.evaluate(_OVERHANG)
-        if overhang > 0:
-            found.append(f"{path.relative_to(site)} is {overhang} pixels too wide")
+        entry = tab.locator(".sidebar-tree .current-page > a")
+        if entry.count() and not (0 < entry.bounding_box()["y"] < _DESK["height"] - 32):
+            found.append(f"{path.relative_to(site)} is out of sight in the navigation")
+        tab.set_viewport_size(_PHONE)
+        for theme in ("light", "dark"):
+            tab.emulate_media(color_scheme=theme)
+            if overhang := max(0, tab.evaluate(_OVERHANG)):
+                found.append(f"{path.relative_to(site)}, {theme}, is {overhang} pixels too wide")
     context.close()
     assert not found
 
@@ -132,23 +137,6 @@ def test_a_picture_follows_the_theme_that_the_reader_chose(
         seen.append(image.screenshot())
     context.close()
     assert seen[0] != seen[1]
-
-
-def test_the_navigation_shows_where_the_reader_is(
-    site: Path, pages: dict[Path, Page], chromium: Any
-) -> None:
-    unseen = []
-    context = chromium.new_context(viewport=_DESK)
-    tab = context.new_page()
-    for path in pages:
-        if path.is_relative_to(site / "_modules") or path == site / "index.html":
-            continue
-        tab.goto(path.as_uri())
-        entry = tab.locator(".sidebar-tree .current-page > a")
-        if entry.count() and not (0 < entry.bounding_box()["y"] < _DESK["height"] - 32):
-            unseen.append(path.relative_to(site))
-    context.close()
-    assert not unseen
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
