@@ -329,6 +329,14 @@ def test_variable_does_not_hide_a_section_that_is_none(folder: Path) -> None:
     assert str(error).startswith("pyfly.session.redis must be a section")
 
 
+def test_what_is_wrong_above_all_sections_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "pyfly.yaml").write_text("pyfly: (", "utf-8")
+    with pytest.raises(
+        ConfigurationError, match=r"^pyfly must be a section [^\n]+, got '\('[^\n]+$"
+    ):
+        load_config(tmp_path, environ={})
+
+
 def _pickled(config: Config) -> Config:
     copied: Config = pickle.loads(pickle.dumps(config))  # noqa: S301 - our own bytes
     return copied
