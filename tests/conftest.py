@@ -23,8 +23,8 @@ NATIVE_STORES = ["memory", "valkey", "fakeredis", "fakeredis-without-scripts"]
 ALL_STORES = [*NATIVE_STORES, "four-verbs"]
 
 LONG_RUN = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-# No deadline: a machine that is busy with something else is no failure. And where CI is set the same
-# examples each time: what it says of a change is about the change. Everybody else searches.
+# No deadline: a machine that is busy with something else is no failure. And where CI is set the
+# same examples each time: what it says is about the change. Everybody else searches.
 settings.register_profile("normal", deadline=None, derandomize="CI" in os.environ)
 settings.register_profile(
     "long",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from tests.management.conftest import Person, Shop
@@ -23,7 +25,7 @@ HARMLESS = [
 ]
 
 
-def shown(shop: Shop, root: Person, form: dict[str, object]) -> object:
+def shown(shop: Shop, root: Person, form: Mapping[str, object]) -> object:
     """Return what an operator is shown of values that somebody's session has by their names."""
     alice = shop.person("alice")
     alice.remember("form", form)
