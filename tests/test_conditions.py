@@ -119,7 +119,7 @@ LOGIN_BEANS = {
     "client_registration_repository": "InMemoryClientRegistrationRepository",
     "security_context_mapper": "qualified_context",
     "oauth2_login_handler": "OAuth2LoginHandler",
-    "oauth2_session_security_filter": "OAuth2SessionSecurityFilter",
+    "oauth2_session_security_filter": "SecurityContextFilter",
     "oauth2_login_filter": "OAuth2LoginFilter",
 }
 

@@ -273,7 +273,7 @@ _BEANS: dict[str, Explain] = {
     "client_registration_repository": _registrations,
     "security_context_mapper": _mapper,
     "oauth2_login_handler": _of_login("OAuth2LoginHandler"),
-    "oauth2_session_security_filter": _of_login("OAuth2SessionSecurityFilter"),
+    "oauth2_session_security_filter": _of_login("SecurityContextFilter"),
     "oauth2_login_filter": _of_login("OAuth2LoginFilter"),
     "oauth2_back_channel_logout_filter": _of_back_channel,
 }

@@ -17,10 +17,10 @@ from pyfly_session.config.oauth2_properties import (
     bind_oauth2_properties,
 )
 from pyfly_session.errors import ConfigurationError
+from pyfly_session.security.context_filter import SecurityContextFilter
 from pyfly_session.security.oauth2 import (
     ClientRegistration,
     InMemoryClientRegistrationRepository,
-    OAuth2SessionSecurityFilter,
 )
 from pyfly_session.security.oauth2.claims import (
     ContextMapper,
@@ -123,11 +123,11 @@ def login_refusal(
 
 def _security_filter(
     properties: OAuth2Properties, sessions: SessionProperties
-) -> OAuth2SessionSecurityFilter:
+) -> SecurityContextFilter:
     refusal = login_refusal(properties, sessions)
     if refusal is not None:
         raise refusal
-    return OAuth2SessionSecurityFilter(without_session=sessions.exclude_patterns)
+    return SecurityContextFilter(without_session=sessions.exclude_patterns)
 
 
 def _login_filter(handler: Any) -> Any:
@@ -171,7 +171,7 @@ class OAuth2AutoConfiguration(_base):
         security_context_mapper,
         _base.clock,
     )
-    oauth2_session_security_filter: providers.Provider[OAuth2SessionSecurityFilter | None] = when(
+    oauth2_session_security_filter: providers.Provider[SecurityContextFilter | None] = when(
         oauth2_properties.provided.login.enabled,
         following(_security_filter, oauth2_properties, _base.properties),
     )

@@ -1,6 +1,7 @@
 """Who the visitor is: the security context in the session, login and logout."""
 
 from pyfly_session.security.context import ORIGINAL_TAG, SecurityContext
+from pyfly_session.security.context_filter import SecurityContextFilter
 from pyfly_session.security.login import (
     SECURITY_CONTEXT,
     context_of,
@@ -12,6 +13,7 @@ from pyfly_session.security.login import (
 
 __all__ = [
     "SecurityContext",
+    "SecurityContextFilter",
     "login",
     "logout",
     "end_other_sessions",

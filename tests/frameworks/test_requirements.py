@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from pyfly_session import SecurityContext, SessionFilter
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.fastapi import LoginRequired, local_target
-from pyfly_session.security.oauth2 import OAuth2SessionSecurityFilter
+from pyfly_session.security import SecurityContextFilter
 from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
 from tests.security.shop import Shop as OAuth2Shop
@@ -102,7 +102,7 @@ async def test_below_a_mount_the_login_is_that_of_the_application_that_is_mounte
     @inner.get("/orders", dependencies=[need])
     async def orders() -> None: ...
 
-    filters = [SessionFilter(InMemorySessionStore()), OAuth2SessionSecurityFilter()]
+    filters = [SessionFilter(InMemorySessionStore()), SecurityContextFilter()]
     inner.add_middleware(WebFilterChainMiddleware, filters=filters)
     answer = await ask(Starlette(routes=[Mount("/shop", inner)]), "/shop/orders", headers=PAGE)
     assert answer.get("location") == "/shop/oauth2/authorization/green?target=/shop/orders"

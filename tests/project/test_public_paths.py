@@ -77,8 +77,8 @@ STABLE: dict[str, set[str]] = {
     },
     "pyfly_session.scopes": {"SessionScopeFilter", "current_session", "session_scoped"},
     "pyfly_session.security": {
-        *("ORIGINAL_TAG", "SECURITY_CONTEXT", "SecurityContext", "context_of"),
-        *("end_other_sessions", "login", "logout", "why_ended"),
+        *("ORIGINAL_TAG", "SECURITY_CONTEXT", "SecurityContext", "SecurityContextFilter"),
+        *("context_of", "end_other_sessions", "login", "logout", "why_ended"),
     },
     "pyfly_session.security.oauth2": {
         *("ClientRegistration", "ClientRegistrationRepository", "OAuth2BackChannelLogoutFilter"),

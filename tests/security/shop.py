@@ -12,10 +12,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pyfly_session import HttpSession, SecurityContext, WebFilterChainMiddleware
-from pyfly_session.security import why_ended
+from pyfly_session.security import SecurityContextFilter, why_ended
 from pyfly_session.security.oauth2 import (
     InMemoryClientRegistrationRepository,
-    OAuth2SessionSecurityFilter,
     claims_to_context,
 )
 from pyfly_session.security.oauth2.back_channel_logout import OAuth2BackChannelLogoutFilter
@@ -65,7 +64,7 @@ class Shop:
         )
         filters = [
             OAuth2LoginFilter(self.handler),
-            OAuth2SessionSecurityFilter(),
+            SecurityContextFilter(),
             OAuth2BackChannelLogoutFilter(self.handler, site.filter),
             site.filter,
         ]

@@ -21,7 +21,7 @@ from pyfly_session import (
     SessionStoreUnavailableError,
     WebFilterChainMiddleware,
 )
-from pyfly_session.security import login, logout
+from pyfly_session.security import SecurityContextFilter, login, logout
 from pyfly_session.security.oauth2 import OAuth2SessionSecurityFilter
 from pyfly_session.web import HIGHEST_PRECEDENCE
 from tests.web.conftest import Site
@@ -58,8 +58,8 @@ async def who_on_socket(socket: WebSocket) -> None:
     await socket.close()
 
 
-def application(site: Site, security: OAuth2SessionSecurityFilter | None = None) -> Starlette:
-    filters = [security or OAuth2SessionSecurityFilter(), site.filter]
+def application(site: Site, security: SecurityContextFilter | None = None) -> Starlette:
+    filters = [security or SecurityContextFilter(), site.filter]
     return Starlette(
         routes=[
             Route("/", who),
@@ -72,8 +72,9 @@ def application(site: Site, security: OAuth2SessionSecurityFilter | None = None)
     )
 
 
-def test_the_order_is_that_of_the_original() -> None:
-    assert OAuth2SessionSecurityFilter.__pyfly_order__ == HIGHEST_PRECEDENCE + 225
+def test_it_has_the_order_and_the_name_of_the_original() -> None:
+    assert OAuth2SessionSecurityFilter is SecurityContextFilter
+    assert SecurityContextFilter.__pyfly_order__ == HIGHEST_PRECEDENCE + 225
 
 
 async def test_a_login_holds_from_request_to_request_until_the_logout(site: Site) -> None:
@@ -192,7 +193,7 @@ async def test_a_websocket_has_the_context(site: Site, user: str | None) -> None
 async def test_without_sessions_the_error_names_the_property() -> None:
     app = Starlette(
         routes=[Route("/", who)],
-        middleware=[Middleware(WebFilterChainMiddleware, filters=[OAuth2SessionSecurityFilter()])],
+        middleware=[Middleware(WebFilterChainMiddleware, filters=[SecurityContextFilter()])],
     )
     with pytest.raises(ConfigurationError, match=r"set pyfly\.session\.enabled to true") as caught:
         await ask(app)
@@ -211,7 +212,7 @@ async def test_paths_without_a_session_are_anonymous(memory_site: Site) -> None:
         return PlainTextResponse(str(request.state.security_context.is_authenticated))
 
     memory_site.configure(exclude_patterns=["/health"])
-    app = application(memory_site, OAuth2SessionSecurityFilter(without_session=["/health"]))
+    app = application(memory_site, SecurityContextFilter(without_session=["/health"]))
     app.router.routes.append(Route("/health", health))
     assert (await ask(app, "/health")).text == "False"
 
@@ -225,7 +226,7 @@ async def test_what_an_earlier_filter_found_stays_unless_somebody_is_logged_in()
         async def rest(request: Any) -> Any:
             return request.state.security_context.user_id
 
-        assert await OAuth2SessionSecurityFilter().do_filter(request, rest) == expected
+        assert await SecurityContextFilter().do_filter(request, rest) == expected
 
 
 async def test_an_ended_session_is_anonymous() -> None:
@@ -236,7 +237,7 @@ async def test_an_ended_session_is_anonymous() -> None:
     async def rest(request: Any) -> Any:
         return request.state.security_context
 
-    assert await OAuth2SessionSecurityFilter().do_filter(request, rest) == SecurityContext()
+    assert await SecurityContextFilter().do_filter(request, rest) == SecurityContext()
 
 
 async def test_nobody_cannot_be_logged_in() -> None:

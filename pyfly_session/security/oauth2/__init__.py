@@ -6,13 +6,13 @@ What needs the extra ``oauth2`` is loaded when it is asked for.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pyfly_session.security.context_filter import SecurityContextFilter
 from pyfly_session.security.oauth2.claims import claims_to_context, qualified_context
 from pyfly_session.security.oauth2.registration import (
     ClientRegistration,
     ClientRegistrationRepository,
     InMemoryClientRegistrationRepository,
 )
-from pyfly_session.security.oauth2.session_filter import OAuth2SessionSecurityFilter
 
 if TYPE_CHECKING:
     from pyfly_session.security.oauth2.back_channel_logout import (
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     )
     from pyfly_session.security.oauth2.login import OAuth2LoginFilter as OAuth2LoginFilter
     from pyfly_session.security.oauth2.login import OAuth2LoginHandler as OAuth2LoginHandler
+
+OAuth2SessionSecurityFilter = SecurityContextFilter
+"""The original's name for it."""
 
 # Without those that are loaded when they are asked for: an import of all names asks for each.
 __all__ = [

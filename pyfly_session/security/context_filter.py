@@ -1,4 +1,4 @@
-"""`OAuth2SessionSecurityFilter`: tells every request who is logged in."""
+"""`SecurityContextFilter`: tells every request who is logged in."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pyfly_session.security.navigation import ROOT, root_of
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 
 
-class OAuth2SessionSecurityFilter(OncePerRequestFilter):
+class SecurityContextFilter(OncePerRequestFilter):
     """Restores the context of the session onto ``request.state.security_context``.
 
-    There is always one: without a login it is anonymous, or what an earlier filter found.
+    There is always one: without a login it is anonymous, or what an earlier filter found. It does
+    not matter whether a form, a key or a provider proved who the user is.
     Runs after `SessionFilter`, for HTTP and WebSocket alike; shared by all requests.
 
     Args:
