@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import redis
 import redis.asyncio as aioredis
 from fakeredis import FakeAsyncRedis
 from hypothesis import HealthCheck, settings
@@ -138,17 +139,24 @@ def started_valkey() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def valkey_url() -> Iterator[str]:
+def valkey_server_url() -> Iterator[str]:
     """Return the URL of a real Valkey server on loopback, started once for all tests."""
     with started_valkey() as server:
         yield f"redis://127.0.0.1:{server.port}/0"
 
 
 @pytest.fixture
+def valkey_url(valkey_server_url: str) -> str:
+    """Return the URL of the real server, whose databases are empty."""
+    with redis.Redis.from_url(valkey_server_url) as client:
+        client.flushall()
+    return valkey_server_url
+
+
+@pytest.fixture
 async def valkey(valkey_url: str) -> AsyncIterator[aioredis.Redis]:
-    """Return a client of the real server, whose database is empty."""
+    """Return a client of the real server, which is empty."""
     client: aioredis.Redis = aioredis.from_url(valkey_url)
-    await client.flushdb()
     yield client
     await client.aclose()
 

@@ -79,7 +79,7 @@ def open_shop(request: pytest.FixtureRequest) -> Iterator[OpenShop]:
             limit = {"enabled": True, "max-sessions": most, "strategy": strategy}
             session: dict[str, Any] = {"concurrency": limit}
             if store == "valkey":
-                redis = {"url": request.getfixturevalue("valkey_url")}
+                redis = {"url": request.getfixturevalue("valkey_server_url")}
                 session |= {"store": "redis", "redis": redis}
             return stack.enter_context(running_shop(session))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -43,10 +42,8 @@ async def test_open_circuit_does_not_touch_the_socket(deaf: Proxy, open_shop: Op
     shop = open_shop(deaf.url, redis=with_circuit(patience=PATIENCE / 4))
     await fail(shop, 3)
     assert deaf.accepted == 3
-    begin = time.monotonic()
     await fail(shop, 50)
     assert deaf.accepted == 3
-    assert time.monotonic() - begin < 50 * PATIENCE / 4
 
 
 async def test_fewer_failures_leave_the_circuit_closed(deaf: Proxy, open_shop: OpenShop) -> None:

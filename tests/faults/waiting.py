@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-_AT_MOST_SECONDS = 20
+_AT_MOST_SECONDS = 60
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from tests.topology.shop import LONGEST_REQUEST_SECONDS, Shop
 from tests.web.driver import Browser
 
-_RECOVERY_SECONDS = 20.0
+_RECOVERY_SECONDS = 60.0
 
 
 class Writer:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.waiting import eventually
 from tests.topology.cluster import Cluster
 from tests.topology.conftest import OpenShop
 from tests.topology.load import recovery, writing
@@ -23,6 +24,8 @@ from tests.topology.shop import IMPATIENT
 from tests.web.driver import Browser
 
 Harm = Callable[[Node], None]
+# A hang, not a measure.
+_BOUNDED = 60
 
 
 def key_of(browser: Browser) -> str:
@@ -33,7 +36,7 @@ def in_step(master: Node, key: str) -> None:
     """Wait until the replica has all that the master wrote before."""
     with master.client() as client:
         client.execute_command("SET", f"{{{key}}}:barrier", "1")
-        assert client.execute_command("WAIT", 1, 2000) == 1
+        assert client.execute_command("WAIT", 1, 30_000) == 1
 
 
 @pytest.mark.parametrize(("harm", "retries"), [(Node.kill, 0), (Node.freeze, 1)])
@@ -115,9 +118,8 @@ async def test_nobody_there_is_answered_503_and_mended_without_a_restart(
     browser = await shop.visitor(user="alice")
     for node in watched.servers:
         node.freeze()
-    began = time.monotonic()
-    assert (await browser.get("/read")).status == 503
-    assert time.monotonic() - began < 5
+    async with asyncio.timeout(_BOUNDED):
+        assert (await browser.get("/read")).status == 503
     for node in watched.servers:
         node.thaw()
     await asyncio.to_thread(watched.settle)
@@ -125,6 +127,4 @@ async def test_nobody_there_is_answered_503_and_mended_without_a_restart(
     async def answered() -> bool:
         return (await browser.get("/read")).text == '{"user":"alice"}'
 
-    while not await answered():
-        assert time.monotonic() - began < 20
-        await asyncio.sleep(0.05)
+    await eventually(answered)
