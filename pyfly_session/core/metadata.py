@@ -19,6 +19,8 @@ LAST_ACCESSED = "_last_accessed"
 # Another one with every write: two requests that make the same change do not write the same bytes.
 VERSION = "_version"
 MAX_INACTIVE_INTERVAL = "_max_inactive_interval"
+ENDS_AT = "_ends_at"
+COOKIE_PERSISTENT = "_cookie_persistent"
 PRINCIPAL = "_principal"
 PRINCIPAL_ALIASES = "_principal_aliases"
 AUTHENTICATED_AT = "_authenticated_at"
@@ -33,6 +35,8 @@ RESERVED_NAMES = frozenset(
         LAST_ACCESSED,
         VERSION,
         MAX_INACTIVE_INTERVAL,
+        ENDS_AT,
+        COOKIE_PERSISTENT,
         PRINCIPAL,
         PRINCIPAL_ALIASES,
         AUTHENTICATED_AT,
@@ -98,25 +102,17 @@ def read_one(fragments: Mapping[str, Raw], name: str, codec: SessionCodec) -> An
         return None
 
 
-def principal_names(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return under which names a session can be found: its principal's, and aliases of it."""
-    principal = metadata.get(PRINCIPAL)
+def principal_names(metadata: Callable[[str], Any]) -> tuple[str, ...]:
+    """Return by which names a session of this metadata can be found: its principal's, and more."""
+    principal = metadata(PRINCIPAL)
     if not isinstance(principal, str):
         return ()
-    return (principal, *(metadata.get(PRINCIPAL_ALIASES) or ()))
+    return (principal, *(metadata(PRINCIPAL_ALIASES) or ()))
 
 
 def is_interval(value: object) -> bool:
     """Tell whether a value is a whole number of seconds, at least 1."""
     return type(value) is int and 1 <= value < 2**31
-
-
-def require_interval(seconds: object) -> None:
-    """Refuse what is neither an idle time nor None."""
-    if seconds is not None and not is_interval(seconds):
-        raise ValueError(
-            f"the idle time must be a whole number of seconds, at least 1, got {seconds!r}"
-        )
 
 
 def _is_timestamp(value: object) -> bool:
@@ -137,6 +133,8 @@ _IS_VALID: dict[str, Callable[[Any], bool]] = {
     LAST_ACCESSED: _is_timestamp,
     AUTHENTICATED_AT: _is_timestamp,
     MAX_INACTIVE_INTERVAL: is_interval,
+    ENDS_AT: _is_timestamp,
+    COOKIE_PERSISTENT: lambda value: isinstance(value, bool),
     PRINCIPAL: lambda value: isinstance(value, str),
     LOGGED_IN_FROM: lambda value: isinstance(value, str),
     PRINCIPAL_ALIASES: _are_names,

@@ -25,6 +25,7 @@ from pyfly_session.core.invalidation import Invalidation
 from pyfly_session.core.merge import Outcome, assembled, is_login_of
 from pyfly_session.core.metadata import (
     CREATED_AT,
+    ENDS_AT,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
     is_interval,
@@ -189,13 +190,15 @@ class SessionRepository:
                 "session %s is unreadable and treated as absent: %s", ids.mask(session_id), error
             )
             return None
-        if self.max_lifetime is not None and self._has_outlived(session):
+        own = session.own_lifetime
+        if (self.max_lifetime is not None or own is not None) and self._has_outlived(session):
             await self.invalidation.delete(session_id, "expired")
             return None
-        has_slid = self.max_lifetime is None and self.capable_store.has_slid
-        if session.own_idle_time is not None and not (has_slid and has_slid(payload)):
+        if own is not None and own.idle is not None:
             # The common idle time was applied before this session's own was known.
-            await self.finish(self._slide(stored, self.seconds_to_live(session)))
+            is_exact = self.max_lifetime is None and own.ends_at is None
+            if not (is_exact and self.capable_store.has_slid(payload)):
+                await self.finish(self._slide(stored, self.seconds_to_live(session)))
         if stored.fragments is not None and PRINCIPAL in stored.fragments:
             for listener in self._commit_listeners:
                 listener.loaded(session)
@@ -223,8 +226,9 @@ class SessionRepository:
         if payload is None or isinstance(payload, Moved):
             return False
         current = Stored(stored.id, payload)
-        now = self._seconds_to_live_of(current.taken_apart(self._codec))
-        if now != ttl:
+        fragments = current.taken_apart(self._codec)
+        now = self._seconds_to_live_of(fragments)
+        if now != ttl or ENDS_AT in fragments:
             # Another request gave it an idle time of its own.
             await self._slide(current, now)
         if session.principal is not None:
@@ -245,7 +249,7 @@ class SessionRepository:
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        return self._bounded(session.own_idle_time or self.ttl, self._latest_end(session))
+        return self._bounded(session.max_inactive_interval or self.ttl, self._latest_end(session))
 
     def _bounded(self, idle: int, latest_end: float) -> int:
         if latest_end == math.inf:
@@ -253,9 +257,13 @@ class SessionRepository:
         return max(1, min(idle, math.ceil(latest_end - self._clock())))
 
     def _latest_end(self, session: HttpSession) -> float:
+        own = session.own_lifetime
+        fixed = math.inf if own is None or own.ends_at is None else own.ends_at
+        if self.max_lifetime is None:
+            return fixed
         created_at: float | None = session.metadata(CREATED_AT)
         created_at = session.loaded_at if created_at is None else created_at
-        return created_at + (math.inf if self.max_lifetime is None else self.max_lifetime)
+        return min(fixed, created_at + self.max_lifetime)
 
     def _has_outlived(self, session: HttpSession) -> bool:
         return self._clock() >= self._latest_end(session)
@@ -267,7 +275,9 @@ class SessionRepository:
         invalidation, stored = self.invalidation, session.stored
         if invalidation.ended and stored is not None and invalidation.has_ended(stored.id):
             return Outcome.GONE
-        if self.max_lifetime is not None and self._has_outlived(session):
+        if (
+            self.max_lifetime is not None or session.own_lifetime is not None
+        ) and self._has_outlived(session):
             return Outcome.GONE
         if self._clock() - session.loaded_at > _RECHECK_SECONDS:
             return None
@@ -403,11 +413,13 @@ class SessionRepository:
         idle, latest_end = self.ttl, math.inf
         with contextlib.suppress(SessionDecodingError):
             if MAX_INACTIVE_INTERVAL in fragments:
-                own = read_metadata(fragments, self._codec, MAX_INACTIVE_INTERVAL)
+                own = read_metadata(fragments, self._codec, MAX_INACTIVE_INTERVAL, ENDS_AT)
                 idle = own.get(MAX_INACTIVE_INTERVAL, idle)
+                latest_end = own.get(ENDS_AT, latest_end)
             if self.max_lifetime is not None:
                 created = read_metadata(fragments, self._codec, CREATED_AT)
-                latest_end = created.get(CREATED_AT, latest_end) + self.max_lifetime
+                absolute = created.get(CREATED_AT, math.inf) + self.max_lifetime
+                latest_end = min(latest_end, absolute)
         return self._bounded(idle, latest_end)
 
     async def has_just_logged_in(self, session: HttpSession, principal: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from pyfly_session import errors, ids
@@ -13,6 +14,7 @@ from pyfly_session.core.attribute_access import AttributeAccess
 from pyfly_session.core.attributes import IMMUTABLE, Attributes, Delta, Update, UpdateFunction
 from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.lifetime import Lifetime, lifetime_metadata, lifetime_of
 
 _NOTHING: dict[str, Any] = {}
 _UNREADABLE = object()
@@ -33,30 +35,25 @@ class HttpSession(AttributeAccess):
 
     Attributes:
         invalidated: True if `invalidate` has been called.
-        why_transient: Why nothing is saved, None if it is. ``unavailable``: the store failed;
-            ``replaced``: the request's id was replaced or ended a moment ago; ``withheld``: it
-            comes from another site, maybe without its cookie; ``outside``: of the cookie's path.
+        why_transient: Why nothing is saved, None if it is: ``unavailable`` (the store failed),
+            ``replaced`` (its id, a moment ago), ``withheld`` (its cookie, maybe, for the request
+            comes from another site), ``outside`` (of the cookie's path).
         accessed: Anything looked at the session, so that the response depends on it.
         touched: Something may have happened to it since its last commit.
         stored: What the store is known to hold, None for a session never stored.
         moved: Another request gave the session another id, which this one is not told.
         id_is_known: The client has the session's id already.
         presented_id: The id that the request came with, if that was replaced or ended.
-        displaced: The principal names that it had before a login or logout.
-        settle_login: Tells a registry of the application's own whether a login was stored.
-        registrations: For each principal name, the id that was registered; see `Registration`.
-        attempt: Bytes and change of a commit that may be stored although nobody heard so.
-        commit_under_way: Done when that commit is.
+        own_lifetime: How long it and its cookie live, None if as configured for all.
         write_refusal: With which message changes are refused, None if they are not.
-        rotation_refusal: With which message a change of id is.
     """
 
     __slots__ = (
         "_attributes", "_cleared", "_codec", "_id", "_is_new", "_known", "_metadata",
         "_previous_id", "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced",
-        "id_is_known", "invalidated", "loaded_at", "moved", "own_idle_time", "presented_id",
-        "registrations", "rotation_refusal", "settle_login", "stored", "touched", "why_transient",
-        "write_refusal",
+        "id_is_known", "invalidated", "loaded_at", "moved", "own_lifetime", "presented_id",
+        "registrations", "rotation_refusal", "settle_login", "stored", "touched",
+        "why_transient", "write_refusal",
     )  # fmt: skip
 
     def _start(self, stored: Stored | None, codec: SessionCodec, now: float) -> None:
@@ -69,7 +66,7 @@ class HttpSession(AttributeAccess):
         self.id_is_known = stored is not None
         self._cleared = self.invalidated = self.moved = self.accessed = self.touched = False
         self.why_transient: str | None = None
-        self.own_idle_time: int | None = None
+        self.own_lifetime: Lifetime | None = None
         self.write_refusal: str | None = None
         self.rotation_refusal: str | None = None
         # None until somebody reads or changes an attribute.
@@ -122,8 +119,7 @@ class HttpSession(AttributeAccess):
             session._note({meta.CREATED_AT: now})
             session.touched = True
         if not meta.RARE_NAMES.isdisjoint(fragments):
-            rare = meta.read_metadata(fragments, codec)
-            session.own_idle_time = rare.get(meta.MAX_INACTIVE_INTERVAL)
+            session.own_lifetime = lifetime_of(meta.read_metadata(fragments, codec).get)
         return session
 
     @property
@@ -191,14 +187,23 @@ class HttpSession(AttributeAccess):
     @property
     def max_inactive_interval(self) -> int | None:
         """Seconds without access after which this session ends; None: as configured for all."""
-        return self.own_idle_time
+        return None if self.own_lifetime is None else self.own_lifetime.idle_time(self.loaded_at)
 
-    def set_max_inactive_interval(self, seconds: int | None) -> None:
-        """Give this session an idle time of its own, at least 1 second; None takes it back."""
+    def set_max_inactive_interval(
+        self, value: int | timedelta | datetime | None, *, persistent: bool | None = None
+    ) -> None:
+        """Give this session a life of its own, and its cookie the same.
+
+        Args:
+            value: The idle time, a `timedelta` or whole seconds; or the `datetime` when the session
+                ends, however much it is used. None: as configured for all.
+            persistent: Whether the browser keeps the cookie for so long (True, "remember me") or
+                until it is closed itself (False). None: as configured for all.
+        """
         self._require_writable()
-        meta.require_interval(seconds)
-        self._note({meta.MAX_INACTIVE_INTERVAL: seconds})
-        self.own_idle_time = seconds
+        noted = lifetime_metadata(value, persistent, self.loaded_at)
+        self._note(noted)
+        self.own_lifetime = lifetime_of(noted.get)
 
     def get_attribute(self, name: str, default: Any = None) -> Any:
         """Return the attribute's value, or the default if there is none."""
@@ -210,8 +215,7 @@ class HttpSession(AttributeAccess):
         if self._attributes is None:
             if name not in self._known:
                 return default
-            # Most requests read a text or two: nothing has to be kept of these. The second
-            # reading tells of a value that cannot be decoded.
+            # Most requests read a text or two: nothing is kept. The second reading tells of errors.
             try:
                 value = self._codec.decode(self._known[name])
             except errors.SessionDecodingError:
@@ -244,9 +248,9 @@ class HttpSession(AttributeAccess):
     def update_attribute(self, name: str, function: UpdateFunction) -> Any:
         """Change an attribute by a function of its value; requests that meet lose nothing.
 
-        The function runs at once, on what this request sees, and again when the session is
-        stored, on what another request stored meanwhile; so it may run several times and should
-        do nothing but compute: ``session.update_attribute("visits", lambda n: (n or 0) + 1)``.
+        The function runs at once, on what this request sees, and again at the commit, on what
+        another one stored meanwhile; so it should do nothing but compute:
+        ``session.update_attribute("visits", lambda n: (n or 0) + 1)``.
 
         Args:
             name: The attribute.
@@ -276,10 +280,6 @@ class HttpSession(AttributeAccess):
         self._require_valid()
         return list(self.attributes)
 
-    def mark_accessed(self) -> None:
-        """Take note that the response depends on the session."""
-        self.accessed = True
-
     def clear(self) -> None:
         """Remove every attribute, internal ones too, and who is logged in; keep the session."""
         self._require_writable()
@@ -297,9 +297,7 @@ class HttpSession(AttributeAccess):
     @property
     def principal_names(self) -> tuple[str, ...]:
         """By which names the session can be found: its principal's, and aliases of it."""
-        return meta.principal_names(
-            {name: self.metadata(name) for name in (meta.PRINCIPAL, meta.PRINCIPAL_ALIASES)}
-        )
+        return meta.principal_names(self.metadata)
 
     def authenticate(self, principal: str | None, aliases: Iterable[str] = ()) -> None:
         """Record who logged in just now; `pyfly_session.security.login` does it.
@@ -325,9 +323,8 @@ class HttpSession(AttributeAccess):
     def rotate_id(self, new_id: str | None = None) -> None:
         """Give the session a new id and keep its data; the former ids end with the commit.
 
-        Call it at every change of privilege: it is what defeats session fixation. If another
-        request changes the id at the same time, the first to be stored wins, so the new id is
-        final only with the response.
+        Call it at every change of privilege: it is what defeats session fixation. Of two requests
+        that change the id the first to be stored wins: the new id is final with the response.
 
         Args:
             new_id: A fresh one that nobody knows; made here unless given.
@@ -362,8 +359,7 @@ class HttpSession(AttributeAccess):
         """Return the session as a dictionary of the caller's own, metadata included."""
         self._require_valid()
         self.touched = True
-        rare = {name: self.metadata(name) for name in meta.RARE_NAMES}
-        metadata = {name: value for name, value in rare.items() if value is not None}
+        metadata = {n: value for n in meta.RARE_NAMES if (value := self.metadata(n)) is not None}
         times = {meta.CREATED_AT: self.created_at, meta.LAST_ACCESSED: self.loaded_at}
         attributes = {name: self.attributes.read(name) for name in list(self.attributes)}
         return {**times, **metadata, **attributes}
@@ -451,8 +447,9 @@ class HttpSession(AttributeAccess):
         fragments = stored.taken_apart(self._codec)
         if not self.moved or meta.equal(self._known, fragments, meta.PRINCIPAL):
             self._known = fragments
-            if self.own_idle_time is not None or meta.MAX_INACTIVE_INTERVAL in fragments:
-                self.own_idle_time = self.metadata(meta.MAX_INACTIVE_INTERVAL)
+            own = self.own_lifetime is not None or meta.MAX_INACTIVE_INTERVAL in fragments
+            if own or meta.COOKIE_PERSISTENT in fragments:
+                self.own_lifetime = lifetime_of(self.metadata)
         self.touched = bool(self._metadata)
         if self._attributes is None:
             return

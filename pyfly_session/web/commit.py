@@ -14,6 +14,7 @@ from typing import Any
 
 from starlette.types import Message, Scope, Send
 
+from pyfly_session.core.lifetime import Lifetime
 from pyfly_session.core.merge import Outcome
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.core.session import HttpSession
@@ -300,7 +301,8 @@ class Commit:
             " WebFilterChainMiddleware can it be changed while a body streams or in the background"
         )
         self.session.write_refusal = late
-        cookie, headers = self._resolver, raw_headers_of(response)
+        cookie = kept_by(self._resolver, self.session.own_lifetime)
+        headers = raw_headers_of(response)
         before = list(headers)
         self._write_headers(headers)
         if headers is getattr(response, "raw_headers", None):
@@ -343,9 +345,11 @@ class Commit:
         if outcome in _LIVE:
             session, rules = self.session, self._rules
             max_age = rules.max_age
-            if max_age is None or session.own_idle_time is not None:
+            resolver, own = self._resolver, session.own_lifetime
+            if max_age is None or own is not None:
                 max_age = rules.repository.seconds_to_live(session)
-            return self._resolver.issue(session.current_id, max_age, known=session.id_is_known)
+                resolver = kept_by(resolver, own)
+            return resolver.issue(session.current_id, max_age, known=session.id_is_known)
         if outcome is Outcome.ENDED and self._candidates:
             return self._resolver.expire()
         return None
@@ -436,6 +440,14 @@ class KeepAlive:
             commit.slide_later()
         if self.running:
             self.start(None)
+
+
+def kept_by(resolver: SessionIdResolver, own: Lifetime | None) -> SessionIdResolver:
+    """Return the resolver whose cookie a browser keeps as a session of its own lifetime wants."""
+    if own is None or own.persistent is None or not hasattr(resolver, "kept"):
+        return resolver
+    kept: SessionIdResolver = resolver.kept(own.persistent)
+    return kept
 
 
 def raw_headers_of(response: Any) -> list[Header]:

@@ -59,6 +59,7 @@ class SessionCookie:
     _find: Callable[[bytes], list[bytes]] = field(init=False, repr=False, compare=False)
     _tail: str = field(init=False, repr=False, compare=False)
     over_https: SessionCookie = field(init=False, repr=False, compare=False)
+    _otherwise: SessionCookie | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._check()
@@ -108,6 +109,14 @@ class SessionCookie:
                     if candidate not in found and len(found) < MAX_CANDIDATES:
                         found.append(candidate)
         return found
+
+    def kept(self, persistent: bool) -> SessionCookie:
+        """Return the same cookie, kept for the session's idle time or until the browser ends."""
+        if persistent == self.persistent:
+            return self
+        if self._otherwise is None:
+            object.__setattr__(self, "_otherwise", replace(self, persistent=persistent))
+        return self._otherwise or self
 
     def may_be_withheld(self, headers: Iterable[Header], method: str) -> bool:
         """Return whether the browser may have a cookie that this request came without.

@@ -76,7 +76,7 @@ class SessionMapping(_Base):
 
     @modified.setter
     def modified(self, value: bool) -> None:
-        self._session.mark_accessed()
+        self._session.accessed = True
 
     def __getitem__(self, name: str) -> Any:
         """Return an attribute, or raise KeyError."""
@@ -156,7 +156,7 @@ class SessionMapping(_Base):
     def mark_accessed(self) -> None:
         """Take note that the response depends on the cookie; Starlette calls it."""
         session = self._session
-        session.mark_accessed()
+        session.accessed = True
         if not self._shown and not session.invalidated:
             self._shown = True
             if session.attributes.show_in(self):
@@ -167,7 +167,7 @@ class SessionMapping(_Base):
 
         Nobody has to tell of a value that was changed in place: it is noticed at the commit.
         """
-        self._session.mark_accessed()
+        self._session.accessed = True
 
     def __repr__(self) -> str:
         return f"<SessionMapping of {self._session!r}>"

@@ -201,7 +201,7 @@ class SessionFilter(OncePerRequestFilter):
             keep_alive is None
             or keep_alive.timer is None
             or keep_alive.loop is not asyncio.get_running_loop()
-            or session.own_idle_time is not None
+            or session.own_lifetime is not None
         ):
             keep_alive = self._watch(session)
         keep_alive.running.add(commit)
@@ -379,7 +379,7 @@ class SessionFilter(OncePerRequestFilter):
         loop, keep_alive = running_loop(), self._keep_alive
         if keep_alive is None or keep_alive.loop is not loop:
             keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
-        keep_alive.start(session.own_idle_time)
+        keep_alive.start(session.max_inactive_interval)
         return keep_alive
 
     async def _answer(

@@ -28,7 +28,8 @@ class SessionIdResolver(Protocol):
     client can hold an id back, as browsers do with cookies on requests from other sites, a method
     ``may_be_withheld(headers, method)`` returns whether it may have done so; such a request gets a
     session that is not saved. So does a request for a path that a method ``covers(path)`` says that
-    clients never send their id with.
+    clients never send their id with. If clients can keep an id for so long or only until they are
+    closed, a method ``kept(persistent)`` returns the resolver that has them do so.
     """
 
     @property

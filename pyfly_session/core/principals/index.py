@@ -132,7 +132,7 @@ class PrincipalSessions:
         data = await self._end(session_id, reason)
         if data is None:
             return False
-        for name in principal_names(data):
+        for name in principal_names(data.get):
             await self.deregister(name, session_id)
         return True
 
@@ -432,7 +432,7 @@ class PrincipalSessions:
             data = await self._sessions.get(session_id)
             if data is None or self._has_outlived(data):
                 continue
-            if principal in principal_names(data):
+            if principal in principal_names(data.get):
                 return PrincipalSession(
                     session_id=session_id,
                     principal=data[PRINCIPAL],
