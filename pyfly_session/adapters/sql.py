@@ -157,7 +157,7 @@ class SqlSessionStore:
         self._touch_part = _TOUCH_PART if touch_interval is None else 2
         self._cleanup_interval = cleanup_interval
         self._cleanup_at = -math.inf
-        self._deadline = deadline
+        self.deadline = deadline
         # SQLite lets one write at a time, and is not fair to those that wait for it.
         self._turn: Any = asyncio.Lock() if is_sqlite else contextlib.nullcontext()
         self._clock = clock
@@ -336,7 +336,7 @@ class SqlSessionStore:
 
     async def _bounded(self, operation: str, work: Work[T], engine: AsyncEngine) -> T:
         try:
-            async with asyncio.timeout(self._deadline), self._turn:
+            async with asyncio.timeout(self.deadline), self._turn:
                 if not self._ready:
                     await self._create_table()
                 if self._clock() >= self._cleanup_at:

@@ -152,6 +152,7 @@ class SessionRepository:
             self.capable_store,
             ttl=ttl,
             max_size=max_size,
+            deadline=getattr(self.store, "deadline", None),
             counts=self.counts,
             clock=clock,
             seconds_to_live=self._seconds_to_live_of,

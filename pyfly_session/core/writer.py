@@ -7,7 +7,7 @@ import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from pyfly_session import ids
 from pyfly_session.core.change import Change, Stored
@@ -17,8 +17,14 @@ from pyfly_session.core.metadata import VERSION, new_version
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.core.tasks import back_off
-from pyfly_session.errors import SessionConflictError, SessionStoreError
+from pyfly_session.errors import (
+    SessionConflictError,
+    SessionStoreError,
+    SessionStoreUnavailableError,
+)
 from pyfly_session.ports import Moved
+
+T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 _ATTEMPTS = 64
@@ -35,6 +41,7 @@ class SessionWriter:
         store: Where the sessions are.
         ttl: Idle time in seconds, where a session has none of its own.
         max_size: Largest size of an encoded session in bytes, or None.
+        deadline: Seconds that a write may take in all, waiting behind other writers included.
         counts: Counts ``conflicts``, and commits that found the session ``gone`` or another's.
         clock: Unix time in seconds.
         seconds_to_live: Returns how long a session of these fragments lives from now.
@@ -48,6 +55,7 @@ class SessionWriter:
         *,
         ttl: int,
         max_size: int | None,
+        deadline: float | None,
         counts: Counter[str],
         clock: Callable[[], float],
         seconds_to_live: Callable[[Mapping[str, Raw]], int],
@@ -58,6 +66,7 @@ class SessionWriter:
         self._codec = store.codec
         self._ttl = ttl
         self._max_size = max_size
+        self._deadline = deadline
         self._counts = counts
         self._clock = clock
         self._seconds_to_live = seconds_to_live
@@ -78,7 +87,7 @@ class SessionWriter:
         if waiting is not None or change.updates:
             return await self._write_with_others(session, change, stored, key)
         waiting = self._writing[key] = []
-        latest = stored
+        latest, since = stored, loop.time()
         try:
             if change.is_plain:
                 # What most writes come to: nobody else has written since the session was loaded.
@@ -90,13 +99,13 @@ class SessionWriter:
                     latest = Stored(stored.id, value, fragments)
                     session.committed(latest, change, alone=True)
                     return Outcome.MOVED if session.moved else Outcome.STORED
-                met = await self._met(found, stored, None)
+                met = await self._in_time(self._met(found, stored, None), since)
                 if met is None:
                     return self._gone(session)
                 latest = met
             writer = _Writer(session, change)
             left = _ATTEMPTS - change.is_plain
-            latest = await self._swap([writer], latest, attempts=left)
+            latest = await self._in_time(self._swap([writer], latest, attempts=left), since)
         finally:
             if waiting:
                 self._later(self._serve(key, waiting, latest))
@@ -119,9 +128,27 @@ class SessionWriter:
             self._later(self._serve(key, waiting, stored))
         else:
             waiting.append(writer)
-        await asyncio.wait({done})
+        try:
+            await self._in_time(asyncio.wait({done}), writer.since)
+        except SessionStoreUnavailableError:
+            if writer in waiting:
+                waiting.remove(writer)
+                session.commit_under_way = None
+            raise
         session.commit_under_way = None
         return writer.result()
+
+    async def _in_time(self, work: Coroutine[Any, Any, T], since: float) -> T:
+        """Await a part of a write that began then, and give it up when the deadline is over."""
+        end = None if self._deadline is None else since + self._deadline
+        try:
+            async with asyncio.timeout_at(end):
+                return await work
+        except TimeoutError as error:
+            raise SessionStoreUnavailableError(
+                "a change was not stored within the deadline, behind other writers of its session",
+                operation="merge",
+            ) from error
 
     async def _serve(self, key: tuple[int, str], waiting: list[_Writer], latest: Stored) -> None:
         """Store what waits, in its order, until nothing does."""
@@ -132,7 +159,7 @@ class SessionWriter:
                 while waiting and not (batch[0].change.new_id or waiting[0].change.new_id):
                     batch.append(waiting.pop(0))
                 try:
-                    latest = await self._swap(batch, latest)
+                    latest = await self._in_time(self._swap(batch, latest), batch[-1].since)
                 except BaseException as error:
                     for writer in batch:
                         # One for each: raised twice, an error would refer to both requests.
@@ -317,6 +344,7 @@ class _Writer:
     def __init__(self, session: HttpSession, change: Change) -> None:
         self.session = session
         self.change = change
+        self.since = asyncio.get_running_loop().time()
 
     def stored(self, stored: Stored, *, alone: bool) -> None:
         """Take note that the change is in what is stored."""

@@ -433,15 +433,17 @@ class Crowd:
         await self.loaded.wait()
         for _ in range(moment):
             await asyncio.sleep(0)
-        if task.done():
-            return False
+        over = task.done()
         try:
-            await running.pop(victim).cancel()
+            if not over:
+                await running.pop(victim).cancel()
             answers = {path: await each.end() for path, each in running.items()}
         finally:
             await asyncio.gather(*(each.end() for each in running.values()))
         await self.site.filter.repository.drain()
         assert {path: each.status for path, each in answers.items()} == dict.fromkeys(answers, 200)
+        if over:
+            return False
         [(living, stored)] = (await self.living()).items()
         expected = {path.rpartition("=")[2] for path in answers if "=" in path}
         if "/rotate" in answers:

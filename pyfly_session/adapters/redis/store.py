@@ -83,6 +83,7 @@ class RedisSessionStore:
         if not re.fullmatch(r"(?s)[^{}]*|[^{]*\{[^}]+\}.*", key_prefix):
             raise ValueError(f"the braces in key_prefix make no hash tag, got {key_prefix!r}")
         self.codec = codec
+        self.deadline = deadline
         self._client: Any = client if hasattr(client, "execute_command") else PlainClient(client)
         self._prefix = key_prefix
         batched = pipelining and hasattr(self._client, "pipeline")

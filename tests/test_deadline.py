@@ -1,0 +1,130 @@
+"""The deadline of a store holds for a write as a whole, however many write the session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pyfly_session import SessionRepository, SessionStoreError
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.core.session import HttpSession
+from tests.conftest import Clock
+from tests.interposed import InterposedStore
+
+# More than anything takes on a busy machine.
+DEADLINE = 60
+
+
+@pytest.fixture
+def store(clock: Clock) -> Any:
+    store: Any = InterposedStore(InMemorySessionStore(clock=clock))
+    store.deadline = DEADLINE
+    return store
+
+
+@pytest.fixture
+def repository(store: Any, clock: Clock) -> SessionRepository:
+    return SessionRepository(store, clock=clock)
+
+
+async def loaded(repository: SessionRepository, session_id: str, **changes: int) -> HttpSession:
+    session = await repository.load(session_id)
+    assert session is not None
+    for name, value in changes.items():
+        session.set_attribute(name, value)
+    return session
+
+
+async def start(repository: SessionRepository) -> str:
+    session = repository.create()
+    await repository.commit(session)
+    return session.id
+
+
+async def stored(repository: SessionRepository, session_id: str) -> dict[str, Any]:
+    session = await loaded(repository, session_id)
+    return {name: session.get_attribute(name) for name in session.get_attribute_names()}
+
+
+async def turns() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_writer_waits_behind_others_no_longer_than_the_deadline(
+    store: Any, repository: SessionRepository, jump: Callable[[float], None]
+) -> None:
+    """It is not stored later, either; who has come later has its own deadline."""
+    session_id, gate = await start(repository), asyncio.Event()
+    store.before("compare_and_swap", gate.wait)
+    slow, queued, late = [await loaded(repository, session_id, **{n: 1}) for n in "abc"]
+    first = asyncio.ensure_future(repository.commit(slow))
+    second = asyncio.ensure_future(repository.commit(queued))
+    await turns()
+    jump(DEADLINE / 2)
+    third = asyncio.ensure_future(repository.commit(late))
+    await turns()
+    jump(DEADLINE / 2 + 1)
+    with pytest.raises(SessionStoreError, match="within the deadline"):
+        await second
+    assert not third.done()
+    gate.set()
+    await asyncio.gather(first, third)
+    await repository.drain()
+    assert await stored(repository, session_id) == {"a": 1, "c": 1}
+    # What was given up can be tried again.
+    await repository.commit(queued)
+    assert await stored(repository, session_id) == {"a": 1, "b": 1, "c": 1}
+
+
+@pytest.mark.parametrize("kind", ["plain", "update"])
+async def test_a_writer_that_others_outrun_tries_no_longer_than_the_deadline(
+    store: Any,
+    repository: SessionRepository,
+    clock: Clock,
+    jump: Callable[[float], None],
+    kind: str,
+) -> None:
+    elsewhere = SessionRepository(store.inner, clock=clock)
+    session_id, attempts = await start(repository), 0
+    session = await loaded(repository, session_id, **({"mine": 1} if kind == "plain" else {}))
+    if kind == "update":
+        session.update_attribute("mine", lambda n: (n or 0) + 1)
+
+    async def outrun() -> None:
+        nonlocal attempts
+        attempts += 1
+        await elsewhere.commit(await loaded(elsewhere, session_id, theirs=attempts))
+        jump(DEADLINE / 3)
+        await turns()
+
+    store.before("compare_and_swap", outrun, always=True)
+    with pytest.raises(SessionStoreError, match="within the deadline"):
+        await repository.commit(session)
+    await repository.drain()
+    assert attempts <= 4
+
+
+async def test_a_batch_that_is_not_answered_ends_with_the_deadline_of_its_youngest(
+    store: Any, repository: SessionRepository, jump: Callable[[float], None]
+) -> None:
+    session_id, gates = await start(repository), [asyncio.Event(), asyncio.Event()]
+    swaps = iter(gates)
+    store.before("compare_and_swap", lambda: next(swaps).wait(), always=True)
+    slow, one, two = [await loaded(repository, session_id, **{n: 1}) for n in "abc"]
+    asked = [asyncio.ensure_future(repository.commit(slow))]
+    await turns()
+    asked += [asyncio.ensure_future(repository.commit(each)) for each in (one, two)]
+    await turns()
+    gates[0].set()
+    await asked[0]
+    await turns()
+    jump(DEADLINE + 1)
+    for each in asked[1:]:
+        with pytest.raises(SessionStoreError, match="within the deadline"):
+            await each
+    await repository.drain()
+    assert await stored(repository, session_id) == {"a": 1}
