@@ -114,6 +114,16 @@ class TestChoiceByProperty:
         assert len(warnings) == 1
         assert "'rediss'" in warnings[0].getMessage()
 
+    def test_the_first_request_says_again_that_the_store_is_another(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = enable_sessions(application(), container_of(store="rediss"))
+        assert caplog.text.count("'rediss'") == 1
+        with TestClient(app) as client:
+            for _ in range(3):
+                client.get("/")
+        assert caplog.text.count("'rediss'") == 2
+
     @pytest.mark.parametrize(
         ("arguments", "variable", "warns"),
         [

@@ -221,6 +221,7 @@ def test_every_bean_of_the_container_has_its_row() -> None:
         "memory_store",
         "redis_store",
         "session_codec",
+        "store_warnings",
         "web_filters",
     }
     unexplained = set(SessionContainer.providers) - set(explained(SessionContainer())) - plumbing

@@ -89,6 +89,8 @@ def enable_sessions(
     if check_beans(container) is None:
         said = say_disabled(container, config)
         return _wrapped(app, SessionsOff, message=said)
+    # What was said at the start is easily overlooked: the first request says it again.
+    container.store_warnings().clear()
 
     current_filters = CurrentFilters(container)
 

@@ -30,6 +30,7 @@ class SessionContainer(OAuth2AutoConfiguration):
         redis_client: The client of the Redis store; made here unless it is overridden.
         sql_engine: The engine of the SQL store; made here unless it is overridden.
         session_store: The user's store, or else the one that the properties choose.
+        store_warnings: What was said about that choice, so that it is not said again.
         session_id_resolver: The user's `SessionIdResolver`, or else what the properties choose.
         telemetry: What OpenTelemetry is told with, None unless
             ``pyfly.session.observability.enabled`` is true.

@@ -151,7 +151,7 @@ class CurrentFilters:
 # Not overridden in an application that runs, or seen by what they change.
 _PLUMBING = frozenset({
     "config_origins", "epoch", "memory_store", "principal_sessions", "redis_clients", "redis_store",
-    "session_codec", "sql_engines", "sql_store",
+    "session_codec", "sql_engines", "sql_store", "store_warnings",
 })  # fmt: skip
 _BEHIND_LOGIN = frozenset({
     "client_registration_repository", "oauth2_back_channel_logout_filter", "oauth2_login_filter",

@@ -68,20 +68,27 @@ def _is_importable(module: str) -> bool:
     return True
 
 
-def _choice(properties: SessionProperties, origins: Mapping[str, str], warned: set[str]) -> str:
+def store_warning(
+    properties: SessionProperties, origins: Mapping[str, str] | None = None
+) -> str | None:
+    """Return what sessions would be lost by, though the configuration is valid, or None."""
     kind, reason = choose_store(properties, origins)
-    said = None
     if kind != properties.store_kind:
-        said = f"{reason}; sessions are lost on restart and not shared between workers"
-    elif kind == "memory" and _is_one_of_several():
-        said = (
+        return f"{reason}; sessions are lost on restart and not shared between workers"
+    if kind == "memory" and _is_one_of_several():
+        return (
             "sessions are in the memory of this process, and it is one of several workers: a user"
             " is logged in at one of them only; choose another pyfly.session.store, or one worker"
         )
+    return None
+
+
+def _choice(properties: SessionProperties, origins: Mapping[str, str], warned: set[str]) -> str:
+    said = store_warning(properties, origins)
     if said is not None and said not in warned:
         warned.add(said)
         _logger.warning(said)
-    return kind
+    return choose_store(properties, origins)[0]
 
 
 def _is_one_of_several() -> bool:
@@ -195,8 +202,9 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
     sql_store: providers.Provider[SessionStore] = following(
         _sql_store, sql_engine, properties.provided.sql, session_codec, clock
     )
+    store_warnings: providers.Provider[set[str]] = providers.ThreadSafeSingleton(set)
     session_store: providers.Provider[SessionStore] = providers.Selector(
-        providers.Callable(_choice, properties, config_origins, providers.ThreadSafeSingleton(set)),
+        providers.Callable(_choice, properties, config_origins, store_warnings),
         memory=memory_store,
         redis=redis_store,
         sql=sql_store,

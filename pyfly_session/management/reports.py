@@ -9,6 +9,7 @@ from collections.abc import Sized
 from typing import Any
 
 from pyfly_session import ids
+from pyfly_session.auto_configuration.store import store_warning
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.effective import effective_values
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
@@ -70,7 +71,11 @@ async def health(container: Any, deadline: float) -> dict[str, Any]:
         reason = f"the store raised {type(error).__name__}"
     else:
         took = (time.perf_counter() - began) * 1000
-        return {"status": "UP", "store": type(store).__name__, "milliseconds": round(took, 1)}
+        told = {"status": "UP", "store": type(store).__name__, "milliseconds": round(took, 1)}
+        warning = None
+        if not container.session_store.overridden:
+            warning = store_warning(container.properties(), container.config_origins())
+        return told if warning is None else told | {"warning": warning}
     name = None if store is None else type(store).__name__
     return {"status": "DOWN", "store": name, "reason": reason}
 

@@ -67,6 +67,14 @@ class TestHealth:
         assert told["store"] == type(shop.container.session_store()).__name__
         assert told["milliseconds"] >= 0
 
+    def test_a_store_that_is_not_the_one_asked_for_is_told(self) -> None:
+        with opened(
+            create_container({"pyfly": {"session": {"enabled": True, "store": "rediss"}}})
+        ) as client:
+            told = client.get("/health").json()
+        assert (told["status"], told["store"]) == ("UP", "InMemorySessionStore")
+        assert "got 'rediss'; fell back to memory" in told["warning"]
+
     def test_looking_leaves_nothing_in_the_store(self) -> None:
         store = FourVerbStore()
         with opened(over(store)) as client:

@@ -26,7 +26,7 @@ function showHealth(status, detail) {
 
 function showLive(health, counts) {
   const took = health.milliseconds === undefined ? "" : `${health.milliseconds} ms`;
-  showHealth(health.status, health.reason ?? took);
+  showHealth(health.status, health.reason ?? health.warning ?? took);
   for (const cell of document.querySelectorAll("[data-figure]")) {
     say(cell, String(counts[cell.dataset.figure] ?? "-"));
   }
