@@ -7,10 +7,8 @@ import pytest
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 
-both_stores = pytest.mark.parametrize("shop", ["memory", "valkey"], indirect=True)
 
-
-@both_stores
+@pytest.mark.parametrize("shop", ["memory", "valkey"], indirect=True)
 def test_the_whole_way_from_the_shelf_to_the_account(visitor: Visitor) -> None:
     page = visitor.page
     visitor.go("/")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.browser.conftest import Visit
-from tests.browser.test_login import both_stores
 from tests.browser.visitor import Visitor
 
 
@@ -31,7 +30,6 @@ def test_the_back_button_shows_nothing_of_the_account(visitor: Visitor) -> None:
     assert not visitor.sees("Alice")
 
 
-@both_stores
 def test_a_cookie_that_was_copied_before_the_logout_opens_nothing(
     visitor: Visitor, visit: Visit
 ) -> None:
@@ -71,7 +69,6 @@ def test_another_site_cannot_log_anybody_out(visitor: Visitor) -> None:
     assert visitor.sees("Hello, Alice")
 
 
-@both_stores
 def test_a_logout_at_the_provider_ends_the_session_here(visitor: Visitor, visit: Visit) -> None:
     visitor.log_in("grace")
     elsewhere = visit(visitor.shop)

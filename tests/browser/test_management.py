@@ -20,16 +20,13 @@ from tests.management.conftest import application
 _FOCUSED = "document.activeElement.textContent.trim() || document.activeElement.id"
 
 
-@pytest.fixture(params=["memory", "valkey"])
-def office(request: pytest.FixtureRequest) -> Iterator[Shop]:
-    """Return a running application with its management endpoint, over each kind of store."""
-    properties: dict[str, Any] = {"enabled": True}
-    if request.param == "valkey":
-        url = request.getfixturevalue("valkey_url")
-        with redis.Redis.from_url(url) as client:
-            client.flushdb()
-        properties |= {"store": "redis", "hash-ids": True, "redis": {"url": url}}
-    with open_office(properties) as office:
+@pytest.fixture
+def office(valkey_url: str) -> Iterator[Shop]:
+    """Return a running application with its management endpoint."""
+    with redis.Redis.from_url(valkey_url) as client:
+        client.flushdb()
+    redis_properties = {"store": "redis", "hash-ids": True, "redis": {"url": valkey_url}}
+    with open_office({"enabled": True, **redis_properties}) as office:
         yield office
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from tests.browser.conftest import OpenShop, Visit
-from tests.browser.test_login import both_stores
 from tests.browser.visitor import Visitor
 
 
-@both_stores
 def test_whoever_logs_out_everywhere_else_stays_logged_in(visitor: Visitor, visit: Visit) -> None:
     phone = visit(visitor.shop)
     phone.log_in("carol")
