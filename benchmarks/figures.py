@@ -96,15 +96,17 @@ class Figures:
     def failures(self) -> list[str]:
         """Return, in words, which measured requests were not answered as they should."""
         found = []
-        for name, columns in self.results.served.items():
-            for column, bursts in columns.items():
-                failed = sum(each.failed for each in bursts)
-                wrong = sum(each.wrong for each in bursts)
-                if failed or wrong:
-                    found.append(f"{BY_NAME[name].label}, {column}: {failed} failed, {wrong} wrong")
-        for name, turns in self.results.inprocess.items():
-            for column, rounds in turns.items():
-                failed = sum(each.failed for each in rounds)
-                if failed:
-                    found.append(f"{BY_NAME[name].label}, {column}, in process: {failed} failed")
+        kinds = {"": self.results.served, ", in process": self.results.inprocess}
+        for kind, name, column in (
+            (kind, name, column)
+            for kind, turns in kinds.items()
+            for name, columns in turns.items()
+            for column in columns
+        ):
+            rounds = kinds[kind][name][column]
+            failed = sum(each.failed for each in rounds)
+            wrong = sum(getattr(each, "wrong", 0) for each in rounds)
+            if failed or wrong:
+                label = BY_NAME[name].label
+                found.append(f"{label}, {column}{kind}: {failed} failed, {wrong} wrong")
         return found

@@ -65,12 +65,11 @@ def _pause() -> float:
 async def fill(site: Site, count: int, keep: int) -> list[str]:
     """Make so many new sessions, and return the cookies of some of them, from all over."""
     kept = []
-    chosen = set(random.sample(range(count), min(keep, count)))
     for number in range(count):
-        if number in chosen:
-            kept.append(await site.session())
-        else:
+        if number % max(1, count // keep):
             await site.ask("/new")
+        else:
+            kept.append(await site.session())
     random.shuffle(kept)
     return kept
 

@@ -7,11 +7,13 @@ import contextlib
 import secrets
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
 import redis
 
+from benchmarks.relay import Pass, pass_on, relay
 from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
@@ -44,9 +46,9 @@ def server_cpu(port: int, seconds: float) -> dict[str, float]:
     return asyncio.run(_server_cpu(port, seconds))
 
 
-def overloaded(port: int, seconds: float) -> Overload:
+def overloaded(port: int, warm_up: float, seconds: float) -> Overload:
     """Return what overload for so many seconds comes to."""
-    return asyncio.run(_overloaded(port, seconds))
+    return asyncio.run(_overloaded(port, warm_up, seconds))
 
 
 def _value(size: int) -> bytes:
@@ -55,7 +57,7 @@ def _value(size: int) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def _store(port: int) -> Any:
+async def _store(port: int) -> AsyncIterator[RedisSessionStore]:
     tree = {"pyfly": {"session": {"redis": {"url": f"redis://127.0.0.1:{port}/0"}}}}
     client, closers = create_redis_client(bind_properties(tree).redis)
     try:
@@ -67,100 +69,94 @@ async def _store(port: int) -> Any:
 
 async def _server_cpu(port: int, seconds: float) -> dict[str, float]:
     found: dict[str, float] = {}
-    with redis.Redis(port=port) as admin:
+    async with _store(port) as store:
+        for name, size in SIZES.items():
+            stored = {secrets.token_hex(16): _value(size) for _ in range(IN_FLIGHT)}
+            for each, value in stored.items():
+                await store.create_if_absent(each, value, 60)
 
-        def used() -> float:
-            told = admin.info("cpu")
-            return float(told["used_cpu_user"] + told["used_cpu_sys"])
+            async def load(stored: dict[str, bytes] = stored) -> None:
+                await asyncio.gather(*(store.load_and_slide(each, 60) for each in stored))
 
-        async with _store(port) as store:
-            for name, size in SIZES.items():
-                stored = {secrets.token_hex(16): _value(size) for _ in range(IN_FLIGHT)}
-                for each, value in stored.items():
-                    await store.create_if_absent(each, value, 60)
-                for kind in ("load", "swap"):
-                    # Once before: so that it knows how large they are.
-                    for _ in range(2):
-                        count, began = 0, used()
-                        end = time.monotonic() + seconds / 2
-                        while time.monotonic() < end:
-                            if kind == "load":
-                                await asyncio.gather(*(store.load_and_slide(n, 60) for n in stored))
-                            else:
-                                new = {each: _value(size) for each in stored}
-                                swaps = (
-                                    store.compare_and_swap(n, stored[n], new[n], 60) for n in stored
-                                )
-                                await asyncio.gather(*swaps)
-                                stored = new
-                            count += IN_FLIGHT
-                        found[f"{kind} {name}"] = (used() - began) / count * 1e6
+            async def swap(stored: dict[str, bytes] = stored, size: int = size) -> None:
+                new = {each: _value(size) for each in stored}
+                await asyncio.gather(
+                    *(store.compare_and_swap(each, stored[each], new[each], 60) for each in stored)
+                )
+                stored |= new
+
+            for kind, step in (("load", load), ("swap", swap)):
+                # Once before: so that it knows how large they are.
+                for _ in range(2):
+                    count, began = 0, _cpu(port)
+                    end = time.monotonic() + seconds / 2
+                    while time.monotonic() < end:
+                        await step()
+                        count += IN_FLIGHT
+                    found[f"{kind} {name}"] = (_cpu(port) - began) / count * 1e6
     return found
 
 
-async def _overloaded(port: int, seconds: float) -> Overload:
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        loop = asyncio.get_running_loop()
+def _cpu(port: int) -> float:
+    with redis.Redis(port=port) as admin:
+        told: Any = admin.info("cpu")
+    return float(told["used_cpu_user"] + told["used_cpu_sys"])
 
-        async def commands() -> None:
-            while chunk := await reader.read(1 << 20):
-                back.write(chunk)
-            back.close()
 
-        passing = asyncio.ensure_future(commands())
-        while chunk := await there.read(1 << 20):
-            loop.call_later(_ANSWER_SECONDS, writer.write, chunk)
-        await passing
-        writer.close()
+def _slow_line() -> tuple[Pass, Pass]:
+    loop = asyncio.get_running_loop()
 
-    slow = await asyncio.start_server(relay, "127.0.0.1", 0)
-    served: Counter[int] = Counter()
-    lost: list[float] = []
-    waits: list[float] = []
-    tasks: set[asyncio.Task[None]] = set()
-    began = time.monotonic()
-    async with _store(slow.sockets[0].getsockname()[1]) as store:
-        session_id = secrets.token_hex(16)
+    async def late(chunk: bytes, writer: asyncio.StreamWriter) -> None:
+        loop.call_later(_ANSWER_SECONDS, writer.write, chunk)
+
+    return pass_on, late
+
+
+class _Offered:
+    """Loads of one session that were offered, and what became of them."""
+
+    def __init__(self, store: RedisSessionStore, session_id: str) -> None:
+        self._store, self._id = store, session_id
+        self.served: Counter[int] = Counter()
+        self.lost: list[float] = []
+        self.waits: list[float] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._began = time.monotonic()
+
+    async def offer(self, rate: float, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._tasks += [asyncio.create_task(self._one()) for _ in range(int(rate / _TICKS))]
+            await asyncio.sleep(1 / _TICKS)
+
+    async def end(self) -> None:
+        await asyncio.gather(*self._tasks)
+
+    async def _one(self) -> None:
+        asked = time.monotonic()
+        try:
+            await self._store.load_and_slide(self._id, 3600)
+            self.served[int(time.monotonic() - self._began)] += 1
+        except SessionStoreError:
+            self.lost.append(asked)
+        self.waits.append(time.monotonic() - asked)
+
+
+async def _overloaded(port: int, warm_up: float, seconds: float) -> Overload:
+    session_id = secrets.token_hex(16)
+    async with relay(port, _slow_line) as slow, _store(slow) as store:
         await store.create_if_absent(session_id, _value(200), 3600)
-
-        async def one() -> None:
-            asked = time.monotonic()
-            try:
-                await store.load_and_slide(session_id, 3600)
-                served[int(time.monotonic() - began)] += 1
-            except SessionStoreError:
-                lost.append(asked)
-            waits.append(time.monotonic() - asked)
-
-        async def offer(rate: float, length: float) -> None:
-            end = time.monotonic() + length
-            while time.monotonic() < end:
-                for _ in range(int(rate / _TICKS)):
-                    task = asyncio.ensure_future(one())
-                    tasks.add(task)
-                    task.add_done_callback(tasks.discard)
-                await asyncio.sleep(1 / _TICKS)
-
         # Connections are made, and what it can carry is measured.
-        await offer(4_000, 3)
-        await asyncio.gather(*tasks)
-        served.clear()
-        waits.clear()
-        began = time.monotonic()
-        await offer(4_000, 4)
-        carried = max(served[2], served[3])
-        await asyncio.gather(*tasks)
-        served.clear()
-        waits.clear()
-        lost.clear()
-        began = time.monotonic()
-        await offer(1.5 * carried, seconds)
+        for each in (warm_up, warm_up + 1):
+            before = _Offered(store, session_id)
+            await before.offer(4_000, each)
+            await before.end()
+        carried = max(count for second, count in before.served.items() if second)
+        met = _Offered(store, session_id)
+        await met.offer(1.5 * carried, seconds)
         over = time.monotonic()
-        await offer(carried / 2, 4)
-        await asyncio.gather(*tasks)
-        seconds_of = range(2, int(seconds))
-        slowest, least = max(waits), min(served[each] for each in seconds_of)
-    slow.close()
-    after = [each - over for each in lost if each > over]
-    return Overload(least / carried, slowest, max(after, default=0.0))
+        await met.offer(carried / 2, seconds / 2)
+        await met.end()
+    least = min(met.served[each] for each in range(2, int(seconds)))
+    after = [each - over for each in met.lost if each > over]
+    return Overload(least / carried, max(met.waits), max(after, default=0.0))

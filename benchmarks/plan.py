@@ -1,18 +1,13 @@
-"""How much is measured: quick, full, or a smoke test's worth; and what came out."""
+"""How much is measured: for a smoke test, quickly, in full; and what came out."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 from benchmarks.contestants import Roster
-from benchmarks.correctness import Kept, Met
-from benchmarks.counting import Traffic
-from benchmarks.generator import Burst
-from benchmarks.inprocess import Round
-from benchmarks.memory import Held
-from benchmarks.overload import Overload
 
 COLUMNS: dict[str, tuple[str, str | None]] = {
     "R0": ("/untouched", None),
@@ -27,87 +22,53 @@ COLUMNS: dict[str, tuple[str, str | None]] = {
 """What requests do: the path, and the size of the session that they bring."""
 
 IN_PROCESS = {
-    "R small": "everybody",
-    "W small": "everybody",
-    "R0": "Starlette",
-    "R medium": "Starlette",
-    "W medium": "Starlette",
+    "R small": True,
+    "W small": True,
+    "R0": False,
+    "R medium": False,
+    "W medium": False,
 }
-"""What is called directly, and on whom: other frameworks only to see what their sessions add."""
+"""What is called directly, and whether on other frameworks, too, to see what their sessions add."""
+
+SMOKE, QUICK, FULL = range(3)
+_AMOUNTS: dict[str, tuple[Any, Any, Any]] = {
+    # Turns of each contestant in process, and the length of one; and through uvicorn.
+    "rounds": (1, 5, 15),
+    "seconds": (0.01, 0.04, 0.1),
+    "served_rounds": (1, 3, 7),
+    "served_seconds": (0.02, 0.1, 0.5),
+    "connections": (4, 64, 64),
+    # Requests of each kind that are counted on the way to Redis.
+    "requests": (3, 5, 50),
+    # Times that requests meet in one session, that many write to one, that the package is imported.
+    "races": (1, 10, 100),
+    "meetings": (1, 15, 50),
+    "imports": (1, 11, 25),
+    # Requests at once.
+    "crowd": (150, 1_000, 1_000),
+    # Sessions in memory that are weighed, of ours, and of others, which take longer to make.
+    "held": (500, 100_000, 100_000),
+    "held_others": (500, 20_000, 100_000),
+    # Numbers of sessions whose cost is compared.
+    "growth": ((100, 500), (1_000, 50_000), (1_000, 10_000, 100_000, 1_000_000)),
+    # Sessions that expire while steps are watched, and how long steps of large ones are watched.
+    "expiring": (2_000, 100_000, 100_000),
+    "step_seconds": (0.02, 0.3, 2.0),
+    # How long the store alone loads, and swaps; how long it is warmed up before the overload, and
+    # how long that lasts.
+    "store_seconds": (0.2, 4.0, 4.0),
+    "warm_up_seconds": (0.5, 3, 3),
+    "overload_seconds": (3, 8, 8),
+}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How often and how long.
-
-    Attributes:
-        rounds: Times that each contestant has its turn, in process.
-        seconds: Length of a turn.
-        served_rounds: Turns through uvicorn.
-        served_seconds: Length of those.
-        requests: Requests of each kind that are counted on the way to Redis.
-        races: Times that requests meet in one session.
-        meetings: Times that many write to one session at once.
-        imports: Times that the package is imported.
-        crowd: Requests at once.
-        held: Sessions in memory that are weighed, of ours.
-        held_others: Of the others, which take longer to make.
-        growth: Numbers of sessions whose cost is compared.
-        expiring: Sessions that expire while steps are watched.
-        step_seconds: How long steps are watched with large sessions.
-        store_seconds: How long the store alone loads, and swaps; overload lasts twice as long.
-    """
-
-    rounds: int = 5
-    seconds: float = 0.04
-    served_rounds: int = 3
-    served_seconds: float = 0.1
-    requests: int = 5
-    races: int = 10
-    meetings: int = 15
-    imports: int = 11
-    crowd: int = 1_000
-    held: int = 100_000
-    held_others: int = 20_000
-    growth: tuple[int, ...] = (1_000, 50_000)
-    expiring: int = 100_000
-    step_seconds: float = 0.3
-    store_seconds: float = 4.0
-    connections: int = 64
+def amounts(length: int, **others: Any) -> SimpleNamespace:
+    """Return how much is measured: `SMOKE`, `QUICK` or `FULL`, with some of it otherwise."""
+    return SimpleNamespace(**{name: each[length] for name, each in _AMOUNTS.items()} | others)
 
 
-QUICK = Plan()
-FULL = Plan(
-    rounds=15,
-    seconds=0.1,
-    served_rounds=7,
-    served_seconds=0.5,
-    requests=50,
-    races=100,
-    meetings=50,
-    imports=25,
-    held_others=100_000,
-    growth=(1_000, 10_000, 100_000, 1_000_000),
-    step_seconds=2.0,
-)
-SMOKE = Plan(
-    rounds=1,
-    seconds=0.01,
-    served_rounds=1,
-    served_seconds=0.02,
-    requests=3,
-    races=1,
-    meetings=1,
-    imports=1,
-    crowd=150,
-    held=500,
-    held_others=500,
-    growth=(100, 500),
-    expiring=2_000,
-    step_seconds=0.02,
-    store_seconds=2.0,
-    connections=4,
-)
+def _turns() -> Any:
+    return defaultdict(lambda: defaultdict(list))
 
 
 @dataclass
@@ -115,41 +76,39 @@ class Results:
     """Everything that was measured, by the name of the contestant.
 
     Attributes:
+        plan: How much.
+        partial: Whether only some parts or contestants were wanted.
         served: Bursts of each column.
-        inprocess: Rounds of each column, 64 at a time.
+        inprocess: Rounds of each column.
+        growth: The same for each number of sessions.
         met: For each kind of writers, what it took that they met.
         imported: Milliseconds of each import of a module.
-        growth: For each number of sessions, rounds of each column.
         crowd: Requests that were turned away, and connections that were made for all.
         server_cpu: Microseconds of the Redis server's CPU for each thing that the store does.
         overload: What more requests come to than a slow server can carry.
         capacity: Requests a second that the load generator can send.
         load: How many processes wanted to run when it began.
-        partial: Whether only some parts or contestants were wanted.
+        notes: What could not be measured.
     """
 
-    plan: Plan
+    plan: SimpleNamespace
     roster: Roster
     versions: dict[str, str]
-    served: dict[str, dict[str, list[Burst]]] = field(default_factory=dict)
-    inprocess: dict[str, dict[str, list[Round]]] = field(default_factory=dict)
-    traffic: dict[str, dict[str, Traffic]] = field(default_factory=dict)
-    held: dict[str, Held] = field(default_factory=dict)
+    partial: bool
+    served: Any = field(default_factory=_turns)
+    inprocess: Any = field(default_factory=_turns)
+    growth: Any = field(default_factory=_turns)
+    met: dict[str, list[Any]] = field(default_factory=dict)
+    imported: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    traffic: dict[str, Any] = field(default_factory=dict)
+    held: dict[str, Any] = field(default_factory=dict)
     freed: dict[str, float] = field(default_factory=dict)
-    met: dict[str, list[Met]] = field(default_factory=dict)
-    imported: dict[str, list[float]] = field(default_factory=dict)
-    growth: dict[int, dict[str, list[Round]]] = field(default_factory=dict)
     steps: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
-    kept: dict[str, Kept] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
     crowd: dict[str, tuple[int, int]] = field(default_factory=dict)
-    server_cpu: dict[str, float] = field(default_factory=dict)
-    overload: Overload | None = None
     garbage: dict[str, dict[str, float]] = field(default_factory=dict)
+    server_cpu: dict[str, float] = field(default_factory=dict)
+    overload: Any = None
     capacity: float = 0.0
     load: float = 0.0
-    partial: bool = False
     notes: list[str] = field(default_factory=list)
-
-    def turn(self, where: dict[str, dict[str, list[Any]]], name: str, column: str) -> list[Any]:
-        """Return the list of a contestant's turns, to add to."""
-        return where.setdefault(name, {}).setdefault(column, [])

@@ -1,42 +1,19 @@
-"""The tables: everybody with everything, then the goals. As plain text, or as Markdown."""
+"""The tables: everybody with everything, then the goals."""
 
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Callable, Sequence
 
 from benchmarks.contestants import BY_NAME, Contestant
 from benchmarks.figures import Figures, median, spread
-from benchmarks.goals import Goal, goals
-from benchmarks.plan import COLUMNS, Results
+from benchmarks.goals import goals
+from benchmarks.plan import COLUMNS
 
 Table = list[list[str]]
 
 _MORE = ("cost R", "cost W", "trips", "B each", "lost", "revived", "refused", "step", "cycles")
 _NOISY = 0.1
-
-_LEGEND = {
-    "R 200B": "R0 … W 60K, first table: requests a second through uvicorn with {connections}"
-    " connections, as a share of the floor, which is Starlette without sessions that is sent and"
-    " sends the same headers; ± half the distance between the quartiles. R reads one attribute, W"
-    " increments a counter, N makes a new session, R0 brings no cookie and wants no session; 200B,"
-    " 4K, 60K: what the session holds. Second table: microseconds of the server's CPU for a"
-    " request, over the floor's, and times the floor's. Both: the median of {served_rounds}"
-    " turns.",
-    "cost R": "cost: microseconds of CPU that sessions add to R and W of 200 B in one process, over"
-    " the same framework without (whose own are in brackets); {connections} requests at a time.",
-    "trips": "trips: round trips to Redis for R / W.",
-    "B each": "B each: bytes of memory for a session of 200 B.",
-    "lost": "lost: of {written} attributes, each written by a request of its own that met others in"
-    " the same session, those that are gone. revived: of {races} sessions, those that a slower"
-    " request brought back after their logout.",
-    "refused": "refused: of {crowd:,} requests at once, those that did not get their session, with"
-    " the pool as it is by default.",
-    "step": "step: the longest step of the event loop with sessions of 60 KB, in milliseconds of"
-    " CPU, without the collector.",
-    "cycles": "cycles: objects of a request that only the collector can free.",
-}
 
 
 def _tables(figures: Figures) -> list[Table]:
@@ -125,15 +102,11 @@ def _goal_rows(figures: Figures) -> Table:
     """Return a row for each bound; where only parts were wanted, for those that were measured."""
     told = {True: "reached", False: "NOT REACHED", None: "?"}
     rows = [
-        [*_of(each), told[each.reached]]
-        for each in goals(figures)
-        if each.measured or not figures.results.partial
+        [str(g.number), g.what, g.bound, g.measured or "not measured", told[g.reached]]
+        for g in goals(figures)
+        if g.measured or not figures.results.partial
     ]
     return [["", "goal", "bound", "measured", ""], *rows]
-
-
-def _of(goal: Goal) -> list[str]:
-    return [str(goal.number), goal.what, goal.bound, goal.measured or "not measured"]
 
 
 def _more_lines(figures: Figures) -> list[str]:
@@ -144,9 +117,7 @@ def _more_lines(figures: Figures) -> list[str]:
     ]
     for name, traffic in results.traffic.items():
         told = "; ".join(
-            f"{step} {each.trips:g} trips,"
-            f"{f' {each.commands:g} commands,' if each.commands else ''}"
-            f" {each.sent:,.0f} B out, {each.received:,.0f} B in"
+            f"{step} {each.trips:g} trips, {each.sent:,.0f} B out, {each.received:,.0f} B in"
             for step, each in traffic.items()
             if each.trips
         )
@@ -159,11 +130,6 @@ def _more_lines(figures: Figures) -> list[str]:
             f" all of them, {held.pause_before:.0f} ms without;"
             f" {freed:.0%} of memory is free again after they expired"
         )
-    for count, columns in sorted(results.growth.items()):
-        told = ", ".join(
-            f"{column} {median(e.cpu for e in rounds):.1f} µs" for column, rounds in columns.items()
-        )
-        lines.append(f"{BY_NAME['ours-memory'].label}, {count:,} sessions: {told}")
     if results.capacity:
         lines.append(
             f"The load generator alone: {results.capacity:,.0f} requests a second to a server in"
@@ -197,33 +163,12 @@ def _warnings(figures: Figures) -> list[str]:
     return found
 
 
-def _legend(results: Results, columns: Sequence[str]) -> list[str]:
-    """Return the explanation of these columns."""
-    kept = next(iter(results.kept.values()), None)
-    facts = {**vars(results.plan), "written": kept.written if kept else 0}
-    return [text.format(**facts) for column, text in _LEGEND.items() if column in columns]
-
-
-def as_text(figures: Figures) -> str:
-    """Return everything for a terminal."""
-    results, tables = figures.results, _tables(figures)
-    parts = [
-        textwrap.fill("; ".join(f"{n} {v}" for n, v in results.versions.items()), 110),
-        *map(_aligned, tables),
-        "\n".join(textwrap.fill(each, 110) for each in _legend(results, tables[0][0])),
-        "\n".join(textwrap.fill(each, 110) for each in _more_lines(figures)),
-        "\n".join(f"WARNING: {each}" for each in _warnings(figures)),
-    ]
-    return "\n\n".join(part for part in parts if part)
-
-
 def as_markdown(figures: Figures) -> str:
-    """Return everything for a page."""
+    """Return everything, for a terminal or a page."""
     results, tables = figures.results, _tables(figures)
     parts = [
         *map(_table, tables),
-        *(f"- {each}" for each in _legend(results, tables[0][0])),
-        "",
+        "The columns are explained in `benchmarks/README.md`; the figures are medians of turns.\n",
         *(f"- {each}" for each in _more_lines(figures)),
         *(f"- **Doubtful:** {each}." for each in _warnings(figures)),
         "",
@@ -232,21 +177,11 @@ def as_markdown(figures: Figures) -> str:
     return "\n".join(parts)
 
 
-def _aligned(table: Table) -> str:
-    left = 4 if table[0][1] == "goal" else 1
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if index < left else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in table
-    ]
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join(lines)
-
-
 def _table(table: Table) -> str:
-    head, *body = table
-    lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)]
-    return "\n".join([*lines, ""])
+    """Return it as Markdown that can be read in a terminal, too."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    head, *body = (
+        [cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table
+    )
+    rows = [head, ["-" * max(width, 3) for width in widths], *body]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"

@@ -43,11 +43,6 @@ def session_data(size: str) -> dict[str, Any]:
     return data
 
 
-def untouched(session: Session | None) -> str:
-    """Answer without the session."""
-    return USER
-
-
 def read(session: Session) -> str:
     """Read one attribute."""
     return str(session.get("user", NOBODY))
@@ -57,12 +52,6 @@ def write(session: Session) -> str:
     """Increment a counter."""
     session["count"] = count = session.get("count", 0) + 1
     return f"{count:>{WIDTH}}"
-
-
-def new(session: Session) -> str:
-    """Fill a new session with the small data."""
-    session.update(session_data("small"))
-    return USER
 
 
 def marks(session: Session) -> str:
@@ -78,7 +67,7 @@ def logout(session: Session) -> str:
 
 def fail(session: Session) -> str:
     """Write, and raise."""
-    session["count"] = session.get("count", 0) + 1
+    write(session)
     raise ValueError("the handler's own error")
 
 
@@ -101,7 +90,7 @@ def mark(session: Session, name: str) -> str:
 ACTIONS: dict[str, Callable[[Session], str]] = {
     "read": read,
     "write": write,
-    "new": new,
+    "new": seed("small"),
     **{f"seed-{size}": seed(size) for size in SIZES},
     "marks": marks,
     "logout": logout,

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import multiprocessing
+import socket
+import time
 import warnings
 from collections.abc import Awaitable, Callable
 from multiprocessing.connection import Connection
@@ -17,7 +19,6 @@ from benchmarks.contestants import BY_NAME, Contestant
 
 T = TypeVar("T")
 
-_SPAWN = multiprocessing.get_context("spawn")
 _START_SECONDS = 60
 _CALL_SECONDS = 600
 
@@ -27,7 +28,7 @@ class WorkerError(Exception):
 
 
 class Worker:
-    """A process that awaits the functions it is sent, which are of modules.
+    """A process that awaits the functions it is sent, which are of modules, or that serves.
 
     A contestant's is on the core for servers.
 
@@ -37,6 +38,8 @@ class Worker:
         url: The Redis server.
         lifetime: Seconds after which sessions end; None for the contestant's default.
         plain: Run on asyncio's own event loop, even if there is uvloop.
+        serves: Serve the site with uvicorn, at ``port``; no function can be sent.
+        start: How the process is started.
     """
 
     def __init__(
@@ -46,17 +49,21 @@ class Worker:
         *,
         lifetime: int | None = None,
         plain: bool = False,
+        serves: bool = False,
+        start: str = "spawn",
     ) -> None:
-        self._pipe, theirs = _SPAWN.Pipe()
+        context: Any = multiprocessing.get_context(start)
+        self._pipe, theirs = context.Pipe()
+        self.port = _free_port() if serves else 0
         name = contestant and contestant.name
-        self._process = _SPAWN.Process(
-            target=_run, args=(theirs, name, url, lifetime, plain), daemon=True
-        )
+        args = (theirs, name, url, self.port) if serves else (theirs, name, url, lifetime, plain)
+        target: Any = _serve if serves else _run
+        self._process = context.Process(target=target, args=args, daemon=True)
         self._process.start()
-        self._pid = self._process.pid or 0
+        self.pid = self._process.pid or 0
         self._pinned = contestant is not None
         if self._pinned:
-            cores.loosen(self._pid)
+            cores.loosen(self.pid)
         theirs.close()
         self._ready = False
 
@@ -83,23 +90,38 @@ class Worker:
             WorkerError: It has not.
         """
         if not self._ready:
-            self._receive(_START_SECONDS)
+            if self.port:
+                self._wait_until_served()
+            else:
+                self._receive(_START_SECONDS)
             if self._pinned:
-                cores.pin(self._pid)
+                cores.pin(self.pid)
             self._ready = True
+
+    def _wait_until_served(self) -> None:
+        end = time.monotonic() + _START_SECONDS
+        while time.monotonic() < end:
+            if self._pipe.poll(0.05):
+                self._receive(0)  # why it does not serve
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+        raise WorkerError("uvicorn did not start")
+
+    def leave(self) -> None:
+        """Tell the process to end, and do not wait for it; `close` does."""
+        if self.port:
+            self._process.terminate()
+        with contextlib.suppress(OSError):
+            self._pipe.send(None)
 
     def close(self) -> None:
         """End the process."""
         self.leave()
-        self._process.join(3)
+        self._process.join(5)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-
-    def leave(self) -> None:
-        """Tell the process to end, and do not wait for it; `close` does."""
-        with contextlib.suppress(OSError):
-            self._pipe.send(None)
 
     def _receive(self, seconds: float) -> Any:
         if not self._pipe.poll(seconds):
@@ -115,8 +137,7 @@ class Worker:
 
 
 def _run(pipe: Connection, name: str | None, url: str, lifetime: int | None, plain: bool) -> None:
-    warnings.simplefilter("ignore")  # deprecations in others' packages
-    logging.disable()  # they tell of errors that are provoked
+    _be_quiet()
     with asyncio.Runner(loop_factory=None if plain else _loop_factory()) as runner:
         try:
             sites = [] if name is None else [runner.run(_started(BY_NAME[name], url, lifetime))]
@@ -130,8 +151,22 @@ def _run(pipe: Connection, name: str | None, url: str, lifetime: int | None, pla
                 pipe.send((True, runner.run(function(*sites, *args, **kwargs))))
             except Exception as error:  # noqa: BLE001 - it becomes the reason in the table
                 pipe.send((False, _told(error)))
-        for site in sites:
-            runner.run(site.close())
+
+
+def _serve(pipe: Connection, name: str, url: str, port: int) -> None:
+    import uvicorn
+
+    _be_quiet()
+    try:
+        # Its loop is uvloop, and its parser httptools, if they are installed.
+        uvicorn.run(BY_NAME[name].build(url), port=port, access_log=False, log_level="error")
+    except Exception as error:  # noqa: BLE001 - it becomes the reason in the table
+        pipe.send((False, _told(error)))
+
+
+def _be_quiet() -> None:
+    warnings.simplefilter("ignore")  # deprecations in others' packages
+    logging.disable()  # they tell of errors that are provoked
 
 
 def _next(pipe: Connection) -> Any:
@@ -147,7 +182,6 @@ async def _started(contestant: Contestant, url: str, lifetime: int | None) -> Si
     A fast wrong one is no contestant.
     """
     site = Site(contestant, contestant.build(url, lifetime))
-    await site.start()
     cookie = await site.session()
     for expected in ("1", "2"):
         answer = await site.ask("/write", cookie)
@@ -160,16 +194,21 @@ async def _started(contestant: Contestant, url: str, lifetime: int | None) -> Si
     return site
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def _loop_factory() -> Any:
     """Return what makes a uvloop, as uvicorn runs on; None if it is not installed."""
     try:
         import uvloop
     except ImportError:
         return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
+    return uvloop.new_event_loop
 
 
 def _told(error: BaseException) -> str:
-    lines = f"{type(error).__name__}: {error}".splitlines()
-    return lines[0][:300]
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

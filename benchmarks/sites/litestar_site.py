@@ -22,7 +22,7 @@ def _site(session_of: Callable[[Any], Any], **options: Any) -> Litestar:
         return _route(f"/{name}", handle)
 
     async def untouched() -> str:
-        return work.untouched(None)
+        return work.USER
 
     async def mark(request: Any, name: str) -> str:
         session = session_of(request)

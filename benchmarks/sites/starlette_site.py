@@ -35,7 +35,6 @@ def site(
     load: Load,
     middleware: list[Middleware],
     actions: dict[str, Action] | None = None,
-    mapping: Load | None = None,
     headers: Sequence[tuple[bytes, bytes]] = (),
 ) -> Starlette:
     """Return the site.
@@ -43,8 +42,7 @@ def site(
     Args:
         load: Gives a handler the session.
         middleware: What keeps the sessions.
-        actions: Those that a session which is no dictionary has in another way.
-        mapping: Gives a handler the session as a dictionary, if ``load`` does not.
+        actions: Those that a library has in another way than a dictionary.
         headers: Sent with each answer, but for those of handlers that want no session.
     """
 
@@ -57,10 +55,10 @@ def site(
         return handle
 
     async def untouched(request: Request) -> PlainTextResponse:
-        return PlainTextResponse(work.untouched(None))
+        return PlainTextResponse(work.USER)
 
     async def mark(request: Request) -> PlainTextResponse:
-        session = await (mapping or load)(request)
+        session = await load(request)
         name = request.path_params["name"]
         await work.gate.wait()
         return PlainTextResponse(work.mark(session, name))
@@ -110,14 +108,14 @@ def _starsessions(store: Any, lifetime: int | None) -> Starlette:
     return site(load, [Middleware(Sessions, store=store, **options)])
 
 
-def starsessions_memory(url: str, lifetime: int | None = None) -> Starlette:
+def others_memory(url: str, lifetime: int | None = None) -> Starlette:
     """Return the site with starsessions in memory."""
     from starsessions import InMemoryStore
 
     return _starsessions(InMemoryStore(), lifetime)
 
 
-def starsessions_redis(url: str, lifetime: int | None = None) -> Starlette:
+def others_redis(url: str, lifetime: int | None = None) -> Starlette:
     """Return the site with starsessions in Redis."""
     from redis.asyncio import Redis
     from starsessions.stores.redis import RedisStore
@@ -135,20 +133,6 @@ def _our_write(session: Any) -> str:
     return f"{count:>{work.WIDTH}}"
 
 
-def _our_fill(size: str) -> Action:
-    def fill(session: Any) -> str:
-        for name, value in work.session_data(size).items():
-            session.set_attribute(name, value)
-        return work.USER
-
-    return fill
-
-
-def _our_marks(session: Any) -> str:
-    count = sum(name.startswith(work.MARK) for name in session.attribute_names())
-    return f"{count:>{work.WIDTH}}"
-
-
 def _our_update(session: Any) -> str:
     session.update_attribute("updates", lambda count: (count or 0) + 1)
     return work.USER
@@ -163,24 +147,17 @@ def _our_logout(session: Any) -> str:
     return work.USER
 
 
-def _our_fail(session: Any) -> str:
-    _our_write(session)
-    raise ValueError("the handler's own error")
-
-
-OURS: dict[str, Action] = {
+# All else as with a dictionary.
+_OURS: dict[str, Action] = {
     "read": _our_read,
     "write": _our_write,
-    "new": _our_fill("small"),
-    **{f"seed-{size}": _our_fill(size) for size in work.SIZES},
-    "marks": _our_marks,
+    "update": _our_update,
+    "updates": _our_updates,
     "logout": _our_logout,
-    "fail": _our_fail,
 }
 
 
 def _ours(lifetime: int | None, **properties: Any) -> Starlette:
-    from pyfly_session import HttpSession
     from pyfly_session.auto_configuration import enable_sessions
 
     async def load(request: Request) -> Any:
@@ -189,11 +166,7 @@ def _ours(lifetime: int | None, **properties: Any) -> Starlette:
     given = {"enabled": True, "creation": "if-required", **properties}
     if lifetime is not None:
         given["ttl"] = lifetime
-    actions = OURS
-    if hasattr(HttpSession, "update_attribute"):
-        actions = {**OURS, "update": _our_update, "updates": _our_updates}
-    app = site(load, [], actions, mapping=_loaded)
-    return enable_sessions(app, config={"pyfly": {"session": given}})
+    return enable_sessions(site(load, [], _OURS), config={"pyfly": {"session": given}})
 
 
 def ours_memory(url: str, lifetime: int | None = None) -> Starlette:
@@ -201,7 +174,7 @@ def ours_memory(url: str, lifetime: int | None = None) -> Starlette:
     return _ours(lifetime, store="memory")
 
 
-def ours_memory_unbounded(url: str, lifetime: int | None = None) -> Starlette:
+def ours_unbounded(url: str, lifetime: int | None = None) -> Starlette:
     """Return the same, for more sessions than the default bound allows."""
     return _ours(lifetime, store="memory", memory={"max-sessions": ""})
 
@@ -212,7 +185,7 @@ def ours_sqlite(url: str, lifetime: int | None = None) -> Starlette:
     return _ours(lifetime, store="sql", sql={"url": database})
 
 
-def ours_postgresql(url: str, lifetime: int | None = None) -> Starlette:
+def ours_postgres(url: str, lifetime: int | None = None) -> Starlette:
     """Return the site with our sessions in the PostgreSQL that the environment names."""
     database = os.environ[POSTGRESQL_URL]
     return _ours(lifetime, store="sql", sql={"url": database, "create-table": True})
@@ -223,7 +196,7 @@ def ours_redis(url: str, lifetime: int | None = None) -> Starlette:
     return _ours(lifetime, store="redis", redis={"url": url})
 
 
-def ours_redis_counted(url: str, lifetime: int | None = None) -> Starlette:
+def ours_counted(url: str, lifetime: int | None = None) -> Starlette:
     """Return the same, with a store that counts how often it swaps."""
     from pyfly_session.adapters.redis import RedisSessionStore
 
@@ -239,12 +212,12 @@ def ours_redis_counted(url: str, lifetime: int | None = None) -> Starlette:
     return ours_redis(url, lifetime)
 
 
-def ours_redis_one_by_one(url: str, lifetime: int | None = None) -> Starlette:
+def ours_single(url: str, lifetime: int | None = None) -> Starlette:
     """Return the same, each command sent on its own."""
     return _ours(lifetime, store="redis", redis={"url": url, "pipelining": False})
 
 
-def ours_redis_tuned(url: str, lifetime: int | None = None) -> Starlette:
+def ours_tuned(url: str, lifetime: int | None = None) -> Starlette:
     """Return the same, with the garbage collector set as the performance page advises."""
     import gc
 
@@ -253,6 +226,6 @@ def ours_redis_tuned(url: str, lifetime: int | None = None) -> Starlette:
     return ours_redis(url, lifetime)
 
 
-def ours_redis_always(url: str, lifetime: int | None = None) -> Starlette:
+def ours_always(url: str, lifetime: int | None = None) -> Starlette:
     """Return the same, with a session for every visitor, which is the default."""
     return _ours(lifetime, store="redis", redis={"url": url}, creation="always")

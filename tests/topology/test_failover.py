@@ -8,6 +8,7 @@ was known to be in step, and after the failover.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +19,7 @@ from tests.faults.waiting import eventually
 from tests.topology.cluster import Cluster
 from tests.topology.conftest import OpenShop
 from tests.topology.load import recovery, writing
-from tests.topology.nodes import Node, wait_until
+from tests.topology.nodes import HOST, PASSWORD, Node, free_ports, wait_until
 from tests.topology.sentinels import Watched
 from tests.topology.shop import IMPATIENT
 from tests.web.driver import Browser
@@ -90,6 +91,25 @@ async def test_sentinels_fail_over_under_load(
             master.kill()
     for writer in writers:
         assert await writer.lost(before=safe, after=back) == set()
+
+
+async def test_server_that_writes_each_command_to_disk_is_killed_under_load(
+    open_shop: OpenShop,
+) -> None:
+    """Nothing that it acknowledged is gone, and writes go on when it is back."""
+    [port] = free_ports(1)
+    settings = [("appendonly", "yes"), ("appendfsync", "always"), ("save", "")]
+    with contextlib.closing(Node(port, settings)) as node:
+        node.start()
+        url = {"url": f"redis://{HOST}:{port}/0", "password": PASSWORD}
+        async with writing(open_shop(url | IMPATIENT), 12) as writers:
+            await asyncio.sleep(0.3)
+            node.kill()
+            killed = time.monotonic()
+            await asyncio.to_thread(node.start)
+            await recovery(writers)
+        for writer in writers:
+            assert await writer.lost(before=killed, after=killed) == set()
 
 
 async def test_sentinel_that_is_gone_does_not_matter(
