@@ -51,11 +51,13 @@ _TEXTS = {
     "docs/reference/errors.md",
 }
 # What else is looked at, and the beginnings of the pages that have it: test_transcripts.py runs
-# the commands, Sphinx the directives, and browser/test_tutorial.py the provider.
+# the commands, test_deploy.py the servers, Sphinx the directives, and browser/test_tutorial.py the
+# provider.
 _LANGUAGES: dict[str, str | tuple[str, ...]] = {
     "console": "docs/",
     "{eval-rst}": "docs/reference/api/",
     "js": "docs/tutorial/log-in-with-a-provider.md",
+    **dict.fromkeys(("nginx", "ini", "dockerfile"), "docs/how-to/deploy.md"),
 }
 # The modules that an application, or its tests, import from.
 _PUBLIC = [
@@ -94,6 +96,7 @@ def test_python_of_a_page_runs_from_top_to_bottom(
         monkeypatch.setattr(_SHARED_TYPES, name, dict(getattr(_SHARED_TYPES, name)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYFLY_PROFILES_ACTIVE", raising=False)
+    monkeypatch.setenv("CSRF_SECRET", "only for this test")
     if any("REDIS_URL" in block.text for block in blocks if block.language == "python"):
         monkeypatch.setenv("REDIS_URL", request.getfixturevalue("valkey_url"))
     shutil.copytree(ROOT / "config", tmp_path / "config")

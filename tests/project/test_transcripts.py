@@ -51,12 +51,16 @@ NOT_RUN = {
     r"pip install pyfly-session uvicorn httpx2": "tests/wheel installs",
     r"pip install websockets": "a package of others, one of the dev extra",
     r"pip install opentelemetry-distro opentelemetry-exporter-otlp": "packages of others",
-    r"OTEL_SERVICE_NAME=shop opentelemetry-instrument uvicorn shop:app": "needs those packages",
+    r"(OTEL_SERVICE_NAME=shop )?opentelemetry-instrument uvicorn shop:app.*": "needs those",
+    r"pip install 'pyfly-session\[fastapi,redis,otel\]' opentelemetry-.*": "packages of others",
+    r"pip install 'pyfly-session\[fastapi\]' uvicorn python-multipart .*": "packages of others",
+    r"CSRF_SECRET=only-for-this-computer uvicorn shop:app": "serves until it is ended",
     r"mkdir shop && cd shop": "the tests have folders of their own",
     r"python -m venv \.venv && \. \.venv/bin/activate": "the tests have an environment",
     r"npm install oidc-provider@[\d.]+": "tests/browser/test_tutorial.py; version: see below",
     r"node provider\.mjs": "tests/browser/test_tutorial.py",
-    r"(PYFLY_PROFILES_ACTIVE=prod )?uvicorn shop:app": "serves until it is ended",
+    r"(PYFLY_PROFILES_ACTIVE=prod )?uvicorn shop:app( --workers.*)?": "serves until it is ended",
+    r"pip install 'uvicorn\[standard\]'": "a package of others",
 }
 FIRST_SESSION = DOCS / "tutorial" / "first-session.md"
 
@@ -204,7 +208,11 @@ def test_nothing_is_listed_that_no_page_shows() -> None:
 def test_what_is_to_be_installed_exists() -> None:
     shown = "\n".join(step.command for page in WITH_COMMANDS for step in steps_of_page(page))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    named = {extra for each in re.findall(r"\[([\w,]+)\]", shown) for extra in each.split(",")}
+    named = {
+        extra
+        for each in re.findall(r"pyfly-session\[([\w,]+)\]", shown)
+        for extra in each.split(",")
+    }
     assert named <= set(project["optional-dependencies"])
     provider = ROOT / "examples" / "oauth2_login" / "provider" / "package.json"
     [version] = re.findall(r"npm install oidc-provider@(\S+)", shown)
