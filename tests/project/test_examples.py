@@ -93,11 +93,11 @@ def test_the_command_of_an_example_starts_it(folder: Path, tmp_path: Path) -> No
 
 def test_the_command_of_the_quick_start_starts_it(tmp_path: Path) -> None:
     page = ROOT / "README.md"
-    application = next(block for block in blocks_of(page) if block.language == "python")
+    application = next(block for block in blocks_of(page) if block.file == "app.py")
     (tmp_path / "app.py").write_text(application.text, "utf-8")
     assert "\n    uvicorn app:app\n" in page.read_text("utf-8")
     with started(tmp_path, "-m", "uvicorn", "app:app", "--port", "0") as address:
-        assert get(address) == "visit 1"
+        assert get(address) == "1"
 
 
 @pytest.mark.parametrize("folder", SERVERS, ids=lambda folder: folder.name)
