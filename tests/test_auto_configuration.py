@@ -46,6 +46,7 @@ from pyfly_session.auto_configuration import (
 from pyfly_session.config import SessionProperties, load_config
 from pyfly_session.web import SessionCookie
 from tests.conftest import Clock, FourVerbStore
+from tests.support.cases import for_each
 
 
 def tree(**session: Any) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class TestChoiceByProperty:
     def test_memory_is_the_default_store(self) -> None:
         assert isinstance(container_of().session_store(), InMemorySessionStore)
 
-    @pytest.mark.parametrize("spelling", ["redis", "Redis", " REDIS "])
+    @for_each("spelling", ["redis", "Redis", " REDIS "])
     def test_redis_is_chosen_in_any_spelling(self, spelling: str) -> None:
         assert isinstance(container_of(store=spelling).session_store(), RedisSessionStore)
 
@@ -407,7 +408,7 @@ class TestOverridesInARunningApplication:
         client.get("/")
         assert (stamped, len(heard)) == (["/"], 1)
 
-    @pytest.mark.parametrize("unrelated", ["clock", "property", "resolver"])
+    @for_each("unrelated", ["clock", "property", "resolver"])
     def test_sessions_survive_an_override_of_something_else(self, unrelated: str) -> None:
         container = container_of()
         client = TestClient(enable_sessions(application(), container))
@@ -539,7 +540,7 @@ class TestContainer:
         assert "container.session_store.override(providers.Object(await ...))" in str(caught.value)
         await outer.shutdown_resources()  # type: ignore[misc]
 
-    @pytest.mark.parametrize("way", ["override", "constructor"])
+    @for_each("way", ["override", "constructor"])
     def test_a_factory_of_stores_is_refused(self, way: str) -> None:
         factory = providers.Factory(FourVerbStore)
         container = SessionContainer(config=tree())
@@ -578,7 +579,7 @@ def test_what_a_provider_returns_has_a_type() -> None:
 
 
 class TestWhatIsNoStore:
-    @pytest.mark.parametrize(
+    @for_each(
         ("candidate", "message"),
         [
             (FourVerbStore, "must be an instance, got the class FourVerbStore"),
@@ -722,7 +723,7 @@ class TestEnableSessions:
         for line in (first, second):
             assert line.endswith("(an argument of enable_sessions)")
 
-    @pytest.mark.parametrize("app", ["app", None, Starlette])
+    @for_each("app", ["app", None, Starlette])
     def test_what_is_no_application_is_refused(self, app: Any) -> None:
         with pytest.raises(TypeError, match="needs an ASGI application, got"):
             enable_sessions(app, config=tree())

@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from pyfly_session import __version__, cli
 from pyfly_session.cli import demo as demo_command
 from pyfly_session.cli.group import commands
+from tests.support.cases import for_each
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +138,7 @@ def test_ctrl_c_is_a_good_end() -> None:
 
 
 @pytest.mark.usefixtures("no_serving")
-@pytest.mark.parametrize(
+@for_each(
     ("host", "url"),
     [
         ("127.0.0.1", r"http://127\.0\.0\.1:\d+\n"),

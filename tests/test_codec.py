@@ -24,7 +24,7 @@ from pyfly_session import SessionCodec, SessionEncodingError, allow_session_type
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.type_tags import TYPE_KEY, TypeRegistry
 from pyfly_session.errors import SessionDecodingError
-from tests.conftest import id_of
+from tests.support.cases import for_each
 
 # The same examples on every run: a failure can be had again.
 fixed = settings(deadline=None, derandomize=True, max_examples=60)
@@ -285,7 +285,7 @@ def test_every_decoding_gives_a_fresh_object() -> None:
     assert CODEC.decode(encoded) == {"a": [1]}
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         datetime(2026, 3, 29, 2, 30, tzinfo=UTC),
@@ -307,7 +307,6 @@ def test_every_decoding_gives_a_fresh_object() -> None:
         {"\ud800": "\udfff"},
         {"": {"\x00": ""}},
     ],
-    ids=lambda value: id_of(value)[:40],
 )
 def test_awkward_values_come_back_as_they_were(value: Any) -> None:
     assert same(round_trip(value), value)
@@ -345,7 +344,7 @@ def test_the_order_of_a_dictionary_is_kept() -> None:
 # What cannot be stored
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("value", "path", "type_name"),
     [
         (object(), "", "object"),
@@ -359,7 +358,6 @@ def test_the_order_of_a_dictionary_is_kept() -> None:
         (len, "", "builtin_function_or_method"),
         (Point, "", "type"),
     ],
-    ids=id_of,
 )
 def test_what_cannot_be_stored_is_named_with_its_place(
     value: Any, path: str, type_name: str
@@ -421,9 +419,7 @@ def test_a_value_nested_too_deeply_is_refused() -> None:
         deep = deep.pop()
 
 
-@pytest.mark.parametrize(
-    "value", [10**5000, [-(10**5000)], ["\ud800", 10**5000]], ids=["a", "b", "c"]
-)
+@for_each("value", [10**5000, [-(10**5000)], ["\ud800", 10**5000]])
 def test_a_number_too_long_for_python_to_print_is_refused(value: Any) -> None:
     with pytest.raises(SessionEncodingError, match="'x'"):
         CODEC.encode("x", value)
@@ -437,7 +433,7 @@ def test_dumps_names_the_attribute_that_cannot_be_stored() -> None:
 # Forgery
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         {TYPE_KEY: "pyfly.security.context:SecurityContext", "roles": ["ADMIN"]},
@@ -450,7 +446,6 @@ def test_dumps_names_the_attribute_that_cannot_be_stored() -> None:
         {"deep": [{TYPE_KEY: "bytes", "value": "AA=="}]},
         {TYPE_KEY},
     ],
-    ids=repr,
 )
 def test_user_data_with_the_tag_key_comes_back_as_it_went_in(value: Any) -> None:
     back = round_trip(value)
@@ -541,7 +536,7 @@ def test_damaged_sessions_raise_nothing_but_the_decoding_error(
     CODEC.loads(bytes(payload))
 
 
-@pytest.mark.parametrize(
+@for_each(
     "payload",
     [
         b"",
@@ -563,7 +558,6 @@ def test_damaged_sessions_raise_nothing_but_the_decoding_error(
         b'{"a":' * 100_000,
         b"gASVDAAAAAAAAACMCGJ1aWx0aW5z",
     ],
-    ids=lambda payload: repr(payload)[:30],
 )
 def test_bytes_that_are_no_json_object_are_no_session(payload: bytes) -> None:
     with pytest.raises(SessionDecodingError):
@@ -572,15 +566,13 @@ def test_bytes_that_are_no_json_object_are_no_session(payload: bytes) -> None:
         CODEC.loads(payload)
 
 
-@pytest.mark.parametrize("fragment", [b"[" * 100_000 + b"]" * 100_000, b"[1", b"nul", b"\x80"])
+@for_each("fragment", [b"[" * 100_000 + b"]" * 100_000, b"[1", b"nul", b"\x80"])
 def test_a_fragment_that_is_no_json_is_refused(fragment: bytes) -> None:
     with pytest.raises(SessionDecodingError):
         CODEC.decode(fragment)
 
 
-@pytest.mark.parametrize(
-    "leaf", [b"1", b"NaN", b'"\\ud800"', b'{"__pyfly_type__":"set","value":[]}']
-)
+@for_each("leaf", [b"1", b"NaN", b'"\\ud800"', b'{"__pyfly_type__":"set","value":[]}'])
 def test_depth_at_the_edge_raises_nothing_but_the_decoding_error(leaf: bytes) -> None:
     for depth in range(880, 1020, 7):
         payload = b'{"a":' + b"[" * depth + leaf + b"]" * depth + b"}"
@@ -725,13 +717,13 @@ def test_a_registry_can_be_told_which_tag_to_write() -> None:
     assert registry.type_of("third") is None
 
 
-@pytest.mark.parametrize("tag", ["dict", "set", "datetime", "float"])
+@for_each("tag", ["dict", "set", "datetime", "float"])
 def test_the_tag_of_a_built_in_type_cannot_be_given_to_another(tag: str) -> None:
     with pytest.raises(ValueError, match="built-in"):
         SessionCodec().allow(Point, tag=tag)
 
 
-@pytest.mark.parametrize("cls", [object, dict, int, UserDict])
+@for_each("cls", [object, dict, int, UserDict])
 def test_only_a_dataclass_or_an_enum_can_be_allowed(cls: type) -> None:
     with pytest.raises(TypeError, match="only a dataclass, an enum or a pydantic model"):
         SessionCodec(types=[cls])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pyfly_session.config import Config, SessionProperties, bind_properties, load_config
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.errors import ConfigurationError
+from tests.support.cases import for_each
 
 SHIPPED = Path(__file__).parent.parent / "config"
 PASSWORD = "s3cr3t"
@@ -387,7 +388,7 @@ def test_strange_variables_are_loaded_or_refused_and_never_crash(environ: dict[s
     assert bind_properties(config).ttl >= 1
 
 
-@pytest.mark.parametrize("profile", ["", "dev", "test", "prod"])
+@for_each("profile", ["", "dev", "test", "prod"])
 def test_shipped_profiles_are_valid(profile: str) -> None:
     properties = bind_properties(load_config(SHIPPED, profile, environ={}))
     assert properties.enabled is True

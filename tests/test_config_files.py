@@ -12,6 +12,7 @@ from pyfly_session.config import bind_properties, load_config
 from pyfly_session.config.placeholders import resolve_tree
 from pyfly_session.config.yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
+from tests.support.cases import for_each
 
 PASSWORD = "s3cr3t"
 
@@ -148,7 +149,7 @@ def resolved(text: str, **environ: str) -> object:
     return resolve_tree({"k": text}, environ, {"k": "a.yaml"})["k"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "expected"),
     [
         ("plain $A {A} $", "plain $A {A} $"),
@@ -169,7 +170,7 @@ def test_placeholders_are_replaced(text: str, expected: str) -> None:
     assert resolved(text, A="1", EMPTY="", TRICK="${A}") == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "problem"),
     [
         (

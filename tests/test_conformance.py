@@ -54,12 +54,6 @@ class TestValkey(RedisContract):
         return make_store("valkey")  # type: ignore[no-any-return]
 
 
-class TestFakeredis(RedisContract):
-    @pytest.fixture
-    def store(self, make_store: Any) -> SessionStore:
-        return make_store("fakeredis")  # type: ignore[no-any-return]
-
-
 class TestFakeredisWithoutScripts(RedisContract):
     @pytest.fixture
     def store(self, make_store: Any) -> SessionStore:

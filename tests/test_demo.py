@@ -13,6 +13,7 @@ from pyfly_session.cli.demo_app.app import create_app
 from pyfly_session.cli.demo_app.page import clock, short
 from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
 from pyfly_session.config import Config
+from tests.support.cases import for_each
 
 COOKIE = "PYFLY_SESSION"
 
@@ -220,7 +221,7 @@ def test_secure_stays_where_the_environment_asks_for_it(
     assert not allow_plain_http(demo_config("prod"))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("seconds", "text"),
     [(-1, "0:00"), (0, "0:00"), (59.9, "0:59"), (60, "1:00"), (3599, "59:59"), (3600, "1:00:00")],
 )

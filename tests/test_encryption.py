@@ -25,6 +25,7 @@ from pyfly_session.core.encryption import EncryptedSessionCodec
 from pyfly_session.core.repository import Outcome
 from pyfly_session.errors import SessionDecodingError
 from tests.conftest import Clock, FourVerbStore
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import ask
 from tests.web.stores import Probe
@@ -296,7 +297,7 @@ def test_accept_plain_reaches_the_codec() -> None:
         create_container(tree(keys=[NEW])).session_codec().loads(PLAIN)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "key",
     [
         "s3cr3t-but-no-key",
@@ -309,7 +310,7 @@ def test_accept_plain_reaches_the_codec() -> None:
         base64.urlsafe_b64encode(b"x" * 33).decode(),
     ],
 )
-@pytest.mark.parametrize("position", [0, 1])
+@for_each("position", [0, 1])
 def test_a_wrong_key_is_refused_at_start_without_being_shown(key: str, position: int) -> None:
     keys = [NEW]
     keys.insert(position, key)
@@ -327,7 +328,7 @@ def test_a_wrong_key_is_refused_at_start_without_being_shown(key: str, position:
     assert caught.value.__suppress_context__
 
 
-@pytest.mark.parametrize("keys", [5, [5], [NEW, 5], [""], [NEW, None], {"a": NEW}])
+@for_each("keys", [5, [5], [NEW, 5], [""], [NEW, None], {"a": NEW}])
 def test_keys_of_a_wrong_type_are_refused_without_being_shown(keys: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"pyfly\.session\.encryption\.keys") as caught:
         bind_properties(tree(keys=keys))
@@ -335,7 +336,7 @@ def test_keys_of_a_wrong_type_are_refused_without_being_shown(keys: Any) -> None
     assert NEW not in repr(caught.value.value)
 
 
-@pytest.mark.parametrize("keys", [[], ()])
+@for_each("keys", [[], ()])
 def test_a_codec_without_keys_is_refused(keys: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"encryption\.keys"):
         EncryptedSessionCodec(keys)

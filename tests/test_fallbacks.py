@@ -21,6 +21,7 @@ from pyfly_session.ports import (
     SessionStore,
 )
 from tests.conftest import Clock, FourVerbStore, id_of
+from tests.support.cases import for_each
 
 O = "0" * 32  # noqa: E741 - the old id
 N = "1" * 32
@@ -63,7 +64,7 @@ def test_a_class_in_place_of_an_instance_is_refused_with_advice() -> None:
         require_store(InMemorySessionStore)
 
 
-@pytest.mark.parametrize("verb", ["get", "save", "delete", "exists"])
+@for_each("verb", ["get", "save", "delete", "exists"])
 def test_a_store_without_a_verb_is_refused_by_the_verbs_name(verb: str) -> None:
     class Lacking(FourVerbStore):
         def __getattribute__(self, name: str) -> Any:
@@ -75,7 +76,7 @@ def test_a_store_without_a_verb_is_refused_by_the_verbs_name(verb: str) -> None:
         require_store(Lacking())
 
 
-@pytest.mark.parametrize("verb", ["get", "save", "delete", "exists"])
+@for_each("verb", ["get", "save", "delete", "exists"])
 def test_a_verb_that_is_not_a_coroutine_function_is_refused(verb: str) -> None:
     store = FourVerbStore()
     setattr(store, verb, lambda *_: None)
@@ -84,7 +85,7 @@ def test_a_verb_that_is_not_a_coroutine_function_is_refused(verb: str) -> None:
         require_store(store)
 
 
-@pytest.mark.parametrize("candidate", [None, 7, "redis", object(), []])
+@for_each("candidate", [None, 7, "redis", object(), []])
 def test_what_is_no_store_at_all_is_refused(candidate: object) -> None:
     with pytest.raises(StoreContractError, match="is not a session store"):
         require_store(candidate)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from pyfly_session import ids
+from tests.support.cases import for_each
 
 
 def test_a_new_id_is_32_lowercase_hex_characters() -> None:
@@ -40,7 +39,7 @@ def test_all_128_bits_of_a_new_id_vary() -> None:
     assert always_set == 0
 
 
-@pytest.mark.parametrize(
+@for_each(
     "candidate",
     [
         "a",
@@ -54,7 +53,7 @@ def test_ids_of_other_makers_are_acceptable(candidate: str) -> None:
     assert ids.is_acceptable(candidate)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "candidate",
     [
         "",
@@ -93,6 +92,6 @@ def test_the_mask_of_an_id_is_stable_short_and_does_not_contain_it() -> None:
     assert not any(session_id[at : at + 8] in masked for at in range(24))
 
 
-@pytest.mark.parametrize("hostile", ["", "\ud800", "\x00", "x" * 100_000])
+@for_each("hostile", ["", "\ud800", "\x00", "x" * 100_000])
 def test_any_text_can_be_masked(hostile: str) -> None:
     assert ids.mask(hostile).startswith("#")

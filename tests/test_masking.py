@@ -1,15 +1,15 @@
 """How configured values appear in messages."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pyfly_session.config.masking import mask_url, masked, show, show_key
+from tests.support.cases import for_each
 
 PASSWORD = "s3cr3t"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("url", "hidden"),
     [
         ("redis://localhost:6379/0", "redis://localhost:6379/0"),

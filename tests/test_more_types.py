@@ -19,6 +19,7 @@ from pyfly_session import SessionCodec, SessionEncodingError
 from pyfly_session.core.attributes import Attributes
 from pyfly_session.core.codec import Raw
 from pyfly_session.errors import SessionDecodingError
+from tests.support.cases import for_each
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CODEC = SessionCodec()
@@ -29,7 +30,7 @@ def again(value: Any, codec: SessionCodec = CODEC) -> Any:
 
 
 class TestTimes:
-    @pytest.mark.parametrize(
+    @for_each(
         "value",
         [
             datetime(2026, 7, 1, 9, tzinfo=BERLIN),
@@ -43,7 +44,6 @@ class TestTimes:
             time(2, 30, fold=1),
             time(9, 30),
         ],
-        ids=str,
     )
     def test_zone_and_fold_come_back(self, value: Any) -> None:
         back = again(value)
@@ -66,7 +66,7 @@ class TestTimes:
         assert back.utcoffset() == timedelta(hours=2)
         assert "Mars/Olympus" in caplog.text
 
-    @pytest.mark.parametrize("zone", [b'"Mars/Olympus"', b'"../../etc/passwd"', b"5", b"[]"])
+    @for_each("zone", [b'"Mars/Olympus"', b'"../../etc/passwd"', b"5", b"[]"])
     def test_a_forged_zone_loses_the_value_at_most(self, zone: bytes) -> None:
         stored = CODEC.encode("a", time(9, tzinfo=BERLIN)).replace(b'"Europe/Berlin"', zone)
         with pytest.raises(SessionDecodingError):
@@ -156,7 +156,7 @@ class Flat(str):
     __slots__ = ()
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         {7: "seven", "7": "text"},
@@ -175,7 +175,6 @@ class Flat(str):
         collections.deque([1, {2: 3}], maxlen=4),
         collections.deque(["a"]),
     ],
-    ids=repr,
 )
 def test_it_comes_back_as_it_was(value: Any) -> None:
     back = again(value, SessionCodec([Size]))
@@ -229,7 +228,7 @@ class TestModels:
             CODEC.encode("a", Prefs())
 
 
-@pytest.mark.parametrize("base", [float, int, object])
+@for_each("base", [float, int, object])
 def test_a_scalar_of_numpy_is_refused_with_a_hint(base: type) -> None:
     """Some of them are floats, and would come back as what they are not."""
     scalar = type("float64", (base,), {"__module__": "numpy"})

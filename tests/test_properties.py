@@ -13,6 +13,7 @@ from msgspec import Meta
 from pyfly_session.config import RedisProperties, SessionProperties, bind_properties
 from pyfly_session.config.binding import Properties, allowed, bind, layout, leaves, type_name
 from pyfly_session.errors import ConfigurationError
+from tests.support.cases import for_each
 
 PASSWORD = "s3cr3t"
 
@@ -34,9 +35,7 @@ def _kebab(section: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    "tree", [{}, {"pyfly": None}, {"pyfly": {}}, {"pyfly": {"session": None}}, {"app": 1}]
-)
+@for_each("tree", [{}, {"pyfly": None}, {"pyfly": {}}, {"pyfly": {"session": None}}, {"app": 1}])
 def test_missing_section_gives_the_defaults(tree: dict[str, Any]) -> None:
     assert bind_properties(tree) == SessionProperties()
 
@@ -72,17 +71,17 @@ def test_empty_text_takes_away_an_optional_value() -> None:
     assert properties.memory.max_sessions is None
 
 
-@pytest.mark.parametrize("word", ["true", "Yes", " ON ", "1", 1, True])
+@for_each("word", ["true", "Yes", " ON ", "1", 1, True])
 def test_words_for_true(word: object) -> None:
     assert bound(enabled=word).enabled is True
 
 
-@pytest.mark.parametrize("word", ["FALSE", "no", "Off", "0", 0, False])
+@for_each("word", ["FALSE", "no", "Off", "0", 0, False])
 def test_words_for_false(word: object) -> None:
     assert bound(enabled=word).enabled is False
 
 
-@pytest.mark.parametrize("word", ["maybe", 2, 1.5, [], "", 10**500])
+@for_each("word", ["maybe", 2, 1.5, [], "", 10**500])
 def test_other_words_are_no_booleans(word: object) -> None:
     error = refusal(fail_fast=word)
     assert str(error).startswith(
@@ -101,7 +100,7 @@ def test_texts_become_numbers_and_lists() -> None:
     assert bound(exclude_patterns="").exclude_patterns == ()
 
 
-@pytest.mark.parametrize("word", ["if-required", "IF_REQUIRED", " If-Required "])
+@for_each("word", ["if-required", "IF_REQUIRED", " If-Required "])
 def test_choices_are_read_without_regard_to_case(word: str) -> None:
     assert bound(creation=word).creation == "if-required"
 
@@ -112,7 +111,7 @@ def test_store_is_kept_as_written_and_compared_in_lower_case() -> None:
     assert properties.store_kind == "redis"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("session", "message"),
     [
         ({"ttl": 0}, "ttl must be at least 1 second, got 0"),
@@ -165,7 +164,7 @@ def test_wrong_value_is_refused_by_name(session: dict[str, Any], message: str) -
     assert str(error).startswith(f"{error.key} ")
 
 
-@pytest.mark.parametrize("section", ["pyfly", "pyfly.session"])
+@for_each("section", ["pyfly", "pyfly.session"])
 def test_scalar_in_the_place_of_a_root_section_is_refused(section: str) -> None:
     tree: dict[str, Any] = {"pyfly": 5} if section == "pyfly" else {"pyfly": {"session": "on"}}
     with pytest.raises(ConfigurationError, match=f"^{section} must be a section") as caught:
@@ -190,7 +189,7 @@ def test_origin_of_the_section_is_used_where_the_key_has_none() -> None:
         bind_properties({"pyfly": {"session": {"ttl": 0}}}, {"pyfly.session": "a.yaml"})
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("key", "proposal"),
     [
         ("cookie_name", "pyfly.session.cookie-name"),
@@ -222,7 +221,7 @@ def test_a_name_in_the_section_of_the_cookie_is_found() -> None:
     assert "did you mean pyfly.session.cookie-name?" in str(error)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "seconds"), [("90s", 90), ("30m", 1800), ("12 h", 43200), ("7D", 604800), ("60", 60)]
 )
 def test_durations_may_be_written_with_a_unit(text: str, seconds: int) -> None:
@@ -230,7 +229,7 @@ def test_durations_may_be_written_with_a_unit(text: str, seconds: int) -> None:
     assert (properties.ttl, properties.max_lifetime) == (seconds, seconds)
 
 
-@pytest.mark.parametrize("text", ["30 minutes", "1.5h", "-5m", "h", "5w", "9999999d"])
+@for_each("text", ["30 minutes", "1.5h", "-5m", "h", "5w", "9999999d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     assert "pyfly.session.ttl must be" in str(refusal(ttl=text))
 
@@ -246,7 +245,7 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     assert error.key == "pyfly.session.ttl"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("given", "remedy"),
     [
         ({"registry": "postgres"}, "with pyfly.session.store: sql"),

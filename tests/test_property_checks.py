@@ -2,15 +2,14 @@
 
 from typing import Any
 
-import pytest
-
 from pyfly_session.config import CookieProperties, RedisProperties, SessionProperties
+from tests.support.cases import for_each
 from tests.test_properties import bound, refusal
 
 PASSWORD = "s3cr3t"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("session", "key", "remedy"),
     [
         ({"cookie": {"same_site": "none"}}, "cookie.same-site", "cookie.secure: true"),
@@ -44,7 +43,7 @@ def test_prefixed_cookie_that_keeps_the_rules_is_accepted() -> None:
     assert shared.cookie.domain == ".x.org"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "url",
     [
         "redis://u:p%40ss@h:6379/0?ssl=1",
@@ -57,7 +56,7 @@ def test_usable_redis_urls_are_accepted(url: str) -> None:
     assert bound(redis={"url": url}).redis.url == url
 
 
-@pytest.mark.parametrize(
+@for_each(
     "url",
     [
         f"redis://:{PASSWORD}/@h:1",

@@ -14,6 +14,7 @@ from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration import create_container
 from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
+from tests.support.cases import for_each
 
 # Cluster and Sentinel need a newer driver than a single server does.
 several = pytest.mark.skipif(
@@ -58,7 +59,7 @@ def test_an_option_of_the_url_that_the_driver_refuses_is_refused_at_start(
     assert caught.value.value == f"redis://user:***@h/0?{option}"
 
 
-@pytest.mark.parametrize("url", ["rediss://h?ssl_cert_reqs=perhaps", "redis://h?protocol=9"])
+@for_each("url", ["rediss://h?ssl_cert_reqs=perhaps", "redis://h?protocol=9"])
 def test_a_value_of_an_option_that_the_driver_refuses_later_is_refused_at_start(url: str) -> None:
     with pytest.raises(ConfigurationError, match="has an option that the driver refuses"):
         container_of(url=url).session_filter()
@@ -73,7 +74,7 @@ async def test_options_that_the_driver_knows_are_allowed(kind: dict[str, Any]) -
         await close()
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///tmp/s"])
+@for_each("url", ["redis://h", "rediss://h", "unix:///tmp/s"])
 def test_connections_are_kept_alive_where_there_is_a_network(url: str) -> None:
     client, _ = create_redis_client(
         bind_properties({"pyfly": {"session": {"redis": {"url": url}}}}).redis

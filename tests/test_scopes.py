@@ -27,6 +27,7 @@ from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, enable_sessions
 from pyfly_session.scopes import SessionScopeFilter, current_session, session_scoped
 from pyfly_session.security import login
+from tests.support.cases import for_each
 
 
 @dataclass
@@ -300,7 +301,7 @@ def test_what_is_not_such_a_bean_is_replaced_with_a_warning(
     assert "'cart' holds a dict instead of a Cart, and is made anew" in caplog.text
 
 
-@pytest.mark.parametrize("kind", [Prices, type("MyDict", (dict,), {}), str])
+@for_each("kind", [Prices, type("MyDict", (dict,), {}), str])
 def test_a_class_that_cannot_come_back_is_refused(kind: type) -> None:
     with pytest.raises(
         TypeError, match=f"a dataclass, a dict, a list or a set, got {kind.__name__}"
@@ -356,7 +357,7 @@ async def _made_later() -> Cart:
     return Cart()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("factory", "message"),
     [
         (providers.Singleton(Cart), "Singleton provider gives everybody the same object"),

@@ -25,6 +25,7 @@ from pyfly_session.core.attributes import IMMUTABLE
 from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.metadata import RESERVED_NAMES
 from pyfly_session.errors import SessionDecodingError
+from tests.support.cases import for_each
 
 NOW = 1_800_000_000.0
 
@@ -181,7 +182,7 @@ def test_an_attribute_can_be_none_and_still_be_there() -> None:
     assert session.get_attribute_names() == ["nothing"]
 
 
-@pytest.mark.parametrize("name", ["", "a\x00b", "ключ", "\ud800", "__proto__", "a.b", "x" * 10_000])
+@for_each("name", ["", "a\x00b", "ключ", "\ud800", "__proto__", "a.b", "x" * 10_000])
 def test_any_text_can_name_an_attribute(name: str) -> None:
     session = HttpSession.create(CODEC, NOW)
     session.set_attribute(name, "value")
@@ -191,7 +192,7 @@ def test_any_text_can_name_an_attribute(name: str) -> None:
     assert CODEC.loads(payload) == {name: "value"}
 
 
-@pytest.mark.parametrize("name", [None, 1, 1.5, b"bytes", ("a",), True])
+@for_each("name", [None, 1, 1.5, b"bytes", ("a",), True])
 def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
     session = stored()
 
@@ -202,7 +203,7 @@ def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
     assert not session.modified
 
 
-@pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
+@for_each("name", sorted(RESERVED_NAMES))
 def test_metadata_cannot_be_forged_through_the_attributes(name: str) -> None:
     session = stored()
 
@@ -430,7 +431,7 @@ def test_foreign_formatting_is_not_a_change() -> None:
     assert list(changes(session)) == ["cart"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         "text",
@@ -450,7 +451,6 @@ def test_foreign_formatting_is_not_a_change() -> None:
         [float("nan")],
         {"__pyfly_type__": "set", "value": [1]},
     ],
-    ids=repr,
 )
 def test_a_value_that_was_only_read_is_not_written(value: Any) -> None:
     session = stored(value=value)
@@ -694,7 +694,7 @@ def test_a_session_can_have_an_idle_time_of_its_own_and_give_it_back() -> None:
     assert settle(session) == OWN_LIFE
 
 
-@pytest.mark.parametrize(
+@for_each(
     "seconds", [0, -1, True, False, 1.0, 1.5, float("nan"), float("inf"), "60", 2**31, 10**30, []]
 )
 def test_an_idle_time_is_a_whole_number_of_seconds(seconds: Any) -> None:
@@ -705,7 +705,7 @@ def test_an_idle_time_is_a_whole_number_of_seconds(seconds: Any) -> None:
     assert not session.modified
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "value"),
     [
         ("_created_at", "yesterday"),
@@ -770,7 +770,7 @@ CLOSE = [
 ]
 
 
-@pytest.mark.parametrize("before", CLOSE, ids=repr)
+@for_each("before", CLOSE)
 def test_a_change_in_place_is_found_by_what_is_stored_of_it(before: Any) -> None:
     codec = SessionCodec()
     for after in CLOSE:
@@ -808,7 +808,7 @@ def test_what_holds_itself_in_many_places_is_named_as_quickly() -> None:
         changes(session)
 
 
-@pytest.mark.parametrize("after", [bytearray(b"xy"), memoryview(b"xy"), b"xz", (b"xy",)])
+@for_each("after", [bytearray(b"xy"), memoryview(b"xy"), b"xz", (b"xy",)])
 def test_bytes_are_no_other_buffer(after: Any) -> None:
     session = stored(box=[b"xy"])
     session.get_attribute("box")[0] = after

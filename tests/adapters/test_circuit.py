@@ -12,6 +12,7 @@ from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from tests.conftest import Clock
 from tests.faults.waiting import eventually
+from tests.support.cases import for_each
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ async def test_a_store_asks_a_dead_server_no_more_than_it_has_to(clock: Clock) -
     assert not circuit.is_open
 
 
-@pytest.mark.parametrize(
+@for_each(
     "error",
     [
         aioredis.ConnectionError("refused"),
@@ -167,7 +168,6 @@ async def test_a_store_asks_a_dead_server_no_more_than_it_has_to(clock: Clock) -
         TimeoutError("deadline"),
         ConnectionResetError("reset"),
     ],
-    ids=repr,
 )
 async def test_what_counts_as_not_reached(clock: Clock, error: Exception) -> None:
     client = FlakyClient()

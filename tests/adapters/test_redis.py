@@ -32,6 +32,7 @@ from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from pyfly_session.core.session import HttpSession
 from pyfly_session.ports import Moved
+from tests.support.cases import for_each
 
 O = "0" * 32  # noqa: E741 - the old id
 N = "1" * 32
@@ -219,7 +220,7 @@ async def test_the_prefix_of_the_keys_can_be_chosen(valkey: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("prefix", [KEY_PREFIX, "{shop}:session:", "a{b}c:"])
+@for_each("prefix", [KEY_PREFIX, "{shop}:session:", "a{b}c:"])
 async def test_a_session_and_its_way_live_in_one_cluster_slot(prefix: str) -> None:
     """One script reaches both, and Redis Cluster allows that within one slot only."""
     client: Any = FakeAsyncRedis()
@@ -425,7 +426,7 @@ async def test_an_idle_time_that_the_server_would_refuse_keeps_no_session_from_b
     assert 1790 < await valkey.ttl(KEY) <= 1800
 
 
-@pytest.mark.parametrize("prefix", ["shop{1:", "x{}:", "}shop{:", "shop}:", "{", "}{a"])
+@for_each("prefix", ["shop{1:", "x{}:", "}shop{:", "shop}:", "{", "}{a"])
 def test_a_prefix_whose_braces_make_no_hash_tag_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="make no hash tag"):
         RedisSessionStore(FakeAsyncRedis(), key_prefix=prefix)
@@ -434,7 +435,7 @@ def test_a_prefix_whose_braces_make_no_hash_tag_is_refused(prefix: str) -> None:
         bind_properties({"pyfly": {"session": session}})
 
 
-@pytest.mark.parametrize("prefix", ["shop:", "{shop}:", "a{b}c{:", "ü{x}}"])
+@for_each("prefix", ["shop:", "{shop}:", "a{b}c{:", "ü{x}}"])
 def test_a_session_and_the_note_of_where_it_moved_have_one_slot(prefix: str) -> None:
     bind_properties({"pyfly": {"session": {"redis": {"key-prefix": prefix}}}})
     RedisSessionStore(FakeAsyncRedis(), key_prefix=prefix)
@@ -445,7 +446,7 @@ def test_a_session_and_the_note_of_where_it_moved_have_one_slot(prefix: str) -> 
 # Failures
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@for_each("name", OPERATIONS)
 async def test_a_refused_port_is_a_store_error_with_its_cause(name: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # Bound but not listening: connecting is refused.

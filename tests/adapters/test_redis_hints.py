@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from pyfly_session.auto_configuration import close_sessions, create_container
 from pyfly_session.errors import SessionStoreError, UnsupportedServerError
+from tests.support.cases import for_each
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -55,7 +56,7 @@ async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("answer", "hint"),
     [
         (b"-WRONGPASS invalid username-password pair or user is disabled.\r\n", "password"),

@@ -16,6 +16,7 @@ from pyfly_session.adapters.redis.scripts import TEXTS, mark
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.ports import Moved
 from tests.adapters.test_redis import Commands
+from tests.support.cases import for_each
 
 SMALL, LARGE = 10, 20_000
 
@@ -134,7 +135,7 @@ def test_a_value_of_ours_is_known_by_how_it_begins() -> None:
     assert mark(own + b',"a":1}') == own
 
 
-@pytest.mark.parametrize(
+@for_each(
     "other",
     [
         b'{"_created_at": 1.0, "_version": "af"}',

@@ -6,7 +6,6 @@ import time
 from typing import Any, cast
 
 import httpx2
-import pytest
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from tests.conftest import Clock
 from tests.frameworks.browser import browser_of
 from tests.security.provider import FakeProvider, Network
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 
 CALLBACK = "https://shop.example/callback"
@@ -87,7 +87,7 @@ async def test_another_browser_cannot_take_the_way_back(memory_site: Site) -> No
         assert (stolen.status_code, stolen.json()) == (400, {"error": "mismatching_state"})
 
 
-@pytest.mark.parametrize("creation", ["always", "if-required"])
+@for_each("creation", ["always", "if-required"])
 async def test_a_second_attempt_replaces_the_first(memory_site: Site, creation: str) -> None:
     """Authlib looks for its own names among all names of the session."""
     shop = Shop(memory_site.configure(creation=creation))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from typing import Any
 
-import pytest
 from dependency_injector import providers
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -24,6 +23,7 @@ from pyfly_session.web import (
 from pyfly_session.web.openapi import describe_session
 from tests.frameworks import shop
 from tests.frameworks.browser import browser_of
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
@@ -37,7 +37,7 @@ def app_of(site: Site) -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
+@for_each("prefix", PREFIXES)
 async def test_handlers_of_both_kinds_share_the_session(site: Site, prefix: str) -> None:
     browser = Browser(app_of(site))
     assert (await browser.get(f"{prefix}/shop/visits")).text == "1"
@@ -46,7 +46,7 @@ async def test_handlers_of_both_kinds_share_the_session(site: Site, prefix: str)
     assert (await browser.get("/shop/visits")).text == "3"
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
+@for_each("prefix", PREFIXES)
 async def test_who_is_logged_in_is_a_parameter(memory_site: Site, prefix: str) -> None:
     browser = Browser(app_of(memory_site))
     assert (await browser.get(f"{prefix}/who")).text == "null"
@@ -140,7 +140,7 @@ def test_the_document_follows_an_override() -> None:
     assert security_of(document, "/api/me") == [{"Session": []}]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("resolver", "schemes"),
     [
         (SessionHeader("X-Foo"), {"Session": scheme("header", "X-Foo")}),

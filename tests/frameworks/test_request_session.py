@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from pyfly_session import SessionEncodingError
 from pyfly_session.web import SessionMapping
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
@@ -143,7 +144,7 @@ def outcome(step: Step, session: dict[str, Any]) -> Any:
         return type(error)
 
 
-@pytest.mark.parametrize("name", STEPS)
+@for_each("name", STEPS)
 async def test_it_does_what_a_dictionary_does(memory_site: Site, name: str) -> None:
     async def take(request: Request) -> Response:
         seen.append(outcome(STEPS[name], request.session))
@@ -266,7 +267,7 @@ OWN = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(set(vars(dict)) - OWN))
+@for_each("name", sorted(set(vars(dict)) - OWN))
 def test_no_method_of_the_empty_dictionary_is_left(name: str) -> None:
     assert getattr(SessionMapping, name) is not getattr(dict, name)
 

@@ -18,6 +18,7 @@ from pyfly_session.security import SecurityContextFilter
 from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
 from tests.security.shop import Shop as OAuth2Shop
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser, ask
 
@@ -42,8 +43,8 @@ def challenge(answer: Answer) -> tuple[int, str | None]:
     return answer.status, answer.get("www-authenticate")
 
 
-@pytest.mark.parametrize("prefix", ["", "/inner"])
-@pytest.mark.parametrize("headers", [API, PAGE, []])
+@for_each("prefix", ["", "/inner"])
+@for_each("headers", [API, PAGE, []])
 async def test_an_anonymous_client_gets_a_401(
     app: FastAPI, prefix: str, headers: list[tuple[str, str]]
 ) -> None:
@@ -54,7 +55,7 @@ async def test_an_anonymous_client_gets_a_401(
     assert answer.get("vary") == "Accept, Cookie"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "headers",
     [
         {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty"},
@@ -68,7 +69,6 @@ async def test_an_anonymous_client_gets_a_401(
         {"x-requested-with": "XMLHttpRequest"},
         {"hx-request": "true"},
     ],
-    ids=str,
 )
 async def test_only_a_page_that_somebody_opens_is_sent_to_the_login(
     app: FastAPI, headers: dict[str, str]
@@ -79,7 +79,7 @@ async def test_only_a_page_that_somebody_opens_is_sent_to_the_login(
     assert answer.get("location") is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     "headers",
     [
         {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"},
@@ -87,7 +87,6 @@ async def test_only_a_page_that_somebody_opens_is_sent_to_the_login(
         {"x-requested-with": "com.example.app"},
         {},
     ],
-    ids=str,
 )
 async def test_a_page_is_sent_to_the_login(app: FastAPI, headers: dict[str, str]) -> None:
     answer = await ask(app, "/account/orders", headers=[*PAGE, *headers.items()])
@@ -108,7 +107,7 @@ async def test_below_a_mount_the_login_is_that_of_the_application_that_is_mounte
     assert answer.get("location") == "/shop/oauth2/authorization/green?target=/shop/orders"
 
 
-@pytest.mark.parametrize("prefix", ["", "/inner"])
+@for_each("prefix", ["", "/inner"])
 async def test_a_user_is_let_through_until_the_logout(app: FastAPI, prefix: str) -> None:
     browser = await logged_in(app)
     assert (await browser.get(f"{prefix}/api/me")).text == '"alice"'
@@ -116,7 +115,7 @@ async def test_a_user_is_let_through_until_the_logout(app: FastAPI, prefix: str)
     assert (await browser.get(f"{prefix}/api/me")).status == 401
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "target"),
     [
         ("/account/orders", "/account/orders"),
@@ -147,7 +146,7 @@ async def test_a_form_is_not_sent_again_by_the_way_back(app: FastAPI) -> None:
 NO_PAGE = [("accept", "text/html;q=0, application/xhtml+xml; q=0.0, application/json")]
 
 
-@pytest.mark.parametrize("headers", [API, [], [("accept", "*/*")], NO_PAGE])
+@for_each("headers", [API, [], [("accept", "*/*")], NO_PAGE])
 async def test_a_program_is_not_sent_to_a_page(
     app: FastAPI, headers: list[tuple[str, str]]
 ) -> None:
@@ -156,9 +155,7 @@ async def test_a_program_is_not_sent_to_a_page(
     assert answer.get("location") is None
 
 
-@pytest.mark.parametrize(
-    "path", ["//evil.example", "//evil.example/%2f..", "/\\evil.example", "/\t/evil.example"]
-)
+@for_each("path", ["//evil.example", "//evil.example/%2f..", "/\\evil.example", "/\t/evil.example"])
 async def test_no_path_leads_to_another_site(memory_site: Site, path: str) -> None:
     """Whatever the server takes for a path, a browser would follow after the login."""
     app = FastAPI()
@@ -256,7 +253,7 @@ async def test_a_login_of_unknown_age_is_not_recent(app: FastAPI, memory_site: S
     assert (await ask(app, "/checkout", cookie=known)).status == 401
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("query", "status"),
     [
         ("?roles=ADMIN&permissions=lamps:write", 200),
@@ -301,7 +298,7 @@ async def test_nobody_is_sent_to_log_in_while_the_store_is_down(memory_site: Sit
     assert (await browser.get("/api/me")).text == '"alice"'
 
 
-@pytest.mark.parametrize("path", ["/logout", "/login/alice"])
+@for_each("path", ["/logout", "/login/alice"])
 async def test_who_comes_with_an_id_of_a_moment_ago_has_to_log_in(app: FastAPI, path: str) -> None:
     browser = await logged_in(app)
     former = browser.cookie
@@ -330,7 +327,7 @@ async def test_a_socket_without_a_login_is_closed(app: FastAPI) -> None:
     assert '"bell"' in (await browser.get("/shop/cart")).text
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"max_age": 0}, "max_age must be at least 1 second, got 0"),

@@ -16,6 +16,7 @@ from pyfly_session.errors import SessionDecodingError
 from pyfly_session.fastapi import Stored
 from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
@@ -29,7 +30,7 @@ def app_of(site: Site) -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize("prefix", ["/shop", "/inner/shop"])
+@for_each("prefix", ["/shop", "/inner/shop"])
 async def test_a_change_of_the_model_is_saved(site: Site, prefix: str) -> None:
     browser = Browser(app_of(site))
     assert (await browser.get(f"{prefix}/cart")).text == '{"items":[],"wantedOn":null}'
@@ -42,7 +43,7 @@ async def test_a_change_of_the_model_is_saved(site: Site, prefix: str) -> None:
     assert stored == {"cart": {"items": [LAMP, rope], "wantedOn": "2030-01-02"}}
 
 
-@pytest.mark.parametrize("where", ["cart-streamed", "cart-background"])
+@for_each("where", ["cart-streamed", "cart-background"])
 async def test_a_change_after_the_head_is_saved(site: Site, where: str) -> None:
     await site.seed(KNOWN, cart={"items": [LAMP]})
     await ask(app_of(site), f"/shop/{where}/rope", method="POST", cookie=KNOWN)

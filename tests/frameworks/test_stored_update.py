@@ -14,6 +14,7 @@ from pyfly_session import HttpSession, SessionEncodingError
 from pyfly_session.errors import SessionDecodingError
 from pyfly_session.fastapi import Session, Stored
 from pyfly_session.web import WebFilterChainMiddleware
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
@@ -61,7 +62,7 @@ def app_of(site: Site) -> FastAPI:
     return app
 
 
-@pytest.mark.parametrize("path", ["/put", "/put-threaded"])
+@for_each("path", ["/put", "/put-threaded"])
 async def test_the_new_model_is_returned_and_saved_as_plain_json(site: Site, path: str) -> None:
     browser = Browser(app_of(site))
     await browser.get(f"{path}/lamp", method="POST")

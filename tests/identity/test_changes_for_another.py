@@ -9,6 +9,7 @@ import pytest
 
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Site
+from tests.support.cases import for_each
 
 # Whose the session is by then. Its id is the same, but after a login.
 ANOTHERS = [
@@ -46,7 +47,7 @@ async def require_no_change(site: Site, change: str, meanwhile: list[str]) -> No
     assert await site.there.opens(cookie) == expected
 
 
-@pytest.mark.parametrize("meanwhile", ANOTHERS, ids=" ".join)
+@for_each("meanwhile", ANOTHERS)
 async def test_slow_write_does_not_reach_the_session_of_the_next_user(
     site: Site, meanwhile: list[str]
 ) -> None:
@@ -109,9 +110,7 @@ async def test_changes_for_another_are_dropped_at_any_moment(make_native_site: M
     assert number > 0, "the write made no call of the store"
 
 
-@pytest.mark.parametrize(
-    "meanwhile", [["/enter?user=alice"], ["/enter?user=alice", "/renew"]], ids=" ".join
-)
+@for_each("meanwhile", [["/enter?user=alice"], ["/enter?user=alice", "/renew"]])
 async def test_cart_of_a_visitor_who_logs_in_meanwhile_is_kept(
     site: Site, meanwhile: list[str]
 ) -> None:
@@ -147,7 +146,7 @@ async def test_function_of_the_next_user_is_given_nothing_of_the_user_before(sit
     assert await site.there.opens(bob) == Picture("bob", False, {"basket": ["tea"]})
 
 
-@pytest.mark.parametrize("path", ["/clear", "/clear?own=1"])
+@for_each("path", ["/clear", "/clear?own=1"])
 async def test_visitor_who_clears_the_session_leaves_a_login_meanwhile_alone(
     site: Site, path: str
 ) -> None:
@@ -186,7 +185,7 @@ async def test_login_by_attribute_that_comes_late_gets_a_session_of_its_own(site
     assert await site.there.opens(alice) == Picture("alice", False, hers)
 
 
-@pytest.mark.parametrize("own", [{}, {"own": "1"}], ids=["no write", "write"])
+@for_each("own", [{}, {"own": "1"}])
 async def test_visitor_whose_change_is_kept_sees_nothing_of_the_login_meanwhile(
     site: Site, own: dict[str, str]
 ) -> None:

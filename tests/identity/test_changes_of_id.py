@@ -13,6 +13,7 @@ import pytest
 
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Process, Site
+from tests.support.cases import for_each
 from tests.web.driver import Answer
 
 NO_ROOM = {"enabled": True, "max-sessions": 1, "strategy": "reject-new"}
@@ -120,7 +121,7 @@ async def test_thief_of_an_id_does_not_survive_a_change_of_password(
     assert (await site.there.opens(stolen)).user is None
 
 
-@pytest.mark.parametrize("path", ["/news", "/look", *LATE_CHANGES, "/password", "/clear"])
+@for_each("path", ["/news", "/look", *LATE_CHANGES, "/password", "/clear"])
 async def test_former_id_does_not_tell_the_one_that_replaced_it(site: Site, path: str) -> None:
     """A request that arrives with the planted id after the login learns nothing of the new one."""
     planted = await site.here.visit()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Site
+from tests.support.cases import for_each
 
 # What happens to the session, in another request, while the login is under way.
 MEANWHILE = [
@@ -55,7 +56,7 @@ async def test_late_login_of_another_user_gets_a_session_of_its_own(
     assert [await site.here.count(user) for user in ("alice", "bob")] == [1, 1]
 
 
-@pytest.mark.parametrize("meanwhile", ["/enter?user=bob", "/renew"])
+@for_each("meanwhile", ["/enter?user=bob", "/renew"])
 async def test_late_login_in_a_session_of_somebody_begins_empty(site: Site, meanwhile: str) -> None:
     """Carol logs in where alice was, and meanwhile the id was changed: nothing of alice's."""
     alice = (await site.here.ask("/enter?user=alice&secret=hers")).session_id

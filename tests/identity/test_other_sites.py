@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -18,6 +17,7 @@ from starlette.routing import Route
 from pyfly_session import SecurityContext, SessionError
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.security import context_of, login, logout
+from tests.support.cases import for_each
 from tests.web.driver import Answer, ask
 
 HOST = "example.test"
@@ -152,8 +152,8 @@ def described(value: Any) -> str | None:
     return None
 
 
-@pytest.mark.parametrize(("same_site", "method", "headers"), WITHHELD, ids=described)
-@pytest.mark.parametrize("path", ["/page", "/write", "/nothing-there"])
+@for_each(("same_site", "method", "headers"), WITHHELD)
+@for_each("path", ["/page", "/write", "/nothing-there"])
 async def test_request_without_its_cookie_sets_none(
     path: str, same_site: str, method: str, headers: Headers
 ) -> None:
@@ -169,7 +169,7 @@ async def test_request_without_its_cookie_sets_none(
         assert answer.text == '{"user":null,"transient":true}'
 
 
-@pytest.mark.parametrize(("same_site", "method", "headers"), SENT, ids=described)
+@for_each(("same_site", "method", "headers"), SENT)
 async def test_request_that_would_bring_its_cookie_gets_one(
     same_site: str, method: str, headers: Headers
 ) -> None:
@@ -181,7 +181,7 @@ async def test_request_that_would_bring_its_cookie_gets_one(
     assert shop.sessions == 1
 
 
-@pytest.mark.parametrize(("same_site", "method", "headers"), WITHHELD, ids=described)
+@for_each(("same_site", "method", "headers"), WITHHELD)
 async def test_request_that_brings_its_cookie_has_its_session(
     same_site: str, method: str, headers: Headers
 ) -> None:
@@ -200,8 +200,8 @@ async def test_other_cookie_is_not_the_sessions() -> None:
     assert answer.all("set-cookie") == []
 
 
-@pytest.mark.parametrize("headers", [{}, fetched("same-origin")], ids=described)
-@pytest.mark.parametrize("creation", ["always", "if-required"])
+@for_each("headers", [{}, fetched("same-origin")])
+@for_each("creation", ["always", "if-required"])
 async def test_logout_of_who_brought_no_cookie_removes_none(
     creation: str, headers: Headers
 ) -> None:
@@ -211,11 +211,11 @@ async def test_logout_of_who_brought_no_cookie_removes_none(
     assert answer.all("set-cookie") == []
 
 
-@pytest.mark.parametrize("headers", [
+@for_each("headers", [
     FORM, fetched("same-site"), IMAGE, FRAME, SCRIPT, FOREIGN, OPAQUE,
-], ids=described)  # fmt: skip
-@pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("same_site", ["lax", "strict", "none"])
+])  # fmt: skip
+@for_each("method", ["GET", "POST"])
+@for_each("same_site", ["lax", "strict", "none"])
 async def test_other_site_logs_nobody_out(same_site: str, method: str, headers: Headers) -> None:
     """A logout that comes from elsewhere is refused with 403, with and without the cookie."""
     shop = Shop(same_site)
@@ -227,9 +227,7 @@ async def test_other_site_logs_nobody_out(same_site: str, method: str, headers: 
     assert await shop.user_of(alice) == '{"user":"alice","transient":false}'
 
 
-@pytest.mark.parametrize(
-    "headers", [fetched("same-origin"), fetched("none"), OWN, OWN_BEHIND_PROXY, {}], ids=described
-)
+@for_each("headers", [fetched("same-origin"), fetched("none"), OWN, OWN_BEHIND_PROXY, {}])
 async def test_own_site_logs_out(headers: Headers) -> None:
     """A logout from a page of the same origin, or typed by the user, holds."""
     shop = Shop()
@@ -261,7 +259,7 @@ async def test_application_may_handle_a_logout_from_elsewhere() -> None:
     assert await shop.user_of(alice) == '{"user":"alice","transient":false}'
 
 
-@pytest.mark.parametrize(("same_site", "method", "headers"), WITHHELD, ids=described)
+@for_each(("same_site", "method", "headers"), WITHHELD)
 async def test_other_site_logs_nobody_in(same_site: str, method: str, headers: Headers) -> None:
     """A login that another site sends, with the attacker's password, is refused with 403."""
     shop = Shop(same_site)
@@ -271,7 +269,7 @@ async def test_other_site_logs_nobody_in(same_site: str, method: str, headers: H
     assert await shop.app.state.session_container.principal_sessions().count("alice") == 0
 
 
-@pytest.mark.parametrize("path", ["/logout", "/nothing-there"])
+@for_each("path", ["/logout", "/nothing-there"])
 async def test_form_of_another_site_does_not_replace_the_cookie_of_a_provider_login(
     path: str,
 ) -> None:

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.security import context_of, login
+from tests.support.cases import for_each
 from tests.web.driver import Answer, ask
 
 SHARED = [
@@ -136,8 +137,8 @@ async def test_static_file_that_is_kept_for_everybody_hands_out_no_login() -> No
     assert (await shop.get("/who", given.value if given else None)).text == "None"
 
 
-@pytest.mark.parametrize("cache_control", SHARED)
-@pytest.mark.parametrize("page", ["/landing", "/cart"])
+@for_each("cache_control", SHARED)
+@for_each("page", ["/landing", "/cart"])
 async def test_known_session_that_is_not_written_to_gets_no_cookie(
     page: str, cache_control: str
 ) -> None:
@@ -150,8 +151,8 @@ async def test_known_session_that_is_not_written_to_gets_no_cookie(
     assert (await shop.get("/cart", known)).text == "1"
 
 
-@pytest.mark.parametrize("cache_control", SHARED)
-@pytest.mark.parametrize("page", ["/landing", "/cart"])
+@for_each("cache_control", SHARED)
+@for_each("page", ["/landing", "/cart"])
 async def test_visitor_of_a_public_page_gets_no_session(page: str, cache_control: str) -> None:
     """Where every visitor gets a session, one who comes for a public page does not."""
     shop = Shop(creation="always")

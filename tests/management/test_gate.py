@@ -14,6 +14,7 @@ from starlette.testclient import TestClient
 from pyfly_session.auto_configuration import create_container, enable_sessions
 from pyfly_session.management import Management
 from tests.management.conftest import OpenShop, Shop
+from tests.support.cases import for_each
 
 PATHS = [
     "",
@@ -43,8 +44,8 @@ def test_the_log_says_once_how_to_open_it(
     assert line.endswith("it has no guard; open it with Management(container, guard=...)")
 
 
-@pytest.mark.parametrize("path", [*PATHS, "nothing", "confirm?principal=alice"])
-@pytest.mark.parametrize("name", ["nobody", "alice"])
+@for_each("path", [*PATHS, "nothing", "confirm?principal=alice"])
+@for_each("name", ["nobody", "alice"])
 def test_whom_the_guard_refuses_sees_nothing(memory_shop: Shop, path: str, name: str) -> None:
     person = memory_shop.visitor() if name == "nobody" else memory_shop.person(name)
     answer = person.get(f"/manage/{path}")
@@ -123,7 +124,7 @@ def test_a_guard_answers_in_its_own_way_without_a_session_too(open_shop: OpenSho
     assert (answer.status_code, answer.text) == (401, "Log in first.")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "headers",
     [
         {"Sec-Fetch-Site": "cross-site"},
@@ -132,7 +133,6 @@ def test_a_guard_answers_in_its_own_way_without_a_session_too(open_shop: OpenSho
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
     ],
-    ids=["cross-site", "same-site", "cross-site with a lie", "foreign origin", "no origin to tell"],
 )
 def test_pages_of_other_sites_change_nothing(memory_shop: Shop, headers: dict[str, str]) -> None:
     root, alice = memory_shop.person("root"), memory_shop.person("alice")
@@ -148,10 +148,9 @@ def test_pages_of_other_sites_change_nothing(memory_shop: Shop, headers: dict[st
     assert alice.who() == "alice"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "headers",
     [{}, {"Sec-Fetch-Site": "same-origin", "Origin": "null"}, {"Origin": "http://testserver"}],
-    ids=["no browser", "new browser", "old browser"],
 )
 def test_its_own_page_and_programs_may_change_something(
     memory_shop: Shop, headers: dict[str, str]
@@ -162,7 +161,7 @@ def test_its_own_page_and_programs_may_change_something(
     assert alice.who() == "nobody"
 
 
-@pytest.mark.parametrize("path", ["end", "find", "sessions/end", "sessions/find"])
+@for_each("path", ["end", "find", "sessions/end", "sessions/find"])
 def test_nothing_that_changes_something_is_a_get(memory_shop: Shop, path: str) -> None:
     answer = memory_shop.person("root").get(f"/manage/{path}?principal=root&all=true&id=x")
     assert answer.status_code in (400, 405)

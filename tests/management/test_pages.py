@@ -11,6 +11,7 @@ import pytest
 
 from pyfly_session.errors import SessionStoreUnavailableError
 from tests.management.conftest import OpenShop, Person, Shop
+from tests.support.cases import for_each
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -132,7 +133,7 @@ def test_values_are_shown_if_asked_for_but_no_secrets(memory_shop: Shop) -> None
     assert 2_000 < values.count("x" * 100) * 100 + 100 < 2_200
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@for_each("text", HOSTILE)
 def test_names_and_values_are_text_and_nothing_else(memory_shop: Shop, text: str) -> None:
     shop, root = memory_shop, memory_shop.person("root")
     person = shop.person(text)
@@ -165,7 +166,7 @@ def test_names_and_values_are_text_and_nothing_else(memory_shop: Shop, text: str
     assert person.who() == "nobody"
 
 
-@pytest.mark.parametrize("ended", ["-1", "1e9", "<b>", "9999999999", ""])
+@for_each("ended", ["-1", "1e9", "<b>", "9999999999", ""])
 def test_a_link_cannot_put_words_into_the_message(memory_shop: Shop, ended: str) -> None:
     page = memory_shop.person("root").get("/manage/", params={"ended": ended})
     assert 'role="status"' not in page.text
@@ -229,7 +230,7 @@ def test_a_store_that_fails_is_said_on_the_page(
     assert '<p class="message bad" role="alert">the session store was not reached' in answer.text
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("data", "status", "message"),
     [
         ({"x": "y"}, 400, "a handle has 4 to 10 hex digits"),
@@ -248,7 +249,7 @@ def test_a_form_without_what_it_needs_ends_nothing(
     assert alice.who() == "alice"
 
 
-@pytest.mark.parametrize("content", [b"id=%ff" * 9, b"&" * 99 + b"a=b", b"\xff\xfe=x"])
+@for_each("content", [b"id=%ff" * 9, b"&" * 99 + b"a=b", b"\xff\xfe=x"])
 def test_a_strange_form_is_refused(memory_shop: Shop, content: bytes) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     root = memory_shop.person("root")

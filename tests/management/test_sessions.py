@@ -7,6 +7,7 @@ import logging
 import pytest
 
 from tests.management.conftest import Person, Shop
+from tests.support.cases import for_each
 
 
 def listed(root: Person, name: str = "alice") -> list[dict[str, object]]:
@@ -125,7 +126,7 @@ def test_ids_are_never_shown_in_full(shop: Shop, root: Person) -> None:
     assert not [each.url for each in answers if any(one in each.text for one in secret)]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "path", "options", "status", "message"),
     [
         ("GET", "sessions", {}, 400, "principal is missing"),
@@ -150,11 +151,7 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
     assert message in answer.json()["error"]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b"[" * 9000, b"\xff\xfe", b'{"id": "\xff"}'],
-    ids=["nothing", "half", "deep", "bytes", "broken text"],
-)
+@for_each("body", [b"", b"{", b"[" * 9000, b"\xff\xfe", b'{"id": "\xff"}'])
 def test_a_body_that_is_no_json_is_refused(memory_shop: Shop, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     root = memory_shop.person("root")

@@ -10,7 +10,7 @@ from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import pytest
+from tests.support.cases import for_each
 
 PACKAGE = Path(__file__).parent.parent.parent / "pyfly_session"
 
@@ -137,7 +137,7 @@ def test_neither_rooms_nor_modules_import_in_a_circle() -> None:
     tuple(TopologicalSorter(rooms).static_order())
 
 
-@pytest.mark.parametrize("room", ["cli", "management", "testing"])
+@for_each("room", ["cli", "management", "testing"])
 def test_what_is_started_from_outside_is_imported_by_nobody(room: str) -> None:
     """Only the command line reaches over, to what an operator's lookup does already."""
     users = {folder_of(each) for each in MODULES if room in map(folder_of, imports_of(each))}
@@ -150,7 +150,7 @@ def test_only_the_wiring_names_a_concrete_adapter() -> None:
     assert users <= {"adapters", "auto_configuration", "cli", "testing"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("module", "spared"),
     [
         ("pyfly_session", ["redis", "sqlalchemy", "dependency_injector", "cryptography", "pytest"]),

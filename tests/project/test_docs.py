@@ -38,6 +38,7 @@ from tests.project.pages import (
     without_blocks,
 )
 from tests.project.reader import run_tests
+from tests.support.cases import for_each
 
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#+ (?P<title>.+)$", re.M)
@@ -139,7 +140,7 @@ def _run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Ru
         exec(code, namespace)  # noqa: S102 - our own pages
 
 
-@pages(PAGES + NOTES)
+@for_each("page", PAGES + NOTES)
 def test_no_block_is_passed_over(page: Path) -> None:
     blocks = blocks_of(page)
     lines = page.read_text(encoding="utf-8").splitlines()
@@ -157,7 +158,7 @@ def test_no_block_is_passed_over(page: Path) -> None:
         assert looked_at, f"line {block.line}: nothing runs or compares this block, add a test"
 
 
-@pages(PAGES + NOTES)
+@for_each("page", PAGES + NOTES)
 def test_links_and_anchors_lead_somewhere(page: Path) -> None:
     broken = []
     for link in _LINK.finditer(without_blocks(page.read_text(encoding="utf-8"))):
@@ -192,7 +193,7 @@ def test_every_page_and_example_has_its_line_in_the_index() -> None:
     assert {name_of(page) for page in missing} == set(), "add a line to a list of docs/index.md"
 
 
-@pytest.mark.parametrize("module", _PUBLIC)
+@for_each("module", _PUBLIC)
 def test_what_a_module_offers_is_in_the_reference_of_the_code(module: str) -> None:
     text = "".join(page.read_text(encoding="utf-8") for page in DOCS.glob("reference/api/*.md"))
     whole_modules = set(re.findall(r"^\.\. automodule:: ([\w.]+)$", text, re.M))
@@ -231,7 +232,7 @@ def _places_of(each: object, name: str) -> list[str]:
     return [at for at, it in modules if vars(it).get(name) is each]
 
 
-@pages(PAGES)
+@for_each("page", PAGES)
 def test_every_property_that_is_named_exists(page: Path) -> None:
     described = describe_properties()
     keys = {each.key.removeprefix("pyfly.session.") for each in described}
@@ -246,7 +247,9 @@ def test_every_property_that_is_named_exists(page: Path) -> None:
     assert not set(_VARIABLE.findall(text)) - variables
 
 
-@pages([page for page in PAGES if any(block.language == "yaml" for block in blocks_of(page))])
+@for_each(
+    "page", [page for page in PAGES if any(block.language == "yaml" for block in blocks_of(page))]
+)
 def test_yaml_of_a_page_holds_allowed_properties(page: Path) -> None:
     for block in blocks_of(page):
         if block.language == "yaml":

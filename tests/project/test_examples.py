@@ -17,6 +17,7 @@ import pytest
 
 from tests.project.pages import ROOT, blocks_of
 from tests.project.reader import run_tests
+from tests.support.cases import for_each
 
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted({path.parent for path in EXAMPLES.rglob("test_*.py")})
@@ -43,7 +44,7 @@ def command_of(folder: Path) -> re.Match[str]:
 
 
 @pytest.mark.timeout(300)  # some start processes, which a busy machine takes its time for
-@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@for_each("folder", FOLDERS)
 def test_an_example_passes_its_tests(folder: Path) -> None:
     done = run_tests(folder, "-rs", "-W", "error", "-c", os.devnull)
     assert done.returncode == 0, done.stdout
@@ -100,7 +101,7 @@ def test_the_command_of_the_quick_start_starts_it(tmp_path: Path) -> None:
         assert get(address) == "1"
 
 
-@pytest.mark.parametrize("folder", SERVERS, ids=lambda folder: folder.name)
+@for_each("folder", SERVERS)
 def test_the_page_of_an_example_tells_the_port_that_it_has(folder: Path) -> None:
     text = (folder / "README.md").read_text("utf-8")
     assert set(re.findall(r"127\.0\.0\.1:(\d+)", text)) == {"8000"}

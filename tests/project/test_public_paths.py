@@ -9,9 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.project.pages import PAGES, ROOT, blocks_of, name_of
+from tests.support.cases import for_each
 
 # What every module offers for ever. A name may be added; none may go.
 STABLE: dict[str, set[str]] = {
@@ -101,7 +100,7 @@ STABLE: dict[str, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("path", STABLE)
+@for_each("path", STABLE)
 def test_a_stable_path_offers_its_names(path: str) -> None:
     """Each name can be imported, those that are loaded when they are asked for included."""
     module = importlib.import_module(path)

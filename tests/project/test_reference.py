@@ -13,6 +13,7 @@ from pyfly_session.config import (
     describe_properties,
     reference_table,
 )
+from tests.support.cases import for_each
 
 _BEGIN, _BEGIN_OAUTH2 = reference_table.BEGIN, reference_table.BEGIN_OAUTH2
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "properties.md"
@@ -33,7 +34,7 @@ def test_every_property_is_described() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("each", describe_properties(), ids=lambda each: each.key)
+@for_each("each", describe_properties())
 def test_every_default_and_example_is_allowed(each: PropertyDescription) -> None:
     for value in (each.default, each.example):
         sentinel = {"master": "mymaster", "nodes": ["sentinel:26379"]}

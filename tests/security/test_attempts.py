@@ -22,7 +22,8 @@ from pyfly_session.security.oauth2.claims import qualified_context
 from pyfly_session.web.cookies import SessionCookie
 from tests.security.shop import Shop
 from tests.security.test_backchannel import Place
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_NATIVE_STORE, Site
 from tests.web.driver import Answer, Browser, SetCookie
 
 NAVIGATION = [
@@ -77,9 +78,9 @@ class TestTabs:
             shop.browser.take(each)
         return [await follow(shop, each) for each in answers]
 
-    @pytest.mark.parametrize("known", [False, True])
-    @pytest.mark.parametrize("creation", ["always", "if-required"])
-    @pytest.mark.parametrize(
+    @for_each("known", [False, True])
+    @for_each("creation", ["always", "if-required"])
+    @for_each(
         "meanwhile", ["nothing", "expired", "replaced", "ended", "forgotten", "eleven minutes"]
     )
     async def test_five_tabs_that_come_back_at_once_are_all_logged_in(
@@ -137,6 +138,7 @@ class TestTabs:
 
 
 class TestOnce:
+    @EACH_NATIVE_STORE
     async def test_an_attempt_counts_once_in_whatever_process(self, native_site: Site) -> None:
         shop, elsewhere = Shop(native_site), Shop(native_site.another_node())
         elsewhere.green = shop.green
@@ -232,13 +234,13 @@ class TestMercy:
         assert statuses == [302, 302, 302, 400]
         assert "invalid_state" in answer.text
 
-    @pytest.mark.parametrize("state", ["", "guess", "x" * 42, "x" * 44, "....", "." * 46, "é" * 43])
+    @for_each("state", ["", "guess", "x" * 42, "x" * 44, "....", "." * 46, "é" * 43])
     async def test_what_is_no_state_of_ours_begins_nothing(self, shop: Shop, state: str) -> None:
         query = urlencode({"code": "x", "state": state})
         answer = await shop.come_back(query, headers=NAVIGATION)
         assert (answer.status, "invalid_state" in answer.text) == (400, True)
 
-    @pytest.mark.parametrize(
+    @for_each(
         "headers",
         [
             [("accept", "application/json")],
@@ -403,7 +405,7 @@ class TestForms:
             assert answer.get("location") == "/orders"
         assert shop.green.requests.count("/token") == 1
 
-    @pytest.mark.parametrize(
+    @for_each(
         ("body", "status"),
         [("state=a&state=b", 400), ("x" * 20_000, 413), ("", 303), ("state=%00", 303)],
     )
@@ -427,7 +429,7 @@ class TestBelowAPrefix:
         out = await browser.get(f"{root}/logout", method="POST")
         return [*sent, answer.get("location"), out.get("location")]
 
-    @pytest.mark.parametrize(
+    @for_each(
         ("target", "lands"),
         [
             ("", "/shop/home"),
@@ -469,7 +471,7 @@ class TestBelowAPrefix:
         answer = await browser.get(f"/eu/signed-in/green?{query}")
         assert (answer.get("location") or "").startswith("/eu/signed-in/green?state=")
 
-    @pytest.mark.parametrize("strips", [False, True])
+    @for_each("strips", [False, True])
     async def test_a_proxy_with_a_prefix(self, shop: Shop, strips: bool) -> None:
         """As uvicorn tells of ``--root-path``, or of a proxy that strips the prefix."""
 
@@ -617,7 +619,7 @@ class TestWhoItIs:
             assert await principals.find_by_principal(name) == []
         assert len(await principals.find_by_principal("alice")) == 1
 
-    @pytest.mark.parametrize(("more", "expected"), [((), "alice"), (("harsh",), "green:alice")])
+    @for_each(("more", "expected"), [((), "alice"), (("harsh",), "green:alice")])
     async def test_a_handler_made_by_hand_tells_them_apart_where_there_are_several(
         self, memory_site: Site, more: tuple[str, ...], expected: str
     ) -> None:

@@ -15,7 +15,8 @@ from pyfly_session.security.oauth2.claims import alias, aliases
 from pyfly_session.security.oauth2.published import PAUSE
 from tests.security.provider import KEYS, FakeProvider
 from tests.security.shop import Shop
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Answer, Browser, ask
 
 PATH = "/logout/connect/back-channel/"
@@ -73,6 +74,7 @@ async def test_the_session_of_one_login_at_the_provider_is_ended(site: Site) -> 
     assert await place.is_in(at_work, at_home) == [False, True]
 
 
+@EACH_STORE
 async def test_all_sessions_of_a_user_are_ended_and_of_nobody_else(site: Site) -> None:
     place = Place(site)
     ended = [await place.enter(), await place.enter(sid="s-1"), await place.enter(sid="s-2")]
@@ -256,7 +258,7 @@ class TestNames:
         assert alias("green", "sub", "x") != alias("green", "sid", "x")
         assert alias("a%3A", "sub", "x") != alias("a:", "sub", "x")
 
-    @pytest.mark.parametrize("sid", [None, "", 7, ["s"]])
+    @for_each("sid", [None, "", 7, ["s"]])
     def test_what_is_no_text_is_no_name(self, sid: Any) -> None:
         assert aliases("green", {"sub": "alice", "sid": sid}) == ["pyfly:oidc:green:sub:alice"]
 

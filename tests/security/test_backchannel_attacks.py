@@ -12,6 +12,7 @@ from joserfc import jwt
 
 from tests.security.provider import KEYS, LOGOUT
 from tests.security.test_backchannel import Place
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser
 
@@ -33,7 +34,7 @@ async def require_refusal(place: Place, answer: Answer, browser: Browser) -> Non
     assert await place.is_in(browser) == [True]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "claims",
     [
         {"iss": "https://harsh.test"},
@@ -73,7 +74,6 @@ async def require_refusal(place: Place, answer: Answer, browser: Browser) -> Non
         {"sid": ["s-1"]},
         {"nbf": 1_800_000_000 + 61},
     ],
-    ids=str,
 )
 async def test_claims_that_do_not_hold_are_refused(place: Place, claims: dict[str, Any]) -> None:
     browser = await place.enter(sid="s-1")
@@ -81,7 +81,7 @@ async def test_claims_that_do_not_hold_are_refused(place: Place, claims: dict[st
     await require_refusal(place, await place.post(token), browser)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "claims",
     [
         {},
@@ -92,7 +92,6 @@ async def test_claims_that_do_not_hold_are_refused(place: Place, claims: dict[st
         {"events": {LOGOUT: {"more": 1}, "another": 2}},
         {"another": "claim"},
     ],
-    ids=str,
 )
 async def test_claims_that_hold_just_so_are_accepted(place: Place, claims: dict[str, Any]) -> None:
     browser = await place.enter()
@@ -100,14 +99,14 @@ async def test_claims_that_hold_just_so_are_accepted(place: Place, claims: dict[
     assert await place.is_in(browser) == [False]
 
 
-@pytest.mark.parametrize("kind", ["JWT", "at+jwt", "id+jwt", "logout", ""])
+@for_each("kind", ["JWT", "at+jwt", "id+jwt", "logout", ""])
 async def test_another_kind_of_token_is_refused(place: Place, kind: Any) -> None:
     browser = await place.enter()
     token = place.green.logout_token({"typ": kind}, sub="alice")
     await require_refusal(place, await place.post(token), browser)
 
 
-@pytest.mark.parametrize("kind", [None, "logout+jwt", "application/logout+jwt", "LOGOUT+JWT"])
+@for_each("kind", [None, "logout+jwt", "application/logout+jwt", "LOGOUT+JWT"])
 async def test_the_kind_may_be_left_out_or_written_in_full(place: Place, kind: Any) -> None:
     await place.enter()
     assert (await place.post(place.green.logout_token({"typ": kind}, sub="alice"))).status == 200

@@ -18,6 +18,7 @@ from tests.conftest import Clock
 from tests.security.provider import FakeProvider, Network
 from tests.security.test_backchannel import PATH, post_form
 from tests.security.test_wiring import application, tree
+from tests.support.cases import for_each
 from tests.web.driver import Browser, ask
 
 ON = {"enabled": True, "back-channel-logout": True}
@@ -52,7 +53,7 @@ def test_the_handler_of_the_container_knows_of_it() -> None:
     assert [each._back_channel_logout for each in handlers] == [True, False]
 
 
-@pytest.mark.parametrize("login", [{}, {"enabled": True}, {**ON, "enabled": False}])
+@for_each("login", [{}, {"enabled": True}, {**ON, "enabled": False}])
 async def test_without_it_the_path_is_the_applications(login: dict[str, Any]) -> None:
     app = enable_sessions(application(), create_container(tree(login=login)))
     answer = await ask(app, f"{PATH}green", method="POST")

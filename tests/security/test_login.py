@@ -24,7 +24,8 @@ from pyfly_session import (
 from pyfly_session.security import SecurityContextFilter, login, logout
 from pyfly_session.security.oauth2 import OAuth2SessionSecurityFilter
 from pyfly_session.web import HIGHEST_PRECEDENCE
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Browser, Connection, ask
 
 
@@ -87,6 +88,7 @@ async def test_a_login_holds_from_request_to_request_until_the_logout(site: Site
     assert (await browser.get("/")).text == "None None"
 
 
+@EACH_STORE
 async def test_a_login_changes_the_id_and_ends_the_former_one(site: Site) -> None:
     app = application(site)
     browser = Browser(app)
@@ -163,7 +165,7 @@ async def test_principal_and_time_are_recorded_and_go_with_clear(site: Site) -> 
     assert "_authenticated_at" not in stored
 
 
-@pytest.mark.parametrize(
+@for_each(
     "garbage",
     [
         {"user_id": "alice", "roles": ["ADMIN"]},
@@ -174,14 +176,13 @@ async def test_principal_and_time_are_recorded_and_go_with_clear(site: Site) -> 
         SecurityContext(),
         SecurityContext(user_id=""),
     ],
-    ids=repr,
 )
 async def test_garbage_is_anonymous(site: Site, garbage: Any) -> None:
     browser = Browser(application(site), await site.seed(SECURITY_CONTEXT=garbage))
     assert (await browser.get("/")).text.startswith("None ")
 
 
-@pytest.mark.parametrize("user", ["alice", None])
+@for_each("user", ["alice", None])
 async def test_a_websocket_has_the_context(site: Site, user: str | None) -> None:
     session_id = await site.seed(SECURITY_CONTEXT=SecurityContext(user))
     answer = await Connection(
@@ -200,7 +201,7 @@ async def test_without_sessions_the_error_names_the_property() -> None:
     assert caught.value.key == "pyfly.session.enabled"
 
 
-@pytest.mark.parametrize("call", [logout, lambda request: login(request, SecurityContext("a"))])
+@for_each("call", [logout, lambda request: login(request, SecurityContext("a"))])
 async def test_login_and_logout_without_a_session_say_what_to_do(call: Any) -> None:
     request = SimpleNamespace(state=SimpleNamespace())
     with pytest.raises(ConfigurationError, match=r"pyfly\.session\.enabled"):
@@ -247,7 +248,7 @@ async def test_nobody_cannot_be_logged_in() -> None:
             await login(request, nobody)
 
 
-@pytest.mark.parametrize("user", ["alice", None, {"user_id": "alice"}, SecurityContext])
+@for_each("user", ["alice", None, {"user_id": "alice"}, SecurityContext])
 async def test_what_is_no_context_is_refused_with_the_one_that_is_meant(user: Any) -> None:
     session = HttpSession("an-id", {"cart": "tea"})
     state = SimpleNamespace(session=session)

@@ -22,6 +22,7 @@ from pyfly_session.security.oauth2.published import LIFETIME, LONGEST, PAUSE
 from tests.security.provider import KEYS
 from tests.security.shop import Shop
 from tests.security.test_backchannel import Place
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser
 
@@ -111,14 +112,14 @@ class TestNonsense:
         await shop.require_failure(await shop.log_in(), "token_exchange_failed", 502)
         assert all(each.getMessage().isprintable() for each in caplog.records)
 
-    @pytest.mark.parametrize("url", ENDPOINTS, ids=ascii)
-    @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
+    @for_each("url", ENDPOINTS)
+    @for_each("name", ["authorization_endpoint", "token_endpoint", "jwks_uri"])
     async def test_an_endpoint_that_cannot_be_used(self, shop: Shop, name: str, url: Any) -> None:
         shop.green.published = {name: url}
         answer = await shop.browser.get("/oauth2/authorization/green")
         await shop.require_failure(answer, "provider_unavailable", 502)
 
-    @pytest.mark.parametrize("url", ENDPOINTS, ids=ascii)
+    @for_each("url", ENDPOINTS)
     async def test_a_logout_is_done_whatever_page_the_provider_has_for_it(
         self, shop: Shop, url: Any
     ) -> None:
@@ -128,7 +129,7 @@ class TestNonsense:
         assert (answer.status, answer.get("location")) == (303, "/")
         assert await shop.who() == "None None"
 
-    @pytest.mark.parametrize("claims", [{"sub": ["alice"]}, {"sub": None}, {}, {"sub": "bob"}])
+    @for_each("claims", [{"sub": ["alice"]}, {"sub": None}, {}, {"sub": "bob"}])
     async def test_userinfo_that_contradicts_the_token(
         self, shop: Shop, claims: dict[str, Any]
     ) -> None:
@@ -167,7 +168,7 @@ class TestNonsense:
 class TestOverTheNetwork:
     """With bytes on a real socket, for it is the client's buffers that matter."""
 
-    @pytest.mark.parametrize("habit", ["drips", "floods", "bomb"])
+    @for_each("habit", ["drips", "floods", "bomb"])
     async def test_an_answer_is_bounded_in_time_and_in_size(self, habit: str) -> None:
         bomb = gzip.compress(b" " * 100_000_000)
 
@@ -259,7 +260,7 @@ STRANGE = {
 
 
 class TestKeys:
-    @pytest.mark.parametrize("strange", STRANGE.values(), ids=STRANGE)
+    @for_each("strange", STRANGE.values())
     async def test_a_strange_key_beside_a_good_one_does_not_matter(
         self, shop: Shop, strange: Any
     ) -> None:
@@ -268,7 +269,7 @@ class TestKeys:
             shop.registrations.add(shop.green.registration("green", provider_name=str(keys)))
             assert (await shop.log_in()).status == 303
 
-    @pytest.mark.parametrize("keys", [[], None, {"a": 1}, "x"], ids=str)
+    @for_each("keys", [[], None, {"a": 1}, "x"])
     async def test_no_keys_at_all(self, shop: Shop, keys: Any) -> None:
         shop.green.keys = {"keys": keys}
         await shop.require_failure(await shop.log_in(), "provider_unavailable", 502)
@@ -398,7 +399,7 @@ def place(memory_site: Site) -> Place:
 
 
 class TestStrangers:
-    @pytest.mark.parametrize("token", ["x", "a.b.c", "." * 9, "e30.e30.e30", "A" * 9_000])
+    @for_each("token", ["x", "a.b.c", "." * 9, "e30.e30.e30", "A" * 9_000])
     async def test_garbage_fetches_nothing(self, place: Place, token: str) -> None:
         for _ in range(5):
             assert (await place.post(token)).status == 400

@@ -15,6 +15,7 @@ from pyfly_session.security.oauth2 import ClientRegistration
 from pyfly_session.security.oauth2.claims import claims_to_context
 from pyfly_session.web import HIGHEST_PRECEDENCE
 from tests.security.shop import Shop, path_of
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
@@ -72,7 +73,7 @@ class TestHowLongAgoTheUserProvedWhoTheyAre:
         await shop.log_in()
         assert 4_999 <= await self.age(shop) <= 5_001
 
-    @pytest.mark.parametrize("told", [None, True, -1, 1e13])
+    @for_each("told", [None, True, -1, 1e13])
     async def test_is_not_known_if_it_does_not(self, shop: Shop, told: Any) -> None:
         shop.green.token_claims["auth_time"] = told
         await shop.log_in()
@@ -120,7 +121,7 @@ class TestHowLongAgoTheUserProvedWhoTheyAre:
         assert answer.get("location") == "/pay"
         assert 199 <= await self.age(shop) <= 201
 
-    @pytest.mark.parametrize("ago", [None, 361, 5_000])
+    @for_each("ago", [None, 361, 5_000])
     async def test_whoever_strips_the_demand_from_the_way_is_not_let_in(
         self, shop: Shop, ago: int | None
     ) -> None:
@@ -130,7 +131,7 @@ class TestHowLongAgoTheUserProvedWhoTheyAre:
         answer = await shop.come_back(shop.green.log_in(location.replace("&max_age=300", "")))
         await shop.require_failure(answer, "invalid_id_token", 401)
 
-    @pytest.mark.parametrize("asked", ["", "-1", "1.5", "x", "²", "1234567890"])
+    @for_each("asked", ["", "-1", "1.5", "x", "²", "1234567890"])
     async def test_what_is_no_number_of_seconds_is_refused(self, shop: Shop, asked: str) -> None:
         answer = await shop.browser.get(f"/oauth2/authorization/green?max_age={quote(asked)}")
         assert answer.status == 400
@@ -253,7 +254,7 @@ async def test_logout_of_somebody_who_is_not_logged_in(shop: Shop) -> None:
     assert (await shop.browser.get("/logout", method="POST")).status == 303
 
 
-@pytest.mark.parametrize(
+@for_each(
     "stored", ["text", {}, {"registration_id": "gone"}, {"registration_id": "green", "id_token": 7}]
 )
 async def test_logout_copes_with_what_it_finds(shop: Shop, stored: Any) -> None:
@@ -281,7 +282,7 @@ async def test_a_provider_that_goes_down_leaves_nobody_half_logged_in(
     await shop.require_failure(await shop.come_back(query), expected, 502)
 
 
-@pytest.mark.parametrize("error", ["access_denied", "login_required", "server_error"])
+@for_each("error", ["access_denied", "login_required", "server_error"])
 async def test_a_refusal_of_the_provider_is_told(shop: Shop, error: str) -> None:
     query = shop.green.log_in(await shop.start(), code=None, error=error)
     code = "provider_error" if error == "server_error" else error
@@ -320,7 +321,7 @@ async def test_a_store_that_is_down_begins_no_login(shop: Shop) -> None:
     assert (answer.status, json.loads(answer.text)["error"]) == (503, "session_unavailable")
 
 
-@pytest.mark.parametrize("path", ["/logout", "/rotate"])
+@for_each("path", ["/logout", "/rotate"])
 async def test_who_comes_with_an_id_of_a_moment_ago_can_log_in(shop: Shop, path: str) -> None:
     await shop.log_in("bob")
     former = shop.browser.cookie
@@ -358,7 +359,7 @@ def registration(**options: Any) -> ClientRegistration:
     return ClientRegistration("green", "shop", "s3cret", **options)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "roles"),
     [
         ({}, []),
@@ -381,7 +382,7 @@ def test_claims_become_roles_by_configuration(options: dict[str, Any], roles: li
     assert claims_to_context(registration(**options), claims).roles == roles
 
 
-@pytest.mark.parametrize("claims", [{}, {"sub": ""}, {"sub": None}, {"sub": True}, {"sub": ["a"]}])
+@for_each("claims", [{}, {"sub": ""}, {"sub": None}, {"sub": True}, {"sub": ["a"]}])
 def test_claims_without_a_user_are_anonymous(claims: dict[str, Any]) -> None:
     assert not claims_to_context(registration(), claims).is_authenticated
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
@@ -18,6 +17,7 @@ from pyfly_session.concurrency import (
 )
 from pyfly_session.security import context_of, login, logout
 from tests.conftest import Clock
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser
 
@@ -86,7 +86,7 @@ def test_four_methods_are_a_registry() -> None:
     assert isinstance(FourMethods(), SessionRegistry)
 
 
-@pytest.mark.parametrize("most", [1, 2])
+@for_each("most", [1, 2])
 async def test_the_oldest_make_room(clock: Clock, most: int) -> None:
     house = House(clock, most, "evict-oldest")
     browsers = [house.browser() for _ in range(4)]
@@ -117,7 +117,7 @@ async def test_to_log_in_again_takes_no_second_place(clock: Clock) -> None:
     assert await house.registry.count("alice") == 1
 
 
-@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
+@for_each("strategy", ["evict-oldest", "reject-new"])
 async def test_logins_that_meet_never_leave_too_many(clock: Clock, strategy: str) -> None:
     house = House(clock, 2, strategy)
     browsers = [house.browser() for _ in range(6)]

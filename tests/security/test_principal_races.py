@@ -15,6 +15,7 @@ from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
 from tests.interposed import InterposedStore
 from tests.security.test_principals import HASHED, Place, limit
+from tests.support.cases import for_each
 from tests.web.driver import Browser, ask
 
 Principals = tuple[SessionRepository, SessionRepository, InterposedStore]
@@ -216,7 +217,7 @@ async def test_session_whose_change_of_id_died_stays_on_the_record(
         clock.advance(890)
 
 
-@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
+@for_each("strategy", ["evict-oldest", "reject-new"])
 async def test_login_again_after_one_that_died_is_let_in(clock: Clock, strategy: str) -> None:
     """The place that it took is that of the same browser."""
     inner = InMemorySessionStore(clock=clock)

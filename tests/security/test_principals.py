@@ -32,10 +32,11 @@ from pyfly_session.security import end_other_sessions, login, logout, why_ended
 from pyfly_session.web import SessionFilter
 from tests.conftest import Clock
 from tests.interposed import InterposedStore
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import App, Browser, Connection, ask
 
-STORES = ["memory", "valkey", "fakeredis", "fakeredis-without-scripts", "four-verbs"]
+STORES = ["memory", "valkey", "four-verbs"]
 HASHED = pytest.mark.parametrize("hash_ids", [False, True], ids=["plain", "hashed"])
 
 
@@ -637,7 +638,7 @@ async def test_registry_of_the_applications_own_ends_nobody_for_a_login_that_fai
     assert (ended, len(known)) == (["an older session"], 2)
 
 
-@pytest.mark.parametrize("value", [0, -2, True, 1.5, None])
+@for_each("value", [0, -2, True, 1.5, None])
 def test_impossible_limit_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="-1, for no limit, or at least 1"):
         ConcurrencyControlPolicy(value)

@@ -27,6 +27,7 @@ from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler
 from tests.conftest import Clock
 from tests.security.provider import FakeProvider, Network
+from tests.support.cases import for_each
 from tests.web.driver import App, Browser, ask
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "how-to" / "oauth2-login.md"
@@ -93,7 +94,7 @@ async def test_a_plain_asgi_application_gets_the_routes_too() -> None:
     assert (await browser.get("/")).text == "green:alice"
 
 
-@pytest.mark.parametrize("login", [{}, {"enabled": False}])
+@for_each("login", [{}, {"enabled": False}])
 async def test_without_the_login_nothing_is_mounted_or_built(login: Any) -> None:
     container = create_container(tree(login=login))
     container.oauth2_login_handler.override(providers.Callable(pytest.fail, "built"))
@@ -123,7 +124,7 @@ def test_beans_are_built_once() -> None:
     assert container.oauth2_login_handler() is container.oauth2_login_handler()
 
 
-@pytest.mark.parametrize("session", [{}, {"enabled": False}])
+@for_each("session", [{}, {"enabled": False}])
 def test_a_login_without_sessions_is_refused_at_start(session: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=r"set pyfly\.session\.enabled to true"):
         enable_sessions(application(), config=tree(session=session))
@@ -145,7 +146,7 @@ def test_an_empty_container_has_defaults() -> None:
     assert not SessionContainer().oauth2_properties().login.enabled
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("wrong", "message"),
     [
         (
@@ -188,7 +189,7 @@ def test_a_wrong_registration_is_refused(wrong: dict[str, Any], message: str) ->
     assert "s3cret" not in f"{caught.value} {caught.value.value}"
 
 
-@pytest.mark.parametrize("target", ["//evil.test", "/\\evil.test", "https://evil.test", ""])
+@for_each("target", ["//evil.test", "/\\evil.test", "https://evil.test", ""])
 def test_a_default_target_is_a_page_of_this_application(target: str) -> None:
     with pytest.raises(ConfigurationError, match="must be a path of this application"):
         bind_oauth2_properties(tree(login={"default-target": target}))
@@ -235,7 +236,7 @@ def test_the_handler_gets_what_is_configured() -> None:
     assert found.response_mode == "form_post"
 
 
-@pytest.mark.parametrize("login", [{"secret": "short"}, {"attempt-lifetime": 0}])
+@for_each("login", [{"secret": "short"}, {"attempt-lifetime": 0}])
 def test_a_wrong_property_of_the_login_is_refused(login: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="must ") as caught:
         bind_oauth2_properties(tree(login=login))

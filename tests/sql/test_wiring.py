@@ -26,6 +26,7 @@ from pyfly_session.cli.group import commands
 from pyfly_session.events import SessionDestroyed
 from tests.conftest import Clock
 from tests.sql.conftest import DATABASES
+from tests.support.cases import for_each
 
 pytestmark = pytest.mark.anyio
 
@@ -147,7 +148,7 @@ async def test_properties_reach_the_store(tmp_path: Path) -> None:
     assert (str(store.table), store.creates_table, store.db_system_name) == ("a.b", False, "sqlite")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("url", "told"),
     [
         ("sqlite:///x.db", "a URL of SQLAlchemy with its asyncio driver"),

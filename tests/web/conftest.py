@@ -71,22 +71,28 @@ class Site:
         return session_id
 
 
-@pytest.fixture(params=WEB_STORES)
+# For tests whose promise another store could break; all others run over the memory store.
+EACH_STORE = pytest.mark.parametrize("site", WEB_STORES, indirect=True)
+EACH_NATIVE_STORE = pytest.mark.parametrize("native_site", ["memory", "valkey"], indirect=True)
+EACH_TIMED_STORE = pytest.mark.parametrize("timed_site", ["memory", "four-verbs"], indirect=True)
+
+
+@pytest.fixture
 def site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
-    """Return a site over each kind of store in turn."""
-    return Site(Probe(make_store(request.param)), clock)
+    """Return a site over the memory store, or over each of `EACH_STORE`."""
+    return Site(Probe(make_store(getattr(request, "param", "memory"))), clock)
 
 
-@pytest.fixture(params=["memory", "valkey"])
+@pytest.fixture
 def native_site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
-    """Return a site over each store that keeps its promises under every race."""
-    return Site(Probe(make_store(request.param)), clock)
+    """Return a site over a store that keeps its promises under every race."""
+    return Site(Probe(make_store(getattr(request, "param", "memory"))), clock)
 
 
-@pytest.fixture(params=["memory", "four-verbs"])
+@pytest.fixture
 def timed_site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
-    """Return a site over each store whose entries expire by the clock that tests move."""
-    return Site(Probe(make_store(request.param)), clock)
+    """Return a site over a store whose entries expire by the clock that tests move."""
+    return Site(Probe(make_store(getattr(request, "param", "memory"))), clock)
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
-import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Connection
 
 KNOWN = "a" * 32
@@ -77,8 +77,9 @@ async def cancel_at(site: Site, path: str, number: int, where: Where) -> None:
     await site.filter.repository.drain()
 
 
-@pytest.mark.parametrize("where", ["before", "after"])
-@pytest.mark.parametrize("path", ["/logout", "/logout_and_fail", "/rotate_and_logout"])
+@for_each("where", ["before", "after"])
+@for_each("path", ["/logout", "/logout_and_fail", "/rotate_and_logout"])
+@EACH_STORE
 async def test_logout_holds_wherever_the_request_is_cancelled(
     site: Site, path: str, where: Where
 ) -> None:
@@ -88,7 +89,8 @@ async def test_logout_holds_wherever_the_request_is_cancelled(
         assert await site.stored(KNOWN) is None, f"call {number}"
 
 
-@pytest.mark.parametrize("where", ["before", "after"])
+@for_each("where", ["before", "after"])
+@EACH_STORE
 async def test_write_is_kept_wherever_the_request_is_cancelled(site: Site, where: Where) -> None:
     for number in range(site.probe.loads + 1, await calls_of(site, "/write") + 1):
         await site.seed(KNOWN, user="alice")
@@ -96,14 +98,14 @@ async def test_write_is_kept_wherever_the_request_is_cancelled(site: Site, where
         assert await site.stored(KNOWN) == {"user": "bob"}, f"call {number}"
 
 
-@pytest.mark.parametrize("path", ["/write", "/logout", "/rotate"])
+@for_each("path", ["/write", "/logout", "/rotate"])
 async def test_request_cancelled_while_loading_changes_nothing(site: Site, path: str) -> None:
     await site.seed(KNOWN, user="alice")
     await cancel_at(site, path, 1, "before")
     assert await site.stored(KNOWN) == {"user": "alice"}
 
 
-@pytest.mark.parametrize("path", ["/rotate", "/rotate_and_fail"])
+@for_each("path", ["/rotate", "/rotate_and_fail"])
 async def test_cancelled_before_its_rotation_leaves_the_user_logged_in(
     site: Site, path: str
 ) -> None:
@@ -112,7 +114,8 @@ async def test_cancelled_before_its_rotation_leaves_the_user_logged_in(
     assert await site.stored(KNOWN) == {"user": "alice"}
 
 
-@pytest.mark.parametrize("where", ["before", "after"])
+@for_each("where", ["before", "after"])
+@EACH_STORE
 async def test_rotation_that_is_cut_off_never_leaves_the_user_without_data(
     site: Site, where: Where
 ) -> None:
@@ -218,7 +221,7 @@ async def test_late_write_is_kept_when_cancelled_after_the_head(site: Site) -> N
     assert await site.stored(KNOWN) == {"late": 1}
 
 
-@pytest.mark.parametrize("moment", range(1, 40))
+@for_each("moment", range(1, 40))
 async def test_cancelled_at_any_step_no_logout_is_undone(memory_site: Site, moment: int) -> None:
     """Cancel after so many steps of the event loop, whatever runs there."""
 

@@ -24,6 +24,7 @@ from pyfly_session.web import (
     WebFilterChainMiddleware,
     before_head,
 )
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 
@@ -333,7 +334,7 @@ async def tell_whether(scope: Any, receive: Any, send: Any) -> None:
     await PlainTextResponse(str("session" in scope["state"]))(scope, receive, send)
 
 
-@pytest.mark.parametrize("make", [Mixed, Subclass, patched])
+@for_each("make", [Mixed, Subclass, patched])
 async def test_whoever_says_otherwise_what_the_session_filter_does_is_heard(
     memory_site: Site, make: Callable[[Any], SessionFilter]
 ) -> None:
@@ -455,7 +456,7 @@ async def test_body_passes_through_to_the_handler(memory_site: Site) -> None:
     assert answer.text == "payload"
 
 
-@pytest.mark.parametrize("how", ["body", "json", "stream"])
+@for_each("how", ["body", "json", "stream"])
 async def test_filter_may_read_the_body_before_the_handler_does(
     memory_site: Site, how: str
 ) -> None:
@@ -516,7 +517,7 @@ async def test_handler_is_reached_with_the_request_that_the_filter_passed_on() -
 
 
 class TestPatterns:
-    @pytest.mark.parametrize(
+    @for_each(
         ("path", "applies"),
         [
             ("/admin/users", True),

@@ -15,6 +15,7 @@ from pyfly_session import SecurityContext, SessionReadOnlyError
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.security import login, logout
 from pyfly_session.web import SessionCookie
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, App, Connection, SetCookie
 
@@ -105,7 +106,7 @@ class TestOutsideOfThePath:
         await narrow.seed(KNOWN, n=4)
         assert (await self.ask(narrow, "/add", cookie=KNOWN)).text == "5"
 
-    @pytest.mark.parametrize(
+    @for_each(
         ("path", "covered"),
         [
             ("/a b", True),

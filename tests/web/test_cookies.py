@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from pyfly_session import ConfigurationError
 from pyfly_session.web import SessionCookie
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import COOKIE, Answer, Connection
 
@@ -64,7 +65,7 @@ def site(memory_site: Site) -> Site:
     return memory_site
 
 
-@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value[:24]))
+@for_each("value", HOSTILE)
 async def test_malformed_cookie_never_reaches_the_store(
     memory_site: Site, value: str | bytes
 ) -> None:
@@ -75,7 +76,7 @@ async def test_malformed_cookie_never_reaches_the_store(
     assert memory_site.probe.calls == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     "header",
     [
         "",
@@ -102,7 +103,7 @@ async def test_what_only_resembles_the_cookie_is_no_candidate(
     assert memory_site.probe.calls == []
 
 
-@pytest.mark.parametrize(
+@for_each(
     "header",
     [
         f"{COOKIE}={KNOWN}",
@@ -119,13 +120,13 @@ async def test_cookie_is_found_however_it_is_written(site: Site, header: str) ->
     assert (answer.text, answer.session_id) == ('"alice"', KNOWN)
 
 
-@pytest.mark.parametrize("session_id", ["A-z_0.9~", "a", "z" * 128])
+@for_each("session_id", ["A-z_0.9~", "a", "z" * 128])
 async def test_ids_of_other_makers_are_accepted(site: Site, session_id: str) -> None:
     await site.seed(session_id, user="alice")
     assert (await send(site, f"{COOKIE}={session_id}")).session_id == session_id
 
 
-@pytest.mark.parametrize(
+@for_each(
     "header",
     [
         f"{COOKIE}={KNOWN}; {COOKIE}=bogus",
@@ -188,7 +189,7 @@ EVERYTHING = SessionCookie(
 HOST_ONLY = SessionCookie(name="__Host-sid", secure=True)
 
 
-@pytest.mark.parametrize("cookie", [SessionCookie(), EVERYTHING, HOST_ONLY], ids=lambda c: c.name)
+@for_each("cookie", [SessionCookie(), EVERYTHING, HOST_ONLY])
 async def test_deletion_repeats_every_attribute_that_browsers_match(
     site: Site, cookie: SessionCookie
 ) -> None:
@@ -234,7 +235,7 @@ async def test_host_prefixed_cookie_can_be_removed(memory_site: Site) -> None:
     assert "domain" not in removed.attributes
 
 
-@pytest.mark.parametrize(
+@for_each(
     "options",
     [
         {"name": "__Host-sid"},
@@ -253,7 +254,6 @@ async def test_host_prefixed_cookie_can_be_removed(memory_site: Site) -> None:
         {"path": "shop"},
         {"domain": "a;b"},
     ],
-    ids=repr,
 )
 def test_cookie_that_browsers_would_refuse_or_misread_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from pyfly_session import SessionStoreError
 from pyfly_session.web import WebFilterChainMiddleware
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import COOKIE
 
@@ -97,8 +98,8 @@ async def garbage_of(run: Callable[[], Awaitable[None]]) -> int:
 
 
 @pytest.mark.usefixtures("collector_off")
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("handler", HANDLERS, ids=lambda each: each.__name__)
+@for_each("known", [True, False])
+@for_each("handler", HANDLERS)
 async def test_request_leaves_no_cycle(memory_site: Site, handler: Any, known: bool) -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         await handler(scope["state"]["session"])
@@ -117,7 +118,7 @@ async def test_request_leaves_no_cycle(memory_site: Site, handler: Any, known: b
 
 
 @pytest.mark.usefixtures("collector_off")
-@pytest.mark.parametrize("handler", [read, write, logout, fail], ids=lambda each: each.__name__)
+@for_each("handler", [read, write, logout, fail])
 async def test_socket_leaves_no_cycle(memory_site: Site, handler: Any) -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         socket = WebSocket(scope, receive, send)
@@ -137,8 +138,8 @@ async def test_socket_leaves_no_cycle(memory_site: Site, handler: Any) -> None:
 
 
 @pytest.mark.usefixtures("collector_off")
-@pytest.mark.parametrize("policy", ["fail", "anonymous"])
-@pytest.mark.parametrize("when", ["load", "commit", "late", "update"])
+@for_each("policy", ["fail", "anonymous"])
+@for_each("when", ["load", "commit", "late", "update"])
 async def test_dead_store_leaves_no_cycle(memory_site: Site, when: str, policy: str) -> None:
     memory_site.configure(on_store_error=policy)
 

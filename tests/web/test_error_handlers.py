@@ -18,6 +18,7 @@ from pyfly_session import SecurityContext, SessionReadOnlyError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import close_sessions, create_container, enable_sessions
 from pyfly_session.security import context_of, login, logout
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 from tests.web.stores import Probe
@@ -311,8 +312,8 @@ def by_invalidate(scope: Scope) -> None:
     Request(scope).state.session.invalidate()
 
 
-@pytest.mark.parametrize("write", [by_request_session, by_the_session, by_invalidate])
-@pytest.mark.parametrize("path", ["/enter", "/show", "/pay"])
+@for_each("write", [by_request_session, by_the_session, by_invalidate])
+@for_each("path", ["/enter", "/show", "/pay"])
 async def test_middleware_outside_is_told_what_to_do_instead(
     write: Callable[[Scope], None], path: str
 ) -> None:

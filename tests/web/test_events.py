@@ -10,6 +10,7 @@ from starlette.websockets import WebSocket
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.events import SessionCreated, SessionDestroyed, SessionIdChanged
 from tests.conftest import Clock
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 from tests.web.listening import Shop, destroyed, handle
@@ -133,7 +134,7 @@ async def test_the_absolute_lifetime_is_told_where_it_is_noticed(native_site: Si
     assert ended == [destroyed(shop, known, "expired", "ada")]
 
 
-@pytest.mark.parametrize("hash_ids", [False, True])
+@for_each("hash_ids", [False, True])
 async def test_the_memory_store_tells_what_has_expired(hash_ids: bool, clock: Clock) -> None:
     shop = Shop(_over(InMemorySessionStore(clock=clock), clock), hash_ids=hash_ids)
     known = [(await shop.ask("/enter")).session_id, (await shop.ask("/write")).session_id]

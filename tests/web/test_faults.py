@@ -20,7 +20,8 @@ from starlette.routing import Route
 from pyfly_session import SessionStoreError
 from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Answer, Browser, Connection, ask
 
 KNOWN = "a" * 32
@@ -98,6 +99,7 @@ async def test_dead_server_gives_503_with_retry_after_quickly(caplog: Any) -> No
     await client.aclose()
 
 
+@EACH_STORE
 async def test_store_that_fails_to_load_gives_503_before_the_handler_runs(site: Site) -> None:
     site.probe.fail()
     ran = []
@@ -110,8 +112,9 @@ async def test_store_that_fails_to_load_gives_503_before_the_handler_runs(site: 
     assert ran == []
 
 
-@pytest.mark.parametrize("seeded", [True, False])
-@pytest.mark.parametrize("how", ["write", "logout", "rotate"])
+@for_each("seeded", [True, False])
+@for_each("how", ["write", "logout", "rotate"])
+@EACH_STORE
 async def test_store_that_dies_under_the_handler_gives_503(
     site: Site, how: str, seeded: bool
 ) -> None:
@@ -156,7 +159,7 @@ async def test_excluded_paths_work_with_the_store_down(site: Site, path: str) ->
     assert_unavailable(await ask(app, "/healthy", cookie=KNOWN))
 
 
-@pytest.mark.parametrize("hidden", ["/health?", "/health#", "health", "/HEALTH", "/health/"])
+@for_each("hidden", ["/health?", "/health#", "health", "/HEALTH", "/health/"])
 async def test_paths_that_resemble_an_excluded_one_have_sessions(
     memory_site: Site, hidden: str
 ) -> None:
@@ -209,6 +212,7 @@ async def test_new_session_of_a_failed_request_is_not_stored(site: Site) -> None
     assert site.probe.calls == []
 
 
+@EACH_STORE
 async def test_handler_that_rotates_then_raises_logs_nobody_out(site: Site) -> None:
     await site.seed(KNOWN, user="alice")
     browser = Browser(site.app(**HANDLERS), cookie=KNOWN)
@@ -220,7 +224,7 @@ async def test_handler_that_rotates_then_raises_logs_nobody_out(site: Site) -> N
     assert (await browser.get("/read")).text == '"bob"'
 
 
-@pytest.mark.parametrize("path", ["/logout_and_fail", "/rotate_logout_and_fail"])
+@for_each("path", ["/logout_and_fail", "/rotate_logout_and_fail"])
 async def test_logout_before_an_error_holds(site: Site, path: str) -> None:
     await site.seed(KNOWN, user="alice")
     answer = await ask(site.app(**HANDLERS), path, cookie=KNOWN, swallow=True)
@@ -367,7 +371,7 @@ async def test_store_that_recovers_serves_again(site: Site) -> None:
     assert (await ask(app, "/read", cookie=KNOWN)).text == '"alice"'
 
 
-@pytest.mark.parametrize("how", ["rotate", "write", "logout"])
+@for_each("how", ["rotate", "write", "logout"])
 async def test_application_that_answers_nothing_logs_nobody_out(site: Site, how: str) -> None:
     """A change of id that no answer can carry is dropped; everything else is kept."""
 
@@ -395,7 +399,7 @@ async def test_application_that_answers_nothing_creates_no_session(site: Site) -
     assert not set(site.probe.names) & {"save", "create_if_absent"}
 
 
-@pytest.mark.parametrize("status", [200, 302, 404, 499])
+@for_each("status", [200, 302, 404, 499])
 async def test_answer_below_500_never_leaves_with_lost_data(site: Site, status: int) -> None:
     async def page(request: Request) -> Response:
         request.state.session.set_attribute("user", "bob")

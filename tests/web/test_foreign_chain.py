@@ -25,6 +25,7 @@ from pyfly_session import (
 )
 from pyfly_session.concurrency import ConcurrencyControlPolicy, SessionConcurrencyController
 from pyfly_session.web import SessionCookie, WebFilterChainMiddleware
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, ask
 
@@ -172,7 +173,7 @@ class TestBaseHTTPMiddleware:
         assert answer.text == "ab"
         assert await site.stored(answer.session_id) == {}
 
-    @pytest.mark.parametrize("how", ["write", "rotate"])
+    @for_each("how", ["write", "rotate"])
     async def test_change_that_comes_too_late_is_refused_not_lost(
         self, site: Site, how: str
     ) -> None:
@@ -234,7 +235,7 @@ class TestBaseHTTPMiddleware:
         assert (await ask(app, "/enter")).status == 200
         assert (await ask(app, "/enter")).status == 409
 
-    @pytest.mark.parametrize("how", ["fails", "is cancelled", "is not saved"])
+    @for_each("how", ["fails", "is cancelled", "is not saved"])
     async def test_change_after_a_request_without_an_answer_is_refused_not_lost(
         self, native_site: Site, how: str
     ) -> None:
@@ -384,7 +385,7 @@ class TestPlainObjects:
         ]
         assert await site.stored(session_id) == {"user": "alice"}
 
-    @pytest.mark.parametrize(
+    @for_each(
         ("given", "expected"),
         [
             ({}, {"vary": "Cookie", "cache-control": "no-store"}),
@@ -407,7 +408,7 @@ class TestPlainObjects:
         await run(site, request, lambda session: seen.append(session.get_attribute("user")))
         assert seen == ["alice"]
 
-    @pytest.mark.parametrize("value", ["user:alice", "", None, 7])
+    @for_each("value", ["user:alice", "", None, 7])
     async def test_malformed_cookie_never_reaches_the_store(
         self, memory_site: Site, value: Any
     ) -> None:
@@ -416,7 +417,7 @@ class TestPlainObjects:
         assert answered.calls == []
         assert memory_site.probe.calls == []
 
-    @pytest.mark.parametrize("known", [False, True], ids=["visitor", "known"])
+    @for_each("known", [False, True])
     async def test_page_for_everybody_carries_no_id(self, site: Site, known: bool) -> None:
         if known:
             await site.seed(KNOWN)

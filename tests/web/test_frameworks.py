@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from pyfly_session import HttpSession
 from pyfly_session.web import SessionCookie, WebFilterChainMiddleware
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, ask
 
@@ -83,9 +84,7 @@ async def test_fastapi_reads_and_writes_the_session_by_a_dependency(site: Site) 
     assert (await browser.get("/who")).text == '{"user":"alice"}'
 
 
-@pytest.mark.parametrize(
-    ("path", "name"), [("/threaded", "thread"), ("/cleanup", "cleaned"), ("/job", "job")]
-)
+@for_each(("path", "name"), [("/threaded", "thread"), ("/cleanup", "cleaned"), ("/job", "job")])
 async def test_fastapi_writes_from_wherever_are_kept(site: Site, path: str, name: str) -> None:
     await site.seed(KNOWN, user="alice")
     answer = await ask(fastapi_app(site), path, cookie=KNOWN)
@@ -146,10 +145,8 @@ async def test_client_that_hangs_up_loses_no_write_behind_other_middleware(site:
     assert await site.stored(KNOWN) == {"user": "bob"}
 
 
-@pytest.mark.parametrize(
-    "cookie",
-    [SessionCookie(), SessionCookie(name="__Host-sid", secure=True, same_site="strict")],
-    ids=lambda each: each.name,
+@for_each(
+    "cookie", [SessionCookie(), SessionCookie(name="__Host-sid", secure=True, same_site="strict")]
 )
 async def test_cookie_jar_of_a_real_client_keeps_and_drops_the_cookie(
     site: Site, cookie: SessionCookie

@@ -10,6 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocket
 
 from pyfly_session.web import WebFilterChainMiddleware, before_head
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
 
@@ -69,13 +70,13 @@ async def test_using_the_starlette_property_counts_as_reading(site: Site) -> Non
     assert answer.get("vary") == "Cookie"
 
 
-@pytest.mark.parametrize("value", ["public, max-age=60", "private", "no-cache"])
+@for_each("value", ["public, max-age=60", "private", "no-cache"])
 async def test_cache_control_of_the_application_is_left_alone(site: Site, value: str) -> None:
     answer = await reply(site, {"CACHE-Control": value})
     assert answer.get("cache-control") == value
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("given", "expected"),
     [
         ("Accept-Encoding", "Accept-Encoding, Cookie"),
@@ -134,8 +135,8 @@ class Inner:
         return await call_next(request)
 
 
-@pytest.mark.parametrize("kind", ["http", "websocket", "websocket refused"])
-@pytest.mark.parametrize("hooked", [False, True], ids=["", "hook"])
+@for_each("kind", ["http", "websocket", "websocket refused"])
+@for_each("hooked", [False, True])
 async def test_message_that_is_sent_to_everybody_tells_nobody_the_id_of_another(
     memory_site: Site, kind: str, hooked: bool
 ) -> None:

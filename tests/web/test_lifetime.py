@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -13,6 +12,7 @@ from starlette.routing import Route
 
 from pyfly_session.auto_configuration import create_container, enable_sessions
 from tests.conftest import Clock
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser
 from tests.web.stores import Probe
@@ -81,7 +81,7 @@ async def test_idle_time_ends_the_session_exactly(timed_site: Site) -> None:
     assert await user(browser) is None
 
 
-@pytest.mark.parametrize("path", ["/look", "/write", "/login"])
+@for_each("path", ["/look", "/write", "/login"])
 async def test_absolute_lifetime_ends_it_exactly_whatever_it_is_used_for(
     timed_site: Site, path: str
 ) -> None:
@@ -123,7 +123,7 @@ async def test_last_second_is_not_rounded_down_to_the_removal_of_the_cookie(
     assert await user(browser) == "alice"
 
 
-@pytest.mark.parametrize("own", [10, 1000])
+@for_each("own", [10, 1000])
 async def test_own_idle_time_holds_instead_of_the_common_one(timed_site: Site, own: int) -> None:
     browser = await logged_in(timed_site, ttl=100)
     assert await max_age(browser, f"/idle?seconds={own}") == own
@@ -143,7 +143,7 @@ async def test_own_idle_time_can_be_given_back(timed_site: Site) -> None:
     assert await user(browser) is None
 
 
-@pytest.mark.parametrize("own", [10, 1000])
+@for_each("own", [10, 1000])
 async def test_own_idle_time_does_not_lift_the_absolute_lifetime(
     timed_site: Site, own: int
 ) -> None:
@@ -158,7 +158,7 @@ async def test_own_idle_time_does_not_lift_the_absolute_lifetime(
     assert await user(browser) is None
 
 
-@pytest.mark.parametrize(("common", "own"), [(100, 10), (10, 100)])
+@for_each(("common", "own"), [(100, 10), (10, 100)])
 async def test_late_write_keeps_the_idle_time_that_another_request_gave(
     timed_site: Site, common: int, own: int
 ) -> None:

@@ -24,6 +24,7 @@ from pyfly_session.events import (
     SessionIdChanged,
 )
 from tests.conftest import Clock
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 from tests.web.listening import Shop, destroyed, handle, leave, write
@@ -146,7 +147,7 @@ async def test_a_listener_that_hangs_is_given_up(
     assert "TimeoutError" in caplog.text
 
 
-@pytest.mark.parametrize("where", ["before", "after"])
+@for_each("where", ["before", "after"])
 async def test_a_logout_is_told_wherever_its_request_is_cancelled(
     native_site: Site, where: Any
 ) -> None:
@@ -212,7 +213,7 @@ async def test_the_container_has_the_listeners_and_follows_an_override() -> None
     assert (len(told), len(replaced)) == (2, 1)
 
 
-@pytest.mark.parametrize("wrong", [42, InMemorySessionStore, "told.append"])
+@for_each("wrong", [42, InMemorySessionStore, "told.append"])
 def test_what_cannot_be_called_with_an_event_is_refused(wrong: Any) -> None:
     with pytest.raises(TypeError, match="must be a function"):
         SessionRepository(InMemorySessionStore(), listeners=[wrong])

@@ -17,7 +17,7 @@ from pyfly_session import SecurityContext, SessionFilter
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.security import end_other_sessions, login
 from tests.conftest import Clock
-from tests.web.conftest import Site
+from tests.web.conftest import EACH_TIMED_STORE, Site
 from tests.web.driver import Browser, Connection, ask
 from tests.web.stores import Probe
 
@@ -68,6 +68,7 @@ async def lives_for(site: Site, session_id: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("where", ["handler", "stream", "background"])
+@EACH_TIMED_STORE
 async def test_what_a_long_request_writes_is_saved(
     timed_site: Site, travel: Travel, where: str
 ) -> None:

@@ -22,6 +22,7 @@ from pyfly_session.security import end_other_sessions, login, logout
 from pyfly_session.web import SessionMapping
 from tests.conftest import Clock
 from tests.faults.proxy import Fault, Proxy, Where
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, ask
 from tests.web.stores import Probe
@@ -453,7 +454,7 @@ class Crowd:
         return True
 
 
-@pytest.mark.parametrize("victim", Crowd.PATHS)
+@for_each("victim", Crowd.PATHS)
 async def test_cancelling_one_of_many_commits_harms_no_other(clock: Clock, victim: str) -> None:
     """At every step of the event loop: whatever it waits for then, others go on."""
     moment = 0

@@ -11,6 +11,7 @@ from pyfly_session import SessionError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
+from tests.support.cases import for_each
 from tests.web.driver import ask
 
 CONFIG: dict[str, Any] = {"pyfly": {"session": {"enabled": True}}}
@@ -40,8 +41,8 @@ async def test_an_application_of_another_framework_is_wrapped() -> None:
     assert (await ask(app, cookie=first.session_id)).text == "2"
 
 
-@pytest.mark.parametrize("cookie", [b"", b"PYFLY_SESSION=" + b"a" * 32])
-@pytest.mark.parametrize("made", ["by hand", "by the container"])
+@for_each("cookie", [b"", b"PYFLY_SESSION=" + b"a" * 32])
+@for_each("made", ["by hand", "by the container"])
 def test_another_event_loop_is_told_what_is_needed(cookie: bytes, made: str) -> None:
     if made == "by hand":
         app: Any = WebFilterChainMiddleware(Framework(), [SessionFilter(InMemorySessionStore())])

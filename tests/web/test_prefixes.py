@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from dependency_injector import providers
 from fastapi import FastAPI
 from starlette._utils import get_route_path
@@ -26,6 +25,7 @@ from pyfly_session.web import (
     route_path,
 )
 from pyfly_session.web.paths import browser_path
+from tests.support.cases import for_each
 from tests.web.driver import Answer, App, Connection
 
 WAGES = "wages of everybody"
@@ -112,7 +112,7 @@ SERVED: dict[str, tuple[Callable[[], App], str]] = {
         "",
     ),
 }
-served = pytest.mark.parametrize(("make", "prefix"), SERVED.values(), ids=SERVED)
+served = for_each(("make", "prefix"), SERVED.values())
 
 
 async def ask(app: App, path: str, *, kind: str = "http") -> Answer:
@@ -135,7 +135,7 @@ async def test_a_line_end_behind_a_path_gets_around_no_guard() -> None:
 
 
 @served
-@pytest.mark.parametrize(
+@for_each(
     "path",
     [
         "{0}{0}/staff", "/{0}/staff", "{0}//staff", "{0}/staff/", "{0}/Staff", "{0}/./staff",
@@ -162,8 +162,8 @@ async def test_an_excluded_path_has_no_session(make: Callable[[], App], prefix: 
     assert (answer.text, answer.cookie()) == (WAGES, None)
 
 
-@pytest.mark.parametrize("root", ["", "/", "/eu", "/eu/", "/eu/shop", "eu"])
-@pytest.mark.parametrize(
+@for_each("root", ["", "/", "/eu", "/eu/", "/eu/shop", "eu"])
+@for_each(
     "path", ["/", "/eu", "/eu/", "/eux", "/eu/shop", "/eu/shop/a", "/eu/eu/a", "/shop", "//eu/a"]
 )
 def test_the_path_is_that_of_starlettes_routes(root: str, path: str) -> None:
@@ -172,7 +172,7 @@ def test_the_path_is_that_of_starlettes_routes(root: str, path: str) -> None:
     assert route_path(scope) == (get_route_path(scope) or "/")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "root", "asked"),
     [
         ("/a", "", "/a"),
@@ -187,7 +187,7 @@ def test_the_browser_sees_what_a_proxy_stripped(path: str, root: str, asked: str
     assert browser_path({"path": path, "root_path": root}) == asked
 
 
-@pytest.mark.parametrize("root", ["", "/eu"])
+@for_each("root", ["", "/eu"])
 async def test_the_health_of_a_mounted_endpoint_is_open_to_everybody(root: str) -> None:
     app = starlette()
     management = Management(app.state.session_container, open_health=True)

@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from tests.web.conftest import Site
+from tests.web.conftest import EACH_NATIVE_STORE, EACH_STORE, EACH_TIMED_STORE, Site
 from tests.web.driver import Browser, Connection, ask
 
 KNOWN = "a" * 32
@@ -87,6 +87,7 @@ def elsewhere(request: pytest.FixtureRequest, desk: Desk) -> Starlette:
     return desk.app(desk.site.another_node())
 
 
+@EACH_STORE
 async def test_logout_beats_a_slow_writer(desk: Desk, elsewhere: Starlette) -> None:
     slow = await desk.start("/slow_write")
     await ask(elsewhere, "/logout", cookie=KNOWN)
@@ -97,6 +98,7 @@ async def test_logout_beats_a_slow_writer(desk: Desk, elsewhere: Starlette) -> N
     assert await desk.site.stored(KNOWN) is None
 
 
+@EACH_STORE
 async def test_logout_beats_a_slow_login(desk: Desk, elsewhere: Starlette) -> None:
     slow = await desk.start("/slow_rotate")
     await ask(elsewhere, "/logout", cookie=KNOWN)
@@ -107,6 +109,7 @@ async def test_logout_beats_a_slow_login(desk: Desk, elsewhere: Starlette) -> No
 
 
 @pytest.mark.parametrize("path", ["/rotate", "/logout"])
+@EACH_STORE
 async def test_slow_reader_never_sends_a_dead_id_again(
     desk: Desk, elsewhere: Starlette, path: str
 ) -> None:
@@ -151,6 +154,7 @@ async def test_quick_reader_costs_no_second_look(desk: Desk) -> None:
     assert len(desk.site.probe.calls) == loaded
 
 
+@EACH_STORE
 async def test_slow_writer_follows_a_rotation(desk: Desk, elsewhere: Starlette) -> None:
     slow = await desk.start("/slow_write")
     newer = (await ask(elsewhere, "/rotate", cookie=KNOWN)).session_id
@@ -165,6 +169,7 @@ async def test_slow_writer_follows_a_rotation(desk: Desk, elsewhere: Starlette) 
         assert await desk.site.stored(newer) == {"user": "alice"}
 
 
+@EACH_STORE
 async def test_slow_logout_follows_a_rotation(desk: Desk, elsewhere: Starlette) -> None:
     slow = await desk.start("/slow_logout")
     newer = (await ask(elsewhere, "/rotate", cookie=KNOWN)).session_id
@@ -176,6 +181,7 @@ async def test_slow_logout_follows_a_rotation(desk: Desk, elsewhere: Starlette) 
         assert await desk.site.stored(newer) is None
 
 
+@EACH_STORE
 async def test_of_two_changes_of_id_at_once_the_first_wins(
     desk: Desk, elsewhere: Starlette
 ) -> None:
@@ -188,6 +194,7 @@ async def test_of_two_changes_of_id_at_once_the_first_wins(
     assert await desk.site.stored(first) == {"user": "alice"}
 
 
+@EACH_STORE
 async def test_two_parallel_writers_both_survive(desk: Desk, elsewhere: Starlette) -> None:
     slow = await desk.start("/slow_write")
     await ask(elsewhere, "/write", cookie=KNOWN)
@@ -196,6 +203,7 @@ async def test_two_parallel_writers_both_survive(desk: Desk, elsewhere: Starlett
     assert await desk.site.stored(KNOWN) == {"user": "alice", "quick": 1, "slow": 1}
 
 
+@EACH_STORE
 async def test_rotation_carries_what_others_wrote_meanwhile(
     desk: Desk, elsewhere: Starlette
 ) -> None:
@@ -207,6 +215,7 @@ async def test_rotation_carries_what_others_wrote_meanwhile(
     assert await desk.site.stored(answer.session_id) == {"user": "alice", "quick": 1}
 
 
+@EACH_TIMED_STORE
 async def test_session_that_expires_under_a_slow_request_stays_dead(timed_site: Site) -> None:
     await timed_site.seed(KNOWN, user="alice")
     desk = Desk(timed_site)
@@ -217,6 +226,7 @@ async def test_session_that_expires_under_a_slow_request_stays_dead(timed_site: 
     assert await timed_site.stored(KNOWN) is None
 
 
+@EACH_NATIVE_STORE
 async def test_fifty_parallel_writers_all_survive(native_site: Site) -> None:
     site = native_site
     await site.seed(KNOWN)
@@ -235,6 +245,7 @@ async def test_fifty_parallel_writers_all_survive(native_site: Site) -> None:
     assert await site.stored(KNOWN) == {f"n{number}": 1 for number in range(50)}
 
 
+@EACH_NATIVE_STORE
 async def test_logout_among_many_writers_and_rotations_is_final(native_site: Site) -> None:
     site = native_site
     await site.seed(KNOWN, user="alice")

@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.web import SessionMapping
+from tests.support.cases import for_each
 
 DATA = {"color": "black", "sizes": [1, 2], "n": 3}
 
@@ -106,7 +107,7 @@ def test_changes_of_this_request_are_there(read: Callable[[Any], Any]) -> None:
     assert ask(change) == {"color": "red", "sizes": [1, 2, 3], "n": 4}
 
 
-@pytest.mark.parametrize("dump", [json.dumps, msgspec.json.encode, Prefs.model_validate])
+@for_each("dump", [json.dumps, msgspec.json.encode, Prefs.model_validate])
 def test_an_ended_session_shows_nothing_as_if_it_were_all(dump: Callable[[Any], Any]) -> None:
     def end(request: StarletteRequest) -> None:
         kept = request.session
@@ -117,7 +118,7 @@ def test_an_ended_session_shows_nothing_as_if_it_were_all(dump: Callable[[Any], 
     ask(end)
 
 
-@pytest.mark.parametrize("dump", [msgspec.json.encode, Page.model_dump_json])
+@for_each("dump", [msgspec.json.encode, Page.model_dump_json])
 def test_what_nobody_asked_the_request_for_is_refused(dump: Callable[[Any], Any]) -> None:
     def look(request: StarletteRequest) -> None:
         raw = request.scope["session"]

@@ -23,6 +23,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.security import login
 from pyfly_session.web import SessionCookie, SessionHeader
 from tests.conftest import Clock
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, SetCookie
 from tests.web.stores import Probe
@@ -241,7 +242,7 @@ async def test_a_resolver_without_cookies_takes_the_idle_time_alone(memory_site:
     assert await site.stored(answer.get("x-auth-token")) is not None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("value", "seconds"),
     [
         (timedelta(minutes=1), 60),
@@ -256,7 +257,7 @@ def test_times_are_taken_as_python_has_them(value: Any, seconds: int) -> None:
     assert session.max_inactive_interval == seconds
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         timedelta(0),

@@ -19,6 +19,7 @@ from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.security import context_of, login
 from pyfly_session.web import request_session
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
@@ -60,8 +61,8 @@ def application(site: Site, make: Callable[[Request], Any], *, foreign: bool = F
     return app
 
 
-@pytest.mark.parametrize("foreign", [False, True], ids=["our chain", "foreign chain"])
-@pytest.mark.parametrize(
+@for_each("foreign", [False, True])
+@for_each(
     ("put", "left"),
     [
         ({}, {}),
@@ -70,7 +71,6 @@ def application(site: Site, make: Callable[[Request], Any], *, foreign: bool = F
         ({"b": 3}, {"b": 3}),
         ({"a": [2], "c": None}, {"a": [2], "c": None}),
     ],
-    ids=str,
 )
 async def test_a_mapping_is_taken_over_and_an_empty_one_clears(
     memory_site: Site, put: Any, left: Any, foreign: bool
@@ -90,7 +90,7 @@ async def test_a_copy_with_more_in_it_keeps_the_login(memory_site: Site) -> None
     assert (await browser.get("/show")).text == '["tea",1]'
 
 
-@pytest.mark.parametrize("put", [{}, None, {"cart": "tea"}], ids=str)
+@for_each("put", [{}, None, {"cart": "tea"}])
 async def test_what_lacks_the_login_ends_it(memory_site: Site, put: Any) -> None:
     """Programs that know no other logout write it so."""
     browser = Browser(application(memory_site, lambda request: put))

@@ -18,6 +18,7 @@ from pyfly_session.auto_configuration import SessionContainer, create_container,
 from pyfly_session.security import SecurityContext, login
 from pyfly_session.web import SessionCookie, SessionHeader, SessionIdResolvers
 from pyfly_session.web.cookies import Header
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
 
@@ -114,7 +115,7 @@ class TestHeader:
         known = await send(by_header, token=fresh.get(TOKEN))
         assert (known.get("vary"), known.get("cache-control")) == ("X-Auth-Token", None)
 
-    @pytest.mark.parametrize("value", ["", "user:alice", "a b", "é", "x" * 129, f"{KNOWN},{OTHER}"])
+    @for_each("value", ["", "user:alice", "a b", "é", "x" * 129, f"{KNOWN},{OTHER}"])
     async def test_what_can_be_no_id_never_reaches_the_store(
         self, memory_site: Site, value: str
     ) -> None:
@@ -141,7 +142,7 @@ class TestHeader:
         again = await ask(by_header.socket(handler), kind="websocket", headers=headers)
         assert again.get(TOKEN) is None
 
-    @pytest.mark.parametrize("name", ["", "a b", "a:b", "é", "Cookie", "set-cookie", "Vary"])
+    @for_each("name", ["", "a b", "a:b", "é", "Cookie", "set-cookie", "Vary"])
     def test_name_that_http_does_not_allow_or_uses_itself_is_refused(self, name: str) -> None:
         with pytest.raises(ConfigurationError, match="SessionHeader: name"):
             SessionHeader(name)
@@ -195,7 +196,7 @@ class TestSeveral:
         await either.seed(KNOWN, user="alice")
         assert (await send(either, cookie="user:bob", token=KNOWN)).text == "alice"
 
-    @pytest.mark.parametrize(
+    @for_each(
         ("given", "expected"),
         [
             (None, "Cookie, X-Auth-Token"),
@@ -269,13 +270,13 @@ class TestProperties:
         assert (bool(answer.get("x-session-id")), answer.get("vary")) == (True, "X-Session-Id")
         assert answer.all("set-cookie") == []
 
-    @pytest.mark.parametrize("spelling", ["cookie,header", ["cookie", "header"]])
+    @for_each("spelling", ["cookie,header", ["cookie", "header"]])
     async def test_both_are_chosen(self, spelling: Any) -> None:
         app = enabled(resolver=spelling)
         assert (await ask(app, "/user")).session_id
         assert (await ask(app, "/user", headers=[(TOKEN, KNOWN)])).get(TOKEN)
 
-    @pytest.mark.parametrize("value", ["", "query", "cookie,cookie", ["header", "header"], []])
+    @for_each("value", ["", "query", "cookie,cookie", ["header", "header"], []])
     def test_nonsense_is_refused(self, value: Any) -> None:
         with pytest.raises(ConfigurationError) as caught:
             enabled(resolver=value)
@@ -305,7 +306,7 @@ class Declared(SessionContainer):
 
 
 class TestBean:
-    @pytest.mark.parametrize("container", [Declared, None], ids=["declared", "given"])
+    @for_each("container", [Declared, None])
     async def test_bean_of_the_application_is_used(self, container: Any) -> None:
         mine = providers.Object(QueryLike())
         made = container() if container else SessionContainer(session_id_resolver=mine)

@@ -22,7 +22,8 @@ from pyfly_session import (
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.web import SessionCookie, SessionFilter, WebFilterChainMiddleware
 from tests.conftest import Clock
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_STORE, EACH_TIMED_STORE, Site
 from tests.web.driver import Browser, ask
 from tests.web.stores import Probe
 
@@ -54,6 +55,7 @@ def pages(site: Site) -> Starlette:
     return site.app(login=login, who=who, idle=idle, logout=logout, rotate=rotate)
 
 
+@EACH_STORE
 async def test_what_one_request_stores_the_next_one_reads(site: Site) -> None:
     browser = Browser(pages(site))
     await browser.get("/login")
@@ -100,6 +102,7 @@ async def test_expired_session_gives_a_new_one_under_a_new_id(memory_site: Site)
     assert answer.session_id != old
 
 
+@EACH_TIMED_STORE
 async def test_reading_alone_keeps_the_session_alive(timed_site: Site) -> None:
     site, clock = timed_site.configure(ttl=2), timed_site.clock
     browser = Browser(pages(site))
@@ -130,6 +133,7 @@ async def test_max_age_slides_with_every_answer(site: Site) -> None:
         assert cookie.max_age == 600
 
 
+@EACH_TIMED_STORE
 async def test_session_ends_at_its_absolute_lifetime_however_busy(timed_site: Site) -> None:
     site, clock = timed_site.configure(ttl=100, max_lifetime=250), timed_site.clock
     browser = Browser(pages(site))
@@ -180,6 +184,7 @@ async def test_change_in_place_is_saved(site: Site) -> None:
     assert answers == ["[1]", "[1,1]", "[1,1,1]"]
 
 
+@EACH_STORE
 async def test_logout_deletes_the_entry_and_the_cookie(site: Site) -> None:
     browser = Browser(pages(site))
     old = (await browser.get("/login")).session_id
@@ -214,6 +219,7 @@ async def test_session_is_unusable_after_invalidate(site: Site) -> None:
     assert await site.stored(old) is None
 
 
+@EACH_STORE
 async def test_rotation_moves_the_data_and_kills_the_old_id(site: Site) -> None:
     browser = Browser(pages(site))
     old = (await browser.get("/login")).session_id
@@ -224,6 +230,7 @@ async def test_rotation_moves_the_data_and_kills_the_old_id(site: Site) -> None:
     assert (await ask(pages(site), "/who", cookie=old)).text == "null"
 
 
+@EACH_STORE
 async def test_rotating_twice_leaves_only_the_last_id(site: Site) -> None:
     seen: list[str] = []
 
@@ -402,12 +409,12 @@ class TestConstruction:
     def test_order_is_the_original_one(self) -> None:
         assert SessionFilter.__pyfly_order__ == -(2**31) + 150
 
-    @pytest.mark.parametrize("ttl", [0, -1, 2**31, "soon"])
+    @for_each("ttl", [0, -1, 2**31, "soon"])
     def test_impossible_ttl_is_refused(self, ttl: Any) -> None:
         with pytest.raises(ConfigurationError, match="ttl must be"):
             SessionFilter(InMemorySessionStore(), ttl=ttl)
 
-    @pytest.mark.parametrize("store", [None, object(), InMemorySessionStore])
+    @for_each("store", [None, object(), InMemorySessionStore])
     def test_what_is_no_store_is_refused(self, store: Any) -> None:
         with pytest.raises(StoreContractError):
             SessionFilter(store)
@@ -425,7 +432,7 @@ class TestConstruction:
 
 
 class TestMethods:
-    @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST"])
+    @for_each("method", ["HEAD", "OPTIONS", "POST"])
     async def test_every_method_has_the_session(self, site: Site, method: str) -> None:
         browser = Browser(site.app(login=login, idle=idle))
         old = (await browser.get("/login", method=method)).session_id
@@ -434,7 +441,7 @@ class TestMethods:
         assert answer.status == 200
         assert answer.session_id == old
 
-    @pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/idle", 405)])
+    @for_each(("path", "status"), [("/nowhere", 404), ("/idle", 405)])
     async def test_error_pages_slide_the_session_too(
         self, site: Site, path: str, status: int
     ) -> None:

@@ -13,6 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, App, Browser, ask
 
@@ -86,7 +87,7 @@ async def test_a_page_with_a_validator_renews_the_cookie(app: App, memory_site: 
     assert answer.get("vary") == "Cookie"
 
 
-@pytest.mark.parametrize("path", ["/page", "/write"])
+@for_each("path", ["/page", "/write"])
 async def test_a_page_that_needs_a_session_makes_one(app: App, path: str) -> None:
     assert (await ask(app, path)).cookie() is not None
 

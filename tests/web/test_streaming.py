@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import pytest
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from pyfly_session import SessionReadOnlyError, SessionStoreError
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Browser, Connection, ask
 
 KNOWN = "a" * 32
@@ -87,6 +87,7 @@ async def test_writes_during_the_stream_are_kept(site: Site) -> None:
     assert await site.stored(answer.session_id) == {"cart": [1, 2], "streamed": 1}
 
 
+@EACH_STORE
 async def test_write_during_the_stream_survives_a_rotation_elsewhere(site: Site) -> None:
     """The former id was moved before the head left; what follows goes to the new one too."""
     loaded, moved = asyncio.Event(), asyncio.Event()
@@ -120,6 +121,7 @@ async def test_write_during_the_stream_survives_a_rotation_elsewhere(site: Site)
         assert await site.stored(new_id) == {"early": 1, "late": 1}
 
 
+@EACH_STORE
 async def test_logout_during_the_stream_survives_a_rotation_elsewhere(site: Site) -> None:
     loaded, moved = asyncio.Event(), asyncio.Event()
 
@@ -315,7 +317,7 @@ async def test_background_task_does_not_revive_a_session_that_was_logged_out(sit
     assert await site.stored(KNOWN) is None
 
 
-@pytest.mark.parametrize("stage", ["first", "later"])
+@for_each("stage", ["first", "later"])
 async def test_client_that_goes_away_during_the_stream_loses_no_write(
     site: Site, stage: str
 ) -> None:

@@ -20,7 +20,8 @@ from pyfly_session import (
     SessionRepository,
     errors,
 )
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_NATIVE_STORE, EACH_STORE, Site
 from tests.web.driver import Connection, ask
 
 KNOWN = "a" * 32
@@ -88,6 +89,7 @@ async def test_the_function_gets_the_value_or_none(memory_site: Site) -> None:
     assert set(seen) == {("known", "old"), ("absent", None)}
 
 
+@EACH_STORE
 async def test_it_is_applied_to_what_another_request_stored(site: Site) -> None:
     """On a store with only the four verbs, too, as long as no call is in the middle of another.
 
@@ -101,7 +103,8 @@ async def test_it_is_applied_to_what_another_request_stored(site: Site) -> None:
     assert await met(site, visit, visit) == {"visits": 12}
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@for_each("nodes", [1, 2])
+@EACH_NATIVE_STORE
 async def test_a_hundred_visits_at_once_are_a_hundred(native_site: Site, nodes: int) -> None:
     everybody = asyncio.Barrier(100)
 
@@ -135,7 +138,8 @@ async def test_an_update_before_the_head_and_one_after_it_count_once_each(site: 
     assert await site.stored(KNOWN) == {"visits": 3}
 
 
-@pytest.mark.parametrize("where", ["before", "after"])
+@for_each("where", ["before", "after"])
+@EACH_STORE
 async def test_a_request_that_is_cancelled_while_it_commits_counts_once(
     site: Site, where: Literal["before", "after"]
 ) -> None:
@@ -256,7 +260,7 @@ COMBINATIONS: dict[Change, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("mine", COMBINATIONS, ids=lambda change: change.__name__)
+@for_each("mine", COMBINATIONS)
 async def test_it_goes_together_with_other_changes(native_site: Site, mine: Change) -> None:
     alone, together = COMBINATIONS[mine]
     await native_site.seed(KNOWN, cart=["old"])
@@ -285,7 +289,7 @@ async def test_function_that_changes_the_value_in_place_and_returns_it_works_as_
 
 
 class TestRefused:
-    @pytest.mark.parametrize("name", ["_created_at", "_last_accessed", "_principal"])
+    @for_each("name", ["_created_at", "_last_accessed", "_principal"])
     def test_names_of_the_library(self, name: str) -> None:
         with pytest.raises(ReservedAttributeError, match=name):
             HttpSession(KNOWN).update_attribute(name, one_more)
@@ -295,7 +299,7 @@ class TestRefused:
         with pytest.raises(TypeError, match="an attribute name must be str, got 7"):
             session.update_attribute(7, one_more)
 
-    @pytest.mark.parametrize("shape", ["function", "partial", "lambda", "object"])
+    @for_each("shape", ["function", "partial", "lambda", "object"])
     def test_coroutine_functions(self, shape: str) -> None:
         async def one_more_later(visits: Any) -> int:
             return one_more(visits)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
@@ -13,7 +12,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from pyfly_session import SessionReadOnlyError, SessionStoreError
 from pyfly_session.web import WebFilterChainMiddleware
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Answer, Connection, ask
 
 KNOWN = "a" * 32
@@ -88,6 +88,7 @@ async def test_logout_over_the_socket_ends_the_session(site: Site) -> None:
     assert await site.stored(KNOWN) is None
 
 
+@EACH_STORE
 async def test_open_socket_does_not_revive_a_session_that_was_logged_out(site: Site) -> None:
     async def handler(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -131,7 +132,7 @@ async def test_rotation_after_accept_raises_and_changes_nothing(site: Site) -> N
     assert await site.stored(KNOWN) == {"user": "alice"}
 
 
-@pytest.mark.parametrize("ending", ["close", "raise", "nothing"])
+@for_each("ending", ["close", "raise", "nothing"])
 async def test_rotation_without_accept_logs_nobody_out(site: Site, ending: str) -> None:
     async def handler(websocket: WebSocket) -> None:
         websocket.state.session.rotate_id()
@@ -146,8 +147,8 @@ async def test_rotation_without_accept_logs_nobody_out(site: Site, ending: str) 
     assert await site.stored(KNOWN) == {"user": "alice"}
 
 
-@pytest.mark.parametrize("ending", ["close", "raise"])
-@pytest.mark.parametrize("rotated", [True, False])
+@for_each("ending", ["close", "raise"])
+@for_each("rotated", [True, False])
 async def test_logout_without_accept_holds(site: Site, ending: str, rotated: bool) -> None:
     async def handler(websocket: WebSocket) -> None:
         if rotated:
@@ -200,8 +201,8 @@ async def stubborn(websocket: WebSocket) -> None:
         return
 
 
-@pytest.mark.parametrize("handler", [untouched, written, stubborn])
-@pytest.mark.parametrize("cookie", [None, KNOWN])
+@for_each("handler", [untouched, written, stubborn])
+@for_each("cookie", [None, KNOWN])
 async def test_dead_store_closes_the_socket_with_1013(
     site: Site, handler: Any, cookie: str | None
 ) -> None:
@@ -211,8 +212,8 @@ async def test_dead_store_closes_the_socket_with_1013(
     assert answer.messages[0]["code"] == 1013
 
 
-@pytest.mark.parametrize("handler", [untouched, written, stubborn])
-@pytest.mark.parametrize("cookie", [None, KNOWN])
+@for_each("handler", [untouched, written, stubborn])
+@for_each("cookie", [None, KNOWN])
 async def test_dead_store_denies_with_503_where_the_server_can(
     site: Site, handler: Any, cookie: str | None
 ) -> None:

@@ -16,7 +16,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.security import SecurityContext, login
 from pyfly_session.web import WebSocketRules
-from tests.web.conftest import Site
+from tests.support.cases import for_each
+from tests.web.conftest import EACH_NATIVE_STORE, EACH_STORE, Site
 from tests.web.driver import Connection, ask
 
 KNOWN = "a" * 32
@@ -119,6 +120,7 @@ class TestSliding:
         assert await timed_site.stored(KNOWN) == {}
         await talk.hang_up()
 
+    @EACH_STORE
     async def test_messages_of_the_client_keep_it_alive_on_a_real_server(self, site: Site) -> None:
         """The store is told to slide, once for any number of messages."""
         await site.seed(KNOWN)
@@ -173,7 +175,7 @@ class TestSliding:
         await talk.socket.end()
         assert talk.sent == [CLOSED]
 
-    @pytest.mark.parametrize("counts", [True, False])
+    @for_each("counts", [True, False])
     async def test_messages_to_the_client_count_only_if_asked_to(
         self, timed_site: Site, counts: bool
     ) -> None:
@@ -293,7 +295,8 @@ class TestClosing:
         await talks[2].hang_up()
         assert [CLOSED in talk.sent for talk in talks] == [True, True, False]
 
-    @pytest.mark.parametrize("path", ["/logout", "/rotate"])
+    @for_each("path", ["/logout", "/rotate"])
+    @EACH_NATIVE_STORE
     async def test_socket_is_closed_when_its_session_ends_elsewhere(
         self, native_site: Site, path: str
     ) -> None:
@@ -304,7 +307,7 @@ class TestClosing:
         assert talk.sent == [CLOSED]
         assert talk.disconnects == [1008]
 
-    @pytest.mark.parametrize(
+    @for_each(
         ("rule", "attributes", "closes"),
         [
             ("authenticated", {}, False),

@@ -14,6 +14,7 @@ from pyfly_session import ConfigurationError
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.config import bind_properties
 from pyfly_session.web import SessionCookie, SessionHeader, WebSocketRules
+from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Connection, ask
 
@@ -88,7 +89,7 @@ async def test_an_id_that_comes_over_https_alone_opens_nothing_for_a_foreign_pag
         assert service.opened == opened
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "host"),
     [
         ("https://example.test", "example.test"),
@@ -156,7 +157,7 @@ async def test_id_by_header_counts_as_well(memory_site: Site) -> None:
     assert not is_open(answer)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("allowed", "origin", "may"),
     [
         (["https://app.example.org"], "https://app.example.org", True),
@@ -194,7 +195,7 @@ async def test_properties_allow_others(allowed: list[str], origin: str, may: boo
     assert is_open(await ask(app, kind="websocket", cookie=KNOWN, headers=headers)) is may
 
 
-@pytest.mark.parametrize(
+@for_each(
     "value",
     [
         *("example.org", "https://", "https://a/b", ["*.example.org"], ["https://a*.example.org"]),

@@ -1,0 +1,57 @@
+"""One test for one promise, however many cases it is tried with."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+
+def for_each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test], Test]:
+    """Run a test with each case in turn; its error tells which one it was.
+
+    For tests whose cases leave nothing behind for the next one: they share all fixtures. Where a
+    case has to be seen, chosen or skipped on its own, there is `pytest.mark.parametrize`.
+
+    Args:
+        names: The arguments of a case, with commas between them.
+        cases: A value each, or as many as there are names.
+    """
+    wanted = [each.strip() for each in names.split(",")] if isinstance(names, str) else [*names]
+    known = [*cases]
+    assert known, "a test without cases would pass whatever happens"
+
+    def given(case: Any) -> dict[str, Any]:
+        values = (case,) if len(wanted) == 1 else case
+        return dict(zip(wanted, values, strict=True))
+
+    def decorate(test: Test) -> Test:
+        @functools.wraps(test)
+        def one_after_the_other(*args: Any, **fixtures: Any) -> None:
+            for case in known:
+                try:
+                    test(*args, **fixtures, **given(case))
+                except BaseException as error:
+                    error.add_note(f"the case: {given(case)!r}")
+                    raise
+
+        @functools.wraps(test)
+        async def each_awaited(*args: Any, **fixtures: Any) -> None:
+            for case in known:
+                try:
+                    await test(*args, **fixtures, **given(case))
+                except BaseException as error:
+                    error.add_note(f"the case: {given(case)!r}")
+                    raise
+
+        made: Any = each_awaited if inspect.iscoroutinefunction(test) else one_after_the_other
+        signature = inspect.signature(test)
+        left = [each for name, each in signature.parameters.items() if name not in wanted]
+        made.__signature__ = signature.replace(parameters=left)
+        tested: Test = made
+        return tested
+
+    return decorate
