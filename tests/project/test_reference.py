@@ -1,8 +1,8 @@
 """Description of the properties and the reference page made from it."""
 
 import runpy
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,12 +11,14 @@ from pyfly_session.config import (
     PropertyDescription,
     bind_properties,
     describe_properties,
-    reference_table,
 )
 from tests.support.cases import for_each
 
+DOCS = Path(__file__).parent.parent.parent / "docs"
+SCRIPT = str(DOCS / "reference_table.py")
+reference_table: Any = SimpleNamespace(**runpy.run_path(SCRIPT))
 _BEGIN, _BEGIN_OAUTH2 = reference_table.BEGIN, reference_table.BEGIN_OAUTH2
-PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "properties.md"
+PAGE = DOCS / "reference" / "properties.md"
 
 
 def test_every_property_is_described() -> None:
@@ -52,7 +54,7 @@ def test_every_default_and_example_is_allowed(each: PropertyDescription) -> None
 def test_reference_table_is_up_to_date() -> None:
     text = PAGE.read_text("utf-8")
     assert reference_table.update_page(text) == text, (
-        "run: python -m pyfly_session.config.reference_table docs/reference/properties.md"
+        "run: python docs/reference_table.py docs/reference/properties.md"
     )
 
 
@@ -63,8 +65,7 @@ def test_reference_command_rewrites_the_page(
     tables = (f"{begin}\nstale row\n{reference_table.END}" for begin in (_BEGIN, _BEGIN_OAUTH2))
     page.write_text(f"a\n{'between'.join(tables)}\nb\n", "utf-8")
     monkeypatch.setattr("sys.argv", ["reference_table", str(page)])
-    monkeypatch.delitem(sys.modules, "pyfly_session.config.reference_table")
-    runpy.run_module("pyfly_session.config.reference_table", run_name="__main__")
+    runpy.run_path(SCRIPT, run_name="__main__")
     text = page.read_text("utf-8")
     assert text.startswith("a\n<!-- begin")
     assert "| `pyfly.session.ttl` | `1800` |" in text
