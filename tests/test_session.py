@@ -21,8 +21,9 @@ from pyfly_session import (
     SessionInvalidatedError,
     SessionReadOnlyError,
 )
-from pyfly_session.core.attributes import IMMUTABLE
+from pyfly_session.core.attributes import IMMUTABLE, REMOVED
 from pyfly_session.core.change import Change, Stored
+from pyfly_session.core.codec import Raw
 from pyfly_session.core.metadata import RESERVED_NAMES
 from pyfly_session.errors import SessionDecodingError
 from tests.support.cases import for_each
@@ -52,9 +53,9 @@ def stored(**attributes: Any) -> HttpSession:
 def changes(session: HttpSession) -> dict[str, bytes | None]:
     """Return what a commit would write now, but for the times that go with every write."""
     change = session.change(NOW)
-    written: dict[str, Any] = {**change.fragments, **change.metadata, **change.delta}
+    written: dict[str, Any] = {**change.metadata, **change.delta}
     return {
-        name: None if part is None else bytes(part)
+        name: None if part is REMOVED else CODEC.write(name, part)
         for name, part in written.items()
         if name not in ("_last_accessed", "_version") and (name != "_created_at" or session.stored)
     }
@@ -70,8 +71,8 @@ def settle(session: HttpSession) -> dict[str, bytes | None]:
 def commit(session: HttpSession, change: Change) -> None:
     """Take note that a store without other writers holds the change."""
     before = {} if session.stored is None else session.stored.taken_apart(CODEC)
-    fragments = change.applied_to(before, CODEC)
-    session.committed(Stored(session.id, CODEC.assemble(fragments), fragments), change)
+    payload = CODEC.join(change.applied_to(before, CODEC))
+    session.committed(Stored(session.id, payload), change)
 
 
 # What it tells
@@ -187,7 +188,7 @@ def test_any_text_can_name_an_attribute(name: str) -> None:
     session = HttpSession.create(CODEC, NOW)
     session.set_attribute(name, "value")
 
-    payload = CODEC.join({key: part for key, part in changes(session).items() if part})
+    payload = CODEC.join({key: Raw(part) for key, part in changes(session).items() if part})
 
     assert CODEC.loads(payload) == {name: "value"}
 

@@ -16,7 +16,7 @@ PAYLOAD = b'{"_created_at":1.0,"_last_accessed":1.0,"a":1,"none":null,"items":[1
 
 @pytest.fixture
 def session() -> HttpSession:
-    return HttpSession.restore(Stored("a" * 32, PAYLOAD, {}), DEFAULT_CODEC, 2.0)
+    return HttpSession.restore(Stored("a" * 32, PAYLOAD), DEFAULT_CODEC, 2.0)
 
 
 def test_it_is_read_as_a_dictionary_is(session: HttpSession) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import io
-import pickle
+import marshal
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
-from pyfly_session.core.codec import Raw, SessionCodec, report_lost_attribute
+from pyfly_session.core.codec import Parts, Raw, SessionCodec, report_lost_attribute
 from pyfly_session.core.metadata import RESERVED_NAMES
 from pyfly_session.core.shown_values import ShownValues
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError, SessionUpdateError
 
-Delta = dict[str, bytes | None]
-"""Attribute name to encoded fragment, or to None if the attribute was removed."""
+REMOVED: Any = object()
+"""Stands for an attribute that was removed."""
+
+Delta = dict[str, Any]
+"""By name what is to be stored, as `SessionCodec.join` takes it, or `REMOVED`."""
 
 UpdateFunction = Callable[[Any], Any]
 """Gets an attribute's value, or None, and returns the new one. Synchronous; may run again."""
@@ -60,23 +62,23 @@ class Update:
         self.functions: tuple[UpdateFunction, ...] = ()
         self.fragment = self.result = b""
 
-    def encoded(self, fragments: Mapping[str, Raw], name: str, codec: SessionCodec) -> bytes:
+    def encoded(self, parts: Parts, name: str, codec: SessionCodec) -> Raw:
         """Return the result for what the store holds now; the functions run again if need be.
 
         Raises:
             SessionUpdateError: One of them failed on what another request had stored.
             SessionEncodingError: The result cannot be stored.
         """
-        current = fragments.get(name)
+        current = fragment_of(parts, name, codec)
         if self.repeatable and _same(current, self.base):
-            return self.fragment
+            return Raw(self.fragment)
         try:
             value = None if current is None else codec.decode(current)
             for function in self.functions:
                 value = function(value)
         except Exception as error:
             raise SessionUpdateError(name) from error
-        return codec.encode(name, value)
+        return Raw(codec.encode(name, value))
 
 
 class Attributes:
@@ -92,8 +94,8 @@ class Attributes:
 
     def __init__(self, codec: SessionCodec, fragments: Mapping[str, Raw]) -> None:
         self._codec = codec
-        # As the store held it when this request saw it last, still encoded; replaced as a whole.
-        self._seen = fragments
+        # As the store held it when this request saw it last; replaced as a whole.
+        self._seen: Parts = fragments
         # Decoded by reading or set by this request.
         self._live: dict[str, Any] = {}
         # Set or removed, in this order; removed is what is not live.
@@ -157,7 +159,7 @@ class Attributes:
         self._owners = {**self._owners, name: owner}
         self._watched[name] = None
         if name not in self._assigned:
-            self._held = {name: self._seen.get(name), **self._held}
+            self._held = {name: fragment_of(self._seen, name, self._codec), **self._held}
             self._seen = {**self._seen, name: Raw(self._encoded(name))}
 
     def owner(self, name: str) -> Owner | None:
@@ -179,7 +181,7 @@ class Attributes:
             # That change was none by a function: the whole value is this request's own.
             self._assigned[name] = None
         value = self._applied(name, function, value if owner is None else owner.plain(value))
-        base = self._held.get(name, self._seen.get(name))
+        base = self._held.get(name, fragment_of(self._seen, name, self._codec))
         update = self._updates.get(name)
         self._release(name)
         self._live[name] = value
@@ -245,14 +247,16 @@ class Attributes:
         delta: Delta = {}
         self._encoding = {}
         for name in self._assigned:
-            delta[name] = self._encoded(name) if name in self._live else None
+            value = delta[name] = self._live.get(name, REMOVED)
+            if type(value) not in _SCALARS and value is not REMOVED:
+                delta[name] = self._plain(name)
         for name in tuple(self._watched):
             if name not in self._assigned:
                 fragment = self._changed_in_place(name)
                 if fragment is not None:
-                    delta[name] = fragment
-        for name, fragment in delta.items():
-            if fragment is not None:
+                    delta[name] = Raw(fragment)
+        for name in delta:
+            if name in self._live:
                 value = self._live[name]
                 # It may change until it is stored.
                 self._encoding[name] = value, None if type(value) in IMMUTABLE else snapshot(value)
@@ -264,48 +268,8 @@ class Attributes:
         # Copies: functions that come while the commit is under way wait for the next one.
         return delta, {name: _copy(update) for name, update in updates.items()}
 
-    def whole(self) -> dict[str, Any] | None:
-        """Return all attributes of a new session as JSON takes them, to be encoded in one call.
-
-        None if it takes a closer look: some were read, updated or bound to an object.
-
-        Raises:
-            SessionEncodingError: A value cannot be stored.
-        """
-        if self._updates or self._owners or self._watched or len(self._live) > len(self._assigned):
-            return None
-        plain: dict[str, Any] = {}
-        self._encoding = {}
-        for name, value in self._live.items():
-            if type(value) in _SCALARS:
-                plain[name], then = value, None
-            else:
-                plain[name] = self._codec.plain(name, value)
-                then = None if type(value) in IMMUTABLE else snapshot(value)
-            self._encoding[name] = value, then
-        return plain
-
-    def stored_whole(self, fragments: Mapping[str, Raw]) -> bool:
-        """Take note that the store now holds what `whole` returned, and nothing else.
-
-        Returns:
-            False if nothing can have changed since.
-        """
-        live, assigned = self._live, self._assigned
-        for name, (value, then) in self._encoding.items():
-            if live.get(name, ...) is value:
-                assigned.pop(name, None)
-                if type(value) not in IMMUTABLE:
-                    self._watched[name] = then
-        self._seen = fragments
-        return bool(assigned or self._watched or self._updates)
-
     def committed(
-        self,
-        delta: Delta,
-        updates: Mapping[str, Update],
-        fragments: Mapping[str, Raw],
-        before: Mapping[str, Raw] | None,
+        self, delta: Delta, updates: Mapping[str, Update], stored: Callable[[], Mapping[str, Raw]]
     ) -> bool:
         """Take note that the store now holds what `changes` returned.
 
@@ -314,41 +278,38 @@ class Attributes:
         Args:
             delta: What was set, removed or changed in place.
             updates: What was updated.
-            fragments: All that is stored now.
-            before: What it was laid over, if nothing of others came between; else None.
+            stored: Returns all that is stored now.
 
         Returns:
             False if nothing can have changed since.
         """
-        for name, fragment in delta.items():
-            if (fragment is None) == (name not in self._live):
+        for name, part in delta.items():
+            if (part is REMOVED) == (name not in self._live):
                 self._assigned.pop(name, None)
             if name in self._updates:
                 self._release(name)
             value, then = self._encoding.get(name, _UNKNOWN)
-            if fragment is None or (
-                type(value) in IMMUTABLE and self._live.get(name, ...) is value
-            ):
+            if part is REMOVED or (type(value) in IMMUTABLE and self._live.get(name, ...) is value):
                 # Nobody set it meanwhile, and nobody can change it in place.
                 self._watched.pop(name, None)
             else:
                 self._watched[name] = then
-        self._seen = fragments if before is self._seen else laid_over(self._seen, delta)
+        self._seen = laid_over(self._seen, delta)
         for name, update in updates.items():
-            self._updated(name, update, fragments)
+            self._updated(name, update, stored()[name])
         return bool(self._assigned or self._watched or self._updates)
 
-    def _updated(self, name: str, update: Update, fragments: Mapping[str, Raw]) -> None:
+    def _updated(self, name: str, update: Update, fragment: Raw) -> None:
         """Take note that an update is stored; later functions for the name stay."""
         now = self._updates.get(name)
         rest = now.functions[len(update.functions) :] if now is not None else ()
         self._updates = {n: each for n, each in self._updates.items() if n != name}
-        self._seen = {**self._seen, name: fragments[name]}
+        self._seen = {**self._seen, name: fragment}
         if rest:
             later = Update(None)
             later.functions, later.repeatable = rest, False
             self._updates[name] = later
-        elif name not in self._assigned and bytes(fragments[name]) != update.fragment:
+        elif name not in self._assigned and bytes(fragment) != update.fragment:
             # What others had stored is in it: the next reader sees that.
             self._live.pop(name, None)
             self._watched.pop(name, None)
@@ -361,10 +322,13 @@ class Attributes:
             except SessionEncodingError:
                 return
 
-    def _encoded(self, name: str) -> bytes:
+    def _plain(self, name: str) -> Any:
         value = self._live[name]
         owner = self._owners.get(name)
-        return self._codec.encode(name, value if owner is None else owner.plain(value))
+        return self._codec.plain(name, value if owner is None else owner.plain(value))
+
+    def _encoded(self, name: str) -> bytes:
+        return self._codec.write(name, self._plain(name))
 
     def _release(self, name: str) -> None:
         """Forget what stood for the value until now."""
@@ -388,11 +352,12 @@ class Attributes:
         if name in self._updates:
             return self._changed_since_update(name, self._updates[name])
         before = self._watched.get(name)
-        if name not in self._seen:
-            return self._encoded(name)
-        if before is not None and before == snapshot(self._live[name]):
+        if before is not None and name in self._seen and before == snapshot(self._live[name]):
             return None
-        seen = bytes(self._seen[name])
+        found = fragment_of(self._seen, name, self._codec)
+        if found is None:
+            return self._encoded(name)
+        seen = bytes(found)
         try:
             encoded = self._encoded(name)
         except SessionEncodingError:
@@ -418,15 +383,21 @@ class Attributes:
         return True
 
 
-def laid_over(fragments: Mapping[str, Raw], delta: Delta) -> dict[str, Raw]:
-    """Return a session's fragments with a delta laid over them; those given stay as they are."""
-    result = dict(fragments)
-    for name, fragment in delta.items():
-        if fragment is None:
-            result.pop(name, None)
-        else:
-            result[name] = Raw(fragment)
-    return result
+def laid_over(parts: Parts, delta: Delta) -> dict[str, Any]:
+    """Return the parts of a session with a delta laid over them; those given stay as they are."""
+    laid = {**parts, **delta}
+    for name, part in delta.items():
+        if part is REMOVED:
+            del laid[name]
+    return laid
+
+
+def fragment_of(parts: Parts, name: str, codec: SessionCodec) -> Raw | None:
+    """Return one of the parts of a session, encoded; None if it is absent."""
+    part = parts.get(name, REMOVED)
+    if part is REMOVED or type(part) is Raw:
+        return None if part is REMOVED else part
+    return Raw(codec.write(name, part))
 
 
 def require_no_coroutine(name: str, result: Any) -> Any:
@@ -441,30 +412,18 @@ def require_no_coroutine(name: str, result: Any) -> Any:
     return result
 
 
-class _NotPlain(Exception):  # noqa: N818 - it never gets out of here
-    """The value decides itself how it is pickled, and may leave something out."""
-
-
-class _PlainPickler(pickle.Pickler):
-    def reducer_override(self, obj: Any) -> NoReturn:
-        """Refuse; plain values are never asked about."""
-        raise _NotPlain
-
-
 def snapshot(value: Any) -> bytes | None:
     """Return bytes that differ if the value does, None if it is not of plain data only.
 
     Plain are lists, dictionaries, tuples, sets, texts, bytes, numbers, bool and None. Unlike ``==``
     a snapshot tells 1 from 1.0 and from True. Two snapshots of equal values may differ, if they
-    are made of other objects. Made by `pickle`, which is written in C and follows what holds
+    are made of other objects. Made by `marshal`, which is written in C and follows what holds
     itself; it is never loaded.
     """
-    target = io.BytesIO()
     try:
-        _PlainPickler(target, 5).dump(value)
-    except (_NotPlain, RecursionError):
+        return marshal.dumps(value)
+    except ValueError:
         return None
-    return target.getvalue()
 
 
 def _copy(update: Update) -> Update:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyfly_session.core.attributes import Delta, Update
-from pyfly_session.core.codec import Raw, SessionCodec, report_lost_attribute
+from pyfly_session.core.attributes import Delta, Update, laid_over
+from pyfly_session.core.codec import Parts, Raw, SessionCodec, report_lost_attribute
 from pyfly_session.core.metadata import METADATA_NAMES, RESERVED_NAMES
 from pyfly_session.errors import SessionDecodingError
 
@@ -24,12 +24,10 @@ class Stored:
 
     __slots__ = ("fragments", "id", "payload")
 
-    def __init__(
-        self, session_id: str, payload: bytes, fragments: Mapping[str, Raw] | None = None
-    ) -> None:
+    def __init__(self, session_id: str, payload: bytes) -> None:
         self.id = session_id
         self.payload = payload
-        self.fragments = fragments
+        self.fragments: Mapping[str, Raw] | None = None
 
     def taken_apart(self, codec: SessionCodec) -> Mapping[str, Raw]:
         """Return the fragments; none of a value that another program has put there meanwhile."""
@@ -47,13 +45,11 @@ class Change:
     """What one request did to a session since its last commit.
 
     Attributes:
-        delta: The attributes that were set or removed, encoded.
-        metadata: What was set or removed of the metadata, encoded.
+        delta: The attributes that were set or removed.
+        metadata: What was set or removed of the metadata.
         updates: The attributes that were changed by functions.
         noted: The metadata before it was encoded.
         clears: Nothing of the attributes that are stored stays.
-        payload: The whole session, if it is a new one that was encoded in one call; else None.
-        fragments: The same taken apart.
         new_id: The id that the session is to have from now on, None for the one it has.
         principal: Who logged in by this change, or None.
         is_plain: Nothing but attributes has changed.
@@ -65,8 +61,6 @@ class Change:
     noted: Mapping[str, Any] = _NOTHING
     clears = is_empty = ends = False
     is_plain = True
-    payload: bytes | None = None
-    fragments: dict[str, Raw] = _NOTHING
     new_id: str | None = None
     principal: str | None = None
 
@@ -77,23 +71,20 @@ class Change:
         self.metadata = metadata
         self.updates = updates
 
-    def applied_to(self, fragments: Mapping[str, Raw], codec: SessionCodec) -> dict[str, Raw]:
-        """Return a session's fragments with this change laid over them.
+    def applied_to(self, parts: Parts, codec: SessionCodec) -> dict[str, Any]:
+        """Return the parts of a session with this change laid over them.
 
         Raises:
             SessionUpdateError: A function failed on what another request had stored.
         """
-        result = dict(fragments)
         if self.clears:
-            result = {name: part for name, part in fragments.items() if name in RESERVED_NAMES}
-        for name, update in self.updates.items():
-            result[name] = Raw(update.encoded(result, name, codec))
-        for delta in (self.metadata, self.delta):
-            for name, fragment in delta.items():
-                if fragment is None:
-                    result.pop(name, None)
-                else:
-                    result[name] = Raw(fragment)
+            parts = {name: part for name, part in parts.items() if name in RESERVED_NAMES}
+        if self.updates:
+            updated = {
+                name: each.encoded(parts, name, codec) for name, each in self.updates.items()
+            }
+            parts = {**parts, **updated}
+        result = laid_over(parts, {**self.metadata, **self.delta})
         if self.is_plain:
             return result
         # The metadata in front, where a store can find it without decoding the rest.

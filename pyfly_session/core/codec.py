@@ -19,7 +19,8 @@ from pyfly_session.core.type_tags import TYPE_KEY, TypeRegistry, Unencodable
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError
 
 Raw = msgspec.Raw
-Fragments = Mapping[str, Raw]
+Parts = Mapping[str, Any]
+"""By name what is stored: encoded, or as `SessionCodec.plain` returns it."""
 T = TypeVar("T", bound=type)
 
 _logger = logging.getLogger(__name__)
@@ -52,15 +53,13 @@ class SessionCodec:
             SessionEncodingError: Some part of the value cannot be stored; the error names
                 the attribute, the place inside it and the type.
         """
-        plain = value if type(value) in _PLAIN else self.plain(name, value)
-        try:
-            return _write(plain)
-        except ValueError as refusal:
-            # An integer of more digits than Python is willing to print.
-            raise SessionEncodingError(name, "", type(value).__qualname__, str(refusal)) from None
+        return self.write(name, self.plain(name, value))
 
     def plain(self, name: str, value: Any) -> Any:
-        """Return what JSON takes for the value of an attribute; raises as `encode` does."""
+        """Return what JSON takes for the value of an attribute; raises as `encode` does.
+
+        It shares nothing with the value that could change.
+        """
         try:
             return self._registry.to_plain(value)
         except Unencodable as refusal:
@@ -70,6 +69,14 @@ class SessionCodec:
             raise SessionEncodingError(
                 name, "", type(value).__qualname__, "the value is nested too deeply or holds itself"
             ) from None
+
+    def write(self, name: str, plain: Any) -> bytes:
+        """Return the fragment of what `plain` returned; raises as `encode` does."""
+        try:
+            return _write(plain)
+        except ValueError as refusal:
+            # An integer of more digits than Python is willing to print.
+            raise SessionEncodingError(name, "", type(plain).__qualname__, str(refusal)) from None
 
     def decode(self, fragment: bytes | Raw) -> Any:
         """Return the value of one fragment, always a fresh object.
@@ -110,38 +117,25 @@ class SessionCodec:
         fragments.pop(TYPE_KEY, None)
         return fragments
 
-    def join(self, fragments: Mapping[str, bytes | Raw]) -> bytes:
-        """Return the stored form of a session, the inverse of `split`."""
-        return self.assemble(
-            {name: part if type(part) is Raw else Raw(part) for name, part in fragments.items()}
-        )
+    def join(self, parts: Parts) -> bytes:
+        """Return the stored form of a session, the inverse of `split`.
 
-    def encode_whole(self, data: dict[str, Any]) -> tuple[bytes, dict[str, Raw]] | None:
-        """Return the stored form of a session of what `plain` returned, in one call.
-
-        Returns:
-            The stored form and its fragments; None if one value is so odd that `encode` has to
-            name it.
+        Raises:
+            SessionEncodingError: As `encode`.
         """
         try:
-            payload = _encode(data)
+            return _encode(parts)
         except ValueError:
-            return None
-        return payload, _split(payload)
-
-    def assemble(self, fragments: Mapping[str, Raw]) -> bytes:
-        """Do the same as `join` with fragments of one kind."""
-        try:
-            return _encode(fragments)
-        except UnicodeEncodeError:
+            # One of them is odd, or has to be named.
             pairs = (
-                json.dumps(name).encode() + b":" + bytes(part) for name, part in fragments.items()
+                json.dumps(name).encode() + b":" + self.write(name, part)
+                for name, part in parts.items()
             )
             return b"{" + b",".join(pairs) + b"}"
 
     def dumps(self, data: Mapping[str, Any]) -> bytes:
         """Return the stored form of a plain session dictionary."""
-        return self.join({name: self.encode(name, value) for name, value in data.items()})
+        return self.join({name: self.plain(name, value) for name, value in data.items()})
 
     def loads(self, payload: bytes) -> dict[str, Any]:
         """Return the plain session dictionary of a stored form.
@@ -215,7 +209,5 @@ def _lenient(source: bytes | Raw) -> Any:
 
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-# A float may be one that JSON has no word for.
-_PLAIN = _SCALARS - {float}
 _SHARED_TYPES = TypeRegistry()
 DEFAULT_CODEC = SessionCodec()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
-from pyfly_session.core.codec import Raw, SessionCodec
+from pyfly_session.core.codec import Parts, Raw, SessionCodec
 from pyfly_session.errors import ConfigurationError, SessionDecodingError
 
 _KEY = "pyfly.session.encryption.keys"
@@ -59,14 +58,9 @@ class EncryptedSessionCodec(SessionCodec):
             ) from None
         return super().split(decrypted)
 
-    def encode_whole(self, data: dict[str, Any]) -> tuple[bytes, dict[str, Raw]] | None:
-        """Return the encrypted form of a session of plain values, and its fragments."""
-        whole = super().encode_whole(data)
-        return whole and (self._cipher.encrypt(whole[0]), whole[1])
-
-    def assemble(self, fragments: Mapping[str, Raw]) -> bytes:
+    def join(self, parts: Parts) -> bytes:
         """Return the encrypted form of a session."""
-        return self._cipher.encrypt(super().assemble(fragments))
+        return self._cipher.encrypt(super().join(parts))
 
 
 def _cipher(key: str | bytes, index: int) -> Fernet:

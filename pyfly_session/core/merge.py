@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Any
 
 from pyfly_session import ids
 from pyfly_session.core.change import Change, Stored
-from pyfly_session.core.codec import Raw, SessionCodec
+from pyfly_session.core.codec import Parts, Raw, SessionCodec
 from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
     CREATED_AT,
@@ -28,7 +29,6 @@ from pyfly_session.core.metadata import (
 from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionDecodingError, SessionTooLargeError
 
-Fragments = Mapping[str, Raw]
 _WITH_EVERY_WRITE = {CREATED_AT, LAST_ACCESSED, VERSION}
 
 
@@ -87,7 +87,7 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
 
 
 def is_login_of(
-    fragments: Fragments, codec: SessionCodec, principal: str, former_id: str
+    fragments: Mapping[str, Raw], codec: SessionCodec, principal: str, former_id: str
 ) -> float | None:
     """Return the Unix time of the login of a principal that replaced an id; None if it did not.
 
@@ -107,9 +107,9 @@ def is_login_of(
     return at
 
 
-def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float) -> dict[str, Raw]:
-    """Return the fragments of a session of its own that a change is to become."""
-    loaded: Fragments = {} if session.stored is None else session.stored.taken_apart(codec)
+def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float) -> dict[str, Any]:
+    """Return the parts of a session of its own that a change is to become."""
+    loaded: Mapping[str, Raw] = {} if session.stored is None else session.stored.taken_apart(codec)
     if PRINCIPAL in loaded:
         # What somebody who was logged in had stays with the session that went on.
         loaded = {}
@@ -119,25 +119,25 @@ def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float
 
 
 def assembled(
-    fragments: Fragments, current: Fragments | None, codec: SessionCodec, max_size: int | None
+    parts: Parts, current: Parts | None, codec: SessionCodec, max_size: int | None
 ) -> bytes:
     """Return the stored form of a session.
 
     Args:
-        fragments: What is to be stored.
+        parts: What is to be stored.
         current: What is stored now, empty for a new session.
-        codec: Puts the fragments together.
+        codec: Puts the parts together.
         max_size: Largest size of an encoded session in bytes, or None.
 
     Raises:
         SessionTooLargeError: It would be too large; what was before may stay so, but not grow.
     """
-    payload = codec.assemble(fragments)
+    payload = codec.join(parts)
     if max_size is not None and len(payload) > max_size:
         # The time of the write has as many digits as it happens to have.
-        former = {**(current or {}), LAST_ACCESSED: fragments[LAST_ACCESSED]}
-        if not current or len(payload) > len(codec.assemble(former)):
-            sizes = {name: len(bytes(part)) for name, part in fragments.items()}
+        former = {**(current or {}), LAST_ACCESSED: parts[LAST_ACCESSED]}
+        if not current or len(payload) > len(codec.join(former)):
+            sizes = {name: len(codec.write(name, part)) for name, part in parts.items()}
             largest = max(sizes, key=sizes.__getitem__)
             raise SessionTooLargeError(len(payload), max_size, largest, sizes[largest])
     return payload

@@ -148,9 +148,9 @@ def _begin_versions() -> None:
     _versions = itertools.count(secrets.randbits(63))
 
 
-def new_version() -> bytes:
-    """Return an encoded version that no write has had before."""
-    return b'"%x"' % next(_versions)
+def new_version() -> str:
+    """Return a version that no write has had before."""
+    return f"{next(_versions):x}"
 
 
 _begin_versions()

@@ -13,12 +13,12 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pyfly_session import ids
 from pyfly_session.core.change import Change, Stored
-from pyfly_session.core.codec import Raw
+from pyfly_session.core.codec import Parts
 from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.invalidation import Invalidation
@@ -370,12 +370,10 @@ class SessionRepository:
                 _logger.warning("the place of a failed login could not be freed: %s", error)
 
     async def _create(self, session: HttpSession, change: Change) -> Outcome:
-        session_id, payload = session.current_id, change.payload
-        fragments = change.fragments or change.applied_to({}, self._codec)
-        if payload is None or self._max_size is not None:
-            payload = assembled(fragments, {}, self._codec, self._max_size)
-        stored = Stored(session_id, payload, fragments)
-        ttl = self._seconds_to_live_of(fragments)
+        session_id, parts = session.current_id, change.applied_to({}, self._codec)
+        payload = assembled(parts, {}, self._codec, self._max_size)
+        stored = Stored(session_id, payload)
+        ttl = self._seconds_to_live_of(parts)
         attempt, session.attempt = session.attempt, (payload, change)
         store = self.capable_store
         if not await store.create_if_absent(session_id, payload, ttl):
@@ -408,7 +406,7 @@ class SessionRepository:
             return Outcome.STORED
         return await self._writer.write(session, change, stored)
 
-    def _seconds_to_live_of(self, fragments: Mapping[str, Raw]) -> int:
+    def _seconds_to_live_of(self, fragments: Parts) -> int:
         if self.max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
             return self.ttl
         idle, latest_end = self.ttl, math.inf

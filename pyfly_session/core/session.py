@@ -6,14 +6,22 @@ import time
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from pyfly_session import errors, ids
 from pyfly_session.core import metadata as meta
 from pyfly_session.core.attribute_access import AttributeAccess
-from pyfly_session.core.attributes import IMMUTABLE, Attributes, Delta, Update, UpdateFunction
+from pyfly_session.core.attributes import (
+    IMMUTABLE,
+    REMOVED,
+    Attributes,
+    Delta,
+    Update,
+    UpdateFunction,
+)
 from pyfly_session.core.change import Change, Stored
-from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
+from pyfly_session.core.codec import DEFAULT_CODEC, Raw, SessionCodec
 from pyfly_session.core.lifetime import Lifetime, lifetime_metadata, lifetime_of
 
 _NOTHING: dict[str, Any] = {}
@@ -49,7 +57,7 @@ class HttpSession(AttributeAccess):
     """
 
     __slots__ = (
-        "_attributes", "_cleared", "_codec", "_id", "_is_new", "_known", "_metadata",
+        "_attributes", "_cleared", "_codec", "_id", "_is_new", "_loaded", "_noted",
         "_previous_id", "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced",
         "id_is_known", "invalidated", "loaded_at", "moved", "own_lifetime", "presented_id",
         "registrations", "rotation_refusal", "settle_login", "stored", "touched",
@@ -72,13 +80,13 @@ class HttpSession(AttributeAccess):
         # None until somebody reads or changes an attribute.
         self._attributes: Attributes | None = None
         # What this request changed of the metadata, None for what it removed; replaced as a whole.
-        self._metadata: Mapping[str, Any] = _NOTHING
+        self._noted: Mapping[str, Any] = _NOTHING
         self.displaced: frozenset[str] = frozenset()
         self.registrations: Mapping[str, str] = _NOTHING
         self.settle_login: Callable[[bool], Awaitable[None]] | None = None
         self.stored = stored
         # As it was when this request saw it last; never what another one's session holds.
-        self._known: Mapping[str, Any] = _NOTHING
+        self._loaded = stored
         self.presented_id: str | None = None
         self.commit_under_way: Future[None] | None = None
         self.attempt: tuple[bytes, Change] | None = None
@@ -91,7 +99,7 @@ class HttpSession(AttributeAccess):
         metadata, attributes = dict[str, Any](), dict[str, Any]()
         for name, value in (data or {}).items():
             (metadata if name in meta.RESERVED_NAMES else attributes)[name] = value
-        self._metadata = {meta.CREATED_AT: self.loaded_at, **metadata}
+        self._noted = {meta.CREATED_AT: self.loaded_at, **metadata}
         self.attributes.adopt(attributes, as_changes=is_new)
         self.touched = is_new
 
@@ -100,7 +108,7 @@ class HttpSession(AttributeAccess):
         """Return a new, empty session with a fresh id; not stored yet."""
         session = cls.__new__(cls)
         session._start(None, codec, now)
-        session._metadata = {meta.CREATED_AT: now}
+        session._noted = {meta.CREATED_AT: now}
         return session
 
     @classmethod
@@ -113,7 +121,6 @@ class HttpSession(AttributeAccess):
         fragments = stored.fragments = codec.split(stored.payload)
         session = cls.__new__(cls)
         session._start(stored, codec, now)
-        session._known = fragments
         if not meta.check_times(fragments):
             # Written at once, or the absolute lifetime would begin anew with each request.
             session._note({meta.CREATED_AT: now})
@@ -180,7 +187,7 @@ class HttpSession(AttributeAccess):
         if not self.touched:
             return False
         leaves = self.stored is not None and (self.invalidated or self._wanted_id is not None)
-        if leaves or self._metadata_changed or self._cleared:
+        if leaves or self._is_noted or self._cleared:
             return True
         return self._attributes is not None and self._attributes.changed
 
@@ -213,11 +220,12 @@ class HttpSession(AttributeAccess):
         if name in meta.RESERVED_NAMES:
             return self.loaded_at if name == meta.LAST_ACCESSED else self.metadata(name)
         if self._attributes is None:
-            if name not in self._known:
+            found = self._fragments.get(name)
+            if found is None:
                 return default
             # Most requests read a text or two: nothing is kept. The second reading tells of errors.
             try:
-                value = self._codec.decode(self._known[name])
+                value = self._codec.decode(found)
             except errors.SessionDecodingError:
                 value = _UNREADABLE
             if type(value) in IMMUTABLE:
@@ -366,9 +374,9 @@ class HttpSession(AttributeAccess):
 
     def metadata(self, name: str) -> Any:
         """Return what the session keeps about itself, None where that is absent or unusable."""
-        if name in self._metadata:
-            return self._metadata[name]
-        return meta.read_one(self._known, name, self._codec)
+        if name in self._noted:
+            return self._noted[name]
+        return meta.read_one(self._fragments, name, self._codec)
 
     def forked(self, stored: Stored, change: Change) -> None:
         """Take note that it is stored as a session of its own, under an id that is its own."""
@@ -387,48 +395,23 @@ class HttpSession(AttributeAccess):
         Raises:
             SessionEncodingError: A value cannot be stored.
         """
-        attributes, metadata = self._attributes, self._metadata
-        if self.stored is None:
-            whole = self._whole(now)
-            if whole is not None:
-                return whole
         delta: Delta = {}
         updates: Mapping[str, Update] = _NOTHING
-        if attributes is not None:
-            delta, updates = attributes.changes()
-        accessed, version = meta.encode_time(now), meta.new_version()
-        written: Delta = {meta.LAST_ACCESSED: accessed, meta.VERSION: version}
-        change = Change(delta, written, updates)
-        change.noted = metadata
-        if metadata or self._wanted_id or self._cleared:
-            if self.stored is None:
-                written[meta.CREATED_AT] = meta.encode_time(self.loaded_at)
-            for name, value in metadata.items():
-                written[name] = None if value is None else self._codec.encode(name, value)
+        if self._attributes is not None:
+            delta, updates = self._attributes.changes()
+        noted: Delta = {
+            name: REMOVED if value is None else Raw(self._codec.encode(name, value))
+            for name, value in self._noted.items()
+        }
+        times = {meta.LAST_ACCESSED: now, meta.VERSION: meta.new_version()}
+        change = Change(delta, {**noted, **times}, updates)
+        change.noted = self._noted
+        if noted or self._wanted_id or self._cleared:
             change.new_id = self._wanted_id if self.rotated else None
-            change.principal = metadata.get(meta.PRINCIPAL)
-            change.is_plain = not (self._metadata_changed or change.new_id)
+            change.principal = self._noted.get(meta.PRINCIPAL)
+            change.is_plain = not (self._is_noted or change.new_id)
             change.clears = self._cleared
         change.is_empty = change.is_plain and not (delta or updates or change.clears)
-        return change
-
-    def _whole(self, now: float) -> Change | None:
-        """Return the change of a new session, encoded in one call, if that can be done.
-
-        That costs much less than a call for each attribute.
-        """
-        plain = {} if self._attributes is None else self._attributes.whole()
-        if plain is None or len(self._metadata) != 1:
-            return None
-        version = meta.new_version()[1:-1].decode()
-        times = {**self._metadata, meta.LAST_ACCESSED: now, meta.VERSION: version}
-        whole = self._codec.encode_whole({**times, **plain})
-        if whole is None:
-            return None
-        change = Change(_NOTHING, _NOTHING)
-        change.noted = self._metadata
-        change.payload, change.fragments = whole
-        change.is_empty = not plain
         return change
 
     def committed(self, stored: Stored, change: Change, *, alone: bool = False) -> None:
@@ -436,28 +419,25 @@ class HttpSession(AttributeAccess):
 
         ``alone`` if nothing in it was written by others since this request saw the session.
         """
-        before, self.stored = self.stored, stored
-        noted, self._metadata = self._metadata, _NOTHING
+        self.stored = stored
+        noted, self._noted = self._noted, _NOTHING
         if noted is not change.noted:
             # Something was noted while the commit was under way.
             earlier = change.noted
-            self._metadata = {n: v for n, v in noted.items() if earlier.get(n, ...) is not v}
+            self._noted = {n: v for n, v in noted.items() if earlier.get(n, ...) is not v}
         self._wanted_id, self.attempt, self._cleared = None, None, False
         self.moved = stored.id != self._id
-        fragments = stored.taken_apart(self._codec)
-        if not self.moved or meta.equal(self._known, fragments, meta.PRINCIPAL):
-            self._known = fragments
-            own = self.own_lifetime is not None or meta.MAX_INACTIVE_INTERVAL in fragments
-            if own or meta.COOKIE_PERSISTENT in fragments:
+        if alone:
+            self._loaded = stored
+        else:
+            now = stored.taken_apart(self._codec)
+            if not self.moved or meta.equal(self._fragments, now, meta.PRINCIPAL):
+                self._loaded = stored
                 self.own_lifetime = lifetime_of(self.metadata)
-        self.touched = bool(self._metadata)
-        if self._attributes is None:
-            return
-        if change.payload is not None and alone:
-            self.touched = self._attributes.stored_whole(fragments)
-            return
-        base = (_NOTHING if before is None else before.fragments) if alone else None
-        if self._attributes.committed(change.delta, change.updates, fragments, base):
+        self.touched = bool(self._noted)
+        if self._attributes is not None and self._attributes.committed(
+            change.delta, change.updates, partial(stored.taken_apart, self._codec)
+        ):
             self.touched = True
 
     @property
@@ -465,19 +445,24 @@ class HttpSession(AttributeAccess):
         """The attributes, decoded as far as somebody has read them."""
         attributes = self._attributes
         if attributes is None:
-            attributes = self._attributes = Attributes(self._codec, self._known)
+            attributes = self._attributes = Attributes(self._codec, self._fragments)
         return attributes
 
     @property
-    def _metadata_changed(self) -> bool:
-        changed = self._metadata
+    def _fragments(self) -> Mapping[str, Raw]:
+        loaded = self._loaded
+        return _NOTHING if loaded is None else loaded.fragments or loaded.taken_apart(self._codec)
+
+    @property
+    def _is_noted(self) -> bool:
+        changed = self._noted
         if len(changed) == 1 and meta.CREATED_AT in changed:
             # It goes with the first write of a new session, which it is no reason for.
             return self.stored is not None
         return bool(changed)
 
     def _note(self, metadata: Mapping[str, Any]) -> None:
-        self._metadata = {**self._metadata, **metadata}
+        self._noted = {**self._noted, **metadata}
 
     def _require_valid(self) -> None:
         self.accessed = True

@@ -6,12 +6,12 @@ import asyncio
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from pyfly_session import ids
 from pyfly_session.core.change import Change, Stored
-from pyfly_session.core.codec import Raw
+from pyfly_session.core.codec import Parts
 from pyfly_session.core.merge import Outcome, Verdict, assembled, forked, verdict
 from pyfly_session.core.metadata import VERSION, new_version
 from pyfly_session.core.session import HttpSession
@@ -44,7 +44,7 @@ class SessionWriter:
         deadline: Seconds that a write may take in all, waiting behind other writers included.
         counts: Counts ``conflicts``, and commits that found the session ``gone`` or another's.
         clock: Unix time in seconds.
-        seconds_to_live: Returns how long a session of these fragments lives from now.
+        seconds_to_live: Returns how long a session of these parts lives from now.
         remember: Takes note of an id that was replaced.
         later: Has work done without the request waiting for it.
     """
@@ -58,7 +58,7 @@ class SessionWriter:
         deadline: float | None,
         counts: Counter[str],
         clock: Callable[[], float],
-        seconds_to_live: Callable[[Mapping[str, Raw]], int],
+        seconds_to_live: Callable[[Parts], int],
         remember: Callable[[str], None],
         later: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
@@ -91,12 +91,12 @@ class SessionWriter:
         try:
             if change.is_plain:
                 # What most writes come to: nobody else has written since the session was loaded.
-                fragments = change.applied_to(stored.taken_apart(self._codec), self._codec)
-                value = assembled(fragments, stored.fragments, self._codec, self._max_size)
-                ttl = self._seconds_to_live(fragments)
+                parts = change.applied_to(stored.taken_apart(self._codec), self._codec)
+                value = assembled(parts, stored.fragments, self._codec, self._max_size)
+                ttl = self._seconds_to_live(parts)
                 found = await self._store.compare_and_swap(stored.id, stored.payload, value, ttl)
                 if found == value:
-                    latest = Stored(stored.id, value, fragments)
+                    latest = Stored(stored.id, value)
                     session.committed(latest, change, alone=True)
                     return Outcome.MOVED if session.moved else Outcome.STORED
                 met = await self._in_time(self._met(found, stored, None), since)
@@ -194,13 +194,13 @@ class SessionWriter:
                 await back_off(attempt)
                 # What the last attempt met is old by now, and would meet the next writer.
                 current = await self.followed(current.id) or current
-            fragments, value = self._merged(writers, current)
+            parts, value = self._merged(writers, current)
             if not all(writer.merges for writer in writers):
                 writers = await self._parted(writers)
                 if not writers:
                     return current
             session, change = writers[0].session, writers[0].change
-            ttl = self._seconds_to_live(fragments)
+            ttl = self._seconds_to_live(parts)
             if writers[0].done is not None:
                 for writer in writers:
                     writer.remember(value)
@@ -219,7 +219,7 @@ class SessionWriter:
                 alone = len(writers) == 1 and current is session.stored
                 if new_id is not None:
                     self._remember(current.id)
-                current = Stored(new_id or current.id, value, fragments)
+                current = Stored(new_id or current.id, value)
                 for writer in writers:
                     writer.stored(current, alone=alone)
                 return current
@@ -234,33 +234,32 @@ class SessionWriter:
             current = latest
         raise SessionConflictError(ids.mask(writers[0].session.current_id), _ATTEMPTS)
 
-    def _merged(self, writers: list[_Writer], current: Stored) -> tuple[Mapping[str, Raw], bytes]:
+    def _merged(self, writers: list[_Writer], current: Stored) -> tuple[Parts, bytes]:
         """Lay the changes over what is stored, in their order.
 
         Returns:
-            The merged fragments, and their stored form.
+            The merged parts, and their stored form.
         """
-        codec = self._codec
-        before = fragments = current.fragments or current.taken_apart(codec)
-        value = b""
+        codec, now = self._codec, current
+        before: Parts = current.taken_apart(codec)
+        parts, value = before, b""
         for writer in writers:
             session, change = writer.session, writer.change
             try:
                 # One of those before it may have logged somebody in or out.
-                now = current if fragments is before else Stored(current.id, b"", fragments)
                 if now is not session.stored or change.principal is not None:
                     writer.verdict = verdict(session, change, now, codec)
                     writer.merges = writer.verdict is Verdict.MERGE
                     if not writer.merges:
                         continue
-                laid = change.applied_to(fragments, codec)
+                laid = change.applied_to(parts, codec)
                 # Of each attempt: a store may tell two values of a session apart by that alone.
-                laid[VERSION] = Raw(new_version())
+                laid[VERSION] = new_version()
                 value = assembled(laid, before, codec, self._max_size)
-                fragments = laid
+                parts, now = laid, Stored(current.id, value)
             except Exception as error:  # noqa: BLE001 - raised by its own request
                 writer.fail(error)
-        return fragments, value
+        return parts, value
 
     async def _parted(self, writers: list[_Writer]) -> list[_Writer]:
         """Settle the writers whose changes do not go there; return the others."""
@@ -303,10 +302,10 @@ class SessionWriter:
         """Store what a login came to as a session of its own."""
         session, change = writer.session, writer.change
         try:
-            fragments = forked(session, change, self._codec, self._clock())
-            payload = assembled(fragments, {}, self._codec, self._max_size)
-            stored = Stored(change.new_id or ids.new_id(), payload, fragments)
-            ttl = self._seconds_to_live(fragments)
+            parts = forked(session, change, self._codec, self._clock())
+            payload = assembled(parts, {}, self._codec, self._max_size)
+            stored = Stored(change.new_id or ids.new_id(), payload)
+            ttl = self._seconds_to_live(parts)
             await self._store.create_if_absent(stored.id, payload, ttl)
         except Exception as error:  # noqa: BLE001 - raised by its own request
             writer.fail(error)

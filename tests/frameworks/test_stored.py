@@ -170,4 +170,4 @@ def test_any_type_that_pydantic_knows_will_do() -> None:
     assert not session.pending
     found.add("red")
     assert session.pending
-    assert session.change(0).delta["colors"] == b'["red"]'
+    assert bytes(session.change(0).delta["colors"]) == b'["red"]'

@@ -185,8 +185,7 @@ class PrincipalRecords:
 
     def _encoded(self, data: Mapping[str, Any]) -> bytes:
         # In one call: a record may have hundreds of entries, and the event loop stands still.
-        whole = self._store.codec.encode_whole(dict(data))
-        return self._store.codec.dumps(data) if whole is None else whole[0]
+        return self._store.codec.join(data)
 
     def _entries(self, data: dict[str, Any]) -> Entries:
         """Return the entries of a record; what is none, or is over, is left out."""
