@@ -363,10 +363,12 @@ def test_error_after_loading_still_names_the_origin(folder: Path) -> None:
         bind_properties(dict(config))
 
 
-def test_repr_of_the_config_masks_urls(folder: Path) -> None:
+def test_repr_of_the_config_tells_where_values_came_from_and_not_the_values(folder: Path) -> None:
     write(folder, pyfly=f"app: ['redis://:{PASSWORD}@h', 1]")
-    config = load_config(folder, environ={})
-    assert repr(config) == "Config({'app': ['redis://:***@h', 1]}, profiles=())"
+    config = load_config(folder, environ={"PYFLY_SESSION_REDIS_PASSWORD": PASSWORD})
+    assert f"'app': '{folder / 'pyfly.yaml'}'" in repr(config)
+    assert "'environment variable PYFLY_SESSION_REDIS_PASSWORD'" in repr(config)
+    assert PASSWORD not in repr(config)
 
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_characters="="), min_size=1, max_size=12)

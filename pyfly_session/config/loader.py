@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyfly_session.config.binding import leaves, raise_all
+from pyfly_session.config.binding import raise_all
 from pyfly_session.config.environment import overlay_environment
-from pyfly_session.config.masking import mask_url, masked, names_secret, show
+from pyfly_session.config.masking import show
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.config.placeholders import resolve_tree
-from pyfly_session.config.session_properties import PREFIX, SessionProperties, bind_properties
+from pyfly_session.config.session_properties import bind_properties
 from pyfly_session.config.yaml import read_yaml
 from pyfly_session.errors import ConfigurationError
 
@@ -21,9 +21,6 @@ _DIRECTORY = "config"
 _PROFILE = re.compile(r"[A-Za-z0-9_-]+")
 _ACTIVE = "pyfly.profiles.active"
 _ACTIVE_VARIABLE = "PYFLY_PROFILES_ACTIVE"
-_SECRETS = {
-    key for key, field in leaves(SessionProperties, PREFIX) if field.facts.get("secret") is True
-}
 
 
 class Config(dict[str, Any]):
@@ -52,7 +49,8 @@ class Config(dict[str, Any]):
         self.profiles = tuple(profiles)
 
     def __repr__(self) -> str:
-        return f"Config({_mask(dict(self))!r}, profiles={self.profiles!r})"
+        # Where each value came from; the values themselves may be anybody's secrets.
+        return f"Config({dict(self.origins)!r}, profiles={self.profiles!r})"
 
 
 def load_config(
@@ -228,16 +226,3 @@ def _at(tree: object, key: str) -> Any:
     for segment in key.split("."):
         tree = tree.get(segment) if isinstance(tree, Mapping) else None
     return tree
-
-
-def _mask(value: Any, key: str = "") -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _mask(child, f"{key}.{name}" if key else str(name))
-            for name, child in value.items()
-        }
-    if key in _SECRETS or names_secret(key.rpartition(".")[2]):
-        return masked(value, secret=True)
-    if isinstance(value, list):
-        return [_mask(child) for child in value]
-    return mask_url(value) if isinstance(value, str) else value
