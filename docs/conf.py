@@ -160,7 +160,17 @@ def _backlinks(
     context["body"] = _BACKLINK.sub(link, context["body"])
 
 
+def _errors(
+    app: Sphinx, kind: str, name: str, each: Any, options: object, lines: list[str]
+) -> None:
+    """Let the description of an error lead to the section that says what to do."""
+    if kind == "exception":
+        page = f"../errors.html#{name.rpartition('.')[2].lower()}"
+        lines += ["", f"`When it is raised, and what to do <{page}>`__"]
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("autodoc-process-docstring", _errors)
     app.connect("doctree-read", _properties)
     app.connect("source-read", _navigation)
     app.connect("source-read", _sources)

@@ -17,12 +17,13 @@ BEGIN_OAUTH2 = f"<!-- begin generated for the login by: {_COMMAND} -->"
 END = "<!-- end generated table -->"
 
 
-def properties_table(properties: Iterable[PropertyDescription], *, variables: bool) -> str:
+def properties_table(properties: Iterable[PropertyDescription]) -> str:
     """Return a table in Markdown, one row for each property."""
-    rows = [["Key", "Default", "Allowed", "Effect", "Example"], ["---"] * 5]
+    rows = [["Key", "Variable", "Default", "Allowed", "Effect", "Example"], ["---"] * 6]
     rows += [
         [
             f"`{each.key}`",
+            f"`{each.environment_variable}`",
             "—" if each.default is None else _code(each.default),
             each.allowed.replace("|", "\\|").replace("`", "\\`").replace("*", "\\*"),
             each.description,
@@ -30,10 +31,6 @@ def properties_table(properties: Iterable[PropertyDescription], *, variables: bo
         ]
         for each in properties
     ]
-    if variables:
-        names = [f"`{each.environment_variable}`" for each in properties]
-        for row, name in zip(rows, ["Variable", "---", *names], strict=True):
-            row.insert(1, name)
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -43,8 +40,8 @@ def update_page(text: str) -> str:
     Raises:
         ValueError: A marker is missing.
     """
-    session = properties_table(describe_properties(), variables=False)
-    login = properties_table(describe_oauth2_properties(), variables=True)
+    session = properties_table(describe_properties())
+    login = properties_table(describe_oauth2_properties())
     return _replace(_replace(text, BEGIN, session), BEGIN_OAUTH2, login)
 
 

@@ -10,7 +10,25 @@ from __future__ import annotations
 
 
 class SessionError(Exception):
-    """Root of everything that this package raises on purpose."""
+    """Root of everything that this package raises on purpose.
+
+    A traceback shows `page` below the message, as a note; the text of the error, which a visitor
+    may get to see, does not have it.
+
+    Attributes:
+        page: The section of the documentation that says what to do.
+    """
+
+    page = "docs/reference/errors.md#sessionerror"
+
+    def __init_subclass__(cls) -> None:
+        """Name the section after the class; one of an application has that of its base."""
+        if cls.__module__ == __name__:
+            cls.page = f"docs/reference/errors.md#{cls.__name__.lower()}"
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.add_note(f"See {self.page}")
 
 
 class ConfigurationError(SessionError, ValueError):

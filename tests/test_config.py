@@ -135,7 +135,7 @@ def test_profile_without_the_default_directory_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_config(environ={}) == {}
-    with pytest.raises(ConfigurationError, match=r"no file config/pyfly-dev\.yaml.*: none$"):
+    with pytest.raises(ConfigurationError, match=r"(?m)no file config/pyfly-dev\.yaml.*: none$"):
         load_config(profiles="dev", environ={})
 
 
@@ -333,7 +333,7 @@ def test_variable_does_not_hide_a_section_that_is_none(folder: Path) -> None:
 def test_what_is_wrong_above_all_sections_is_told_once(tmp_path: Path) -> None:
     (tmp_path / "pyfly.yaml").write_text("pyfly: (", "utf-8")
     with pytest.raises(
-        ConfigurationError, match=r"^pyfly must be a section [^\n]+, got '\('[^\n]+$"
+        ConfigurationError, match=r"(?m)^pyfly must be a section [^\n]+, got '\('[^\n]+$"
     ):
         load_config(tmp_path, environ={})
 
@@ -357,9 +357,9 @@ def test_error_after_loading_still_names_the_origin(folder: Path) -> None:
     write(folder, pyfly="pyfly: {session: {ttl: 5}}")
     config = load_config(folder, environ={})
     session(config)["ttl"] = 0
-    with pytest.raises(ConfigurationError, match=r"got 0 \(.*pyfly\.yaml\)$"):
+    with pytest.raises(ConfigurationError, match=r"(?m)got 0 \(.*pyfly\.yaml\)$"):
         bind_properties(config)
-    with pytest.raises(ConfigurationError, match=r"got 0$"):
+    with pytest.raises(ConfigurationError, match=r"(?m)got 0$"):
         bind_properties(dict(config))
 
 

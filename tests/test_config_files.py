@@ -193,7 +193,7 @@ def test_placeholder_without_a_value_is_refused(text: str, problem: str) -> None
 
 
 def test_placeholder_in_a_list_is_named_by_its_position() -> None:
-    with pytest.raises(ConfigurationError, match=r"^app\.x\[1\] needs .* \(a\.yaml\)$"):
+    with pytest.raises(ConfigurationError, match=r"(?m)^app\.x\[1\] needs .* \(a\.yaml\)$"):
         resolve_tree({"app": {"x": ["a", "${A}"]}}, {}, {"app.x": "a.yaml"})
 
 

@@ -185,7 +185,7 @@ def test_error_names_the_origin_of_the_value() -> None:
 
 
 def test_origin_of_the_section_is_used_where_the_key_has_none() -> None:
-    with pytest.raises(ConfigurationError, match=r"\(a.yaml\)$"):
+    with pytest.raises(ConfigurationError, match=r"(?m)\(a.yaml\)$"):
         bind_properties({"pyfly": {"session": {"ttl": 0}}}, {"pyfly.session": "a.yaml"})
 
 
@@ -325,5 +325,5 @@ def test_other_kinds_of_fields_can_be_added() -> None:
         ("app.note", "text", "text"),
         ("app.size", "integer", "a whole number"),
     ]
-    with pytest.raises(ConfigurationError, match=r"app.keys must be a mapping, got '\*\*\*'$"):
+    with pytest.raises(ConfigurationError, match=r"(?m)app.keys must be a mapping, got '\*\*\*'$"):
         bind(Wider, {"keys": PASSWORD}, "app", {}, ())

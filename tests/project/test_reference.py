@@ -68,7 +68,7 @@ def test_reference_command_rewrites_the_page(
     runpy.run_path(SCRIPT, run_name="__main__")
     text = page.read_text("utf-8")
     assert text.startswith("a\n<!-- begin")
-    assert "| `pyfly.session.ttl` | `1800` |" in text
+    assert "| `pyfly.session.ttl` | `PYFLY_SESSION_TTL` | `1800` |" in text
     login = (
         "`pyfly.security.oauth2.login.enabled` | `PYFLY_SECURITY_OAUTH2_LOGIN_ENABLED` | `false`"
     )

@@ -58,3 +58,15 @@ def test_a_store_that_forgets_the_way_is_told_what_the_page_shows(tmp_path: Path
     shown = [line.strip() for line in text_of(page).splitlines()]
     # The id of the session is another one each time.
     assert [_ID.sub("id", line.strip()) for line in told] == [_ID.sub("id", line) for line in shown]
+
+
+def test_every_error_names_the_section_that_says_what_to_do() -> None:
+    headings = re.findall(
+        r"^## `(\w+)`$", (DOCS / "reference" / "errors.md").read_text("utf-8"), re.M
+    )
+    sections = {f"docs/reference/errors.md#{each.lower()}" for each in headings}
+    classes = [each for each in vars(errors).values() if isinstance(each, type)]
+    assert {str(vars(each)["page"]) for each in classes} == sections
+    error = errors.TooManySessionsError("alice")
+    assert error.__notes__ == ["See docs/reference/errors.md#toomanysessionserror"]
+    assert "docs/" not in str(error)
