@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -29,6 +30,7 @@ _ENTRIES = "sessions"
 LIVE, PENDING, ENDING = "live", "pending", "ending"
 _ATTEMPTS = 256
 _EAGER_ATTEMPTS = 4
+_REMEMBERED = 16
 # Longer than it takes to end a session that was marked for it.
 _ENDING_SECONDS = 60
 
@@ -119,12 +121,14 @@ class PrincipalRecords:
     def __init__(self, store: CapableStore, clock: Callable[[], float]) -> None:
         self._store = store
         self._clock = clock
+        # What this process has stored lately, to be swapped again.
+        self._latest: OrderedDict[str, tuple[bytes | None, Entries]] = OrderedDict()
         # One for each record and event loop, as long as somebody holds or wants it.
         self._locks: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
     async def read(self, principal: str) -> Entries:
         """Return the entries that are not over; some of their sessions may have ended already."""
-        return self._entries(await self._store.get(_key(principal)) or {})
+        return self._alive(self._entries(await self._store.get(_key(principal)) or {}))
 
     async def change(self, principal: str, decide: Decision) -> bool:
         """Replace the entries by what ``decide`` makes of them, atomically.
@@ -148,17 +152,21 @@ class PrincipalRecords:
 
     async def _change(self, key: str, decide: Decision) -> bool:
         store = self._store
-        data = await store.get(key)
-        current = None if data is None else self._encoded(data)
+        # A login changes its record twice; what it has stored needs not be fetched.
+        known, is_fresh = self._latest.pop(key, None), False
         for attempt in range(_ATTEMPTS):
             if attempt >= _EAGER_ATTEMPTS:
                 await back_off(attempt, 0.0005)
-            before = self._entries(data or {})
+            if known is None:
+                data = await store.get(key)
+                known, is_fresh = (data and self._encoded(data), self._entries(data or {})), True
+            current, before = known[0], self._alive(known[1])
             after = await decide(dict(before))
-            if after is None:
-                return False
-            if after == before:
-                return True
+            if after is None or after == before:
+                if is_fresh:
+                    return after is not None
+                known = None
+                continue
             value = self._encoded({_ENTRIES: after})
             ttl = self._seconds_to_live(after)
             if current is not None:
@@ -169,17 +177,18 @@ class PrincipalRecords:
                 # Somebody else made it; what it holds comes with the next attempt.
                 found = b""
             if found == value:
+                self._latest[key] = value, after
+                if len(self._latest) > _REMEMBERED:
+                    self._latest.popitem(last=False)
                 return True
             # It never moves: nobody renames a record.
             current = found if isinstance(found, bytes) else None
-            data = self._data(current)
+            known, is_fresh = (current, self._entries(self._data(current))), True
         raise SessionConflictError("of a principal's record", _ATTEMPTS)
 
-    def _data(self, payload: bytes | None) -> dict[str, Any] | None:
-        if payload is None:
-            return None
+    def _data(self, payload: bytes | None) -> dict[str, Any]:
         try:
-            return self._store.codec.loads(payload)
+            return {} if payload is None else self._store.codec.loads(payload)
         except SessionDecodingError:
             return {}
 
@@ -188,8 +197,8 @@ class PrincipalRecords:
         return self._store.codec.join(data)
 
     def _entries(self, data: dict[str, Any]) -> Entries:
-        """Return the entries of a record; what is none, or is over, is left out."""
-        now, stored = self._clock(), data.get(_ENTRIES)
+        """Return the entries of a record; what is none is left out."""
+        stored = data.get(_ENTRIES)
         entries: Entries = {}
         try:
             entries = msgspec.convert(stored, Entries)
@@ -197,6 +206,11 @@ class PrincipalRecords:
             for name, value in stored.items() if isinstance(stored, dict) else ():
                 with contextlib.suppress(msgspec.ValidationError):
                     entries[name] = msgspec.convert(value, Entry)
+        return entries
+
+    def _alive(self, entries: Entries) -> Entries:
+        """Return the entries that are not over."""
+        now = self._clock()
         return {name: entry for name, entry in entries.items() if entry.until > now}
 
     def _seconds_to_live(self, entries: Entries) -> int:
