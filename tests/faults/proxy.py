@@ -12,9 +12,10 @@ from pyfly_session.adapters.redis.scripts import TEXTS
 
 Where = Literal["before", "after"]
 # What scripts are called here, by their digests and by their texts.
+_NAMES = ("LOAD", "LOAD", "CREATE", "SWAP", "SWAP")
 _SCRIPTS = {
     each.encode(): name
-    for name, script in zip(("LOAD", "LOAD", "SWAP", "SWAP"), TEXTS.items(), strict=True)
+    for name, script in zip(_NAMES, TEXTS.items(), strict=True)
     for each in script
 }
 _CHUNK = 1 << 20

@@ -81,15 +81,18 @@ async def test_write_that_is_tried_again_happens_once(
 
 
 @pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(("visitors", "command"), [(1, "SET"), (3, "CREATE")])
 async def test_session_that_is_created_twice_is_one_session(
-    server: Server, proxy: Proxy, open_shop: OpenShop, where: Where
+    server: Server, proxy: Proxy, open_shop: OpenShop, where: Where, visitors: int, command: str
 ) -> None:
     shop = open_shop(proxy.url, redis={"retries": 1})
-    proxy.fault("SWAP", where=where)
-    answer = await shop.get("/write")
-    assert answer.status == 200
-    assert await server.session_ids() == {answer.session_id}
-    assert await server.stored(answer.session_id) == {"cart": ["rope"]}
+    proxy.fault(command, where=where)
+    answers = await asyncio.gather(*(shop.get("/write") for _ in range(visitors)))
+    assert proxy.passed(command) >= 1
+    assert [each.status for each in answers] == [200] * visitors
+    assert await server.session_ids() == {each.session_id for each in answers}
+    for each in answers:
+        assert await server.stored(each.session_id) == {"cart": ["rope"]}
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -136,7 +139,7 @@ async def test_new_session_whose_answer_is_lost_gives_503_and_no_cookie(
     shop = open_shop(proxy.url, redis={"retries": 0})
     await warmed_up(server, shop)
     await server.clear()
-    proxy.fault("SWAP", where=where)
+    proxy.fault("SET", where=where)
     assert_unavailable(await shop.get("/write"))
     left = await server.session_ids()
     assert len(left) == (1 if where == "after" else 0)

@@ -25,7 +25,7 @@ from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.cluster import ClusterCommands
 from pyfly_session.adapters.redis.errors import NoScriptingError, explained, lacks_scripting, told
 from pyfly_session.adapters.redis.patience import patience, some_turns_later
-from pyfly_session.adapters.redis.scripts import LOAD, SLIDE, TEXTS
+from pyfly_session.adapters.redis.scripts import CREATE, LOAD, SLIDE, TEXTS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -213,30 +213,35 @@ class _Lane:
 
     async def _exchange(self, batch: list[Waiting]) -> None:
         """Send a batch, and hand over the answers."""
-        parts: list[tuple[list[Waiting], list[Command]]] = []
         groups: dict[object, list[Waiting]] = {}
         for each in batch:
-            if each.script is None:
-                parts.append(([each], [*each.arguments]))
-            else:
-                # In a cluster keys may be anywhere, and a script takes one.
-                together = each.script if self._batcher.cluster is None else each.answer
-                groups.setdefault(together, []).append(each)
-        for group in groups.values():
-            script, keys = group[0].script, [each.key for each in group]
-            gets: list[Command] = []
-            if script == LOAD and self._size > _LARGE:
-                script, gets = SLIDE, [("GET", key) for key in keys]
-            arguments = chain.from_iterable([each.arguments for each in group])
-            parts.append((group, [*gets, ("EVALSHA", script, len(keys), *keys, *arguments)]))
+            # In a cluster keys may be anywhere, and a script takes one.
+            together = each.script if self._batcher.cluster is None else None
+            groups.setdefault(together or each.answer, []).append(each)
+        parts = [(group, self._commands(group)) for group in groups.values()]
         answers = iter(await self._answers([each for _, some in parts for each in some]))
         for group, commands in parts:
             own = [next(answers) for _ in commands]
-            if group[0].script is None:
+            if group[0].script and commands[-1][0] == "EVALSHA":
+                self._hand_over(group, own[:-1], own[-1])
+            else:
                 error = next((each for each in own if isinstance(each, Exception)), None)
                 group[0].settle(error or (own if len(own) > 1 else own[0]))
-            else:
-                self._hand_over(group, own[:-1], own[-1])
+
+    def _commands(self, group: list[Waiting]) -> list[Command]:
+        """Return what to send for all that want the same script, or for one that wants none."""
+        script, keys = group[0].script, [each.key for each in group]
+        if script is None:
+            return [*group[0].arguments]
+        arguments = chain.from_iterable([each.arguments for each in group])
+        if script == CREATE and len(keys) == 1:
+            # A script would cost the server twice as much.
+            value, ttl = arguments
+            return [("SET", *keys, value, "EX", ttl, "NX")]
+        gets: list[Command] = []
+        if script == LOAD and self._size > _LARGE:
+            script, gets = SLIDE, [("GET", key) for key in keys]
+        return [*gets, ("EVALSHA", script, len(keys), *keys, *arguments)]
 
     def _hand_over(self, group: list[Waiting], values: list[Any], found: Any) -> None:
         """Hand over what a script has answered, or was answered before it ran."""

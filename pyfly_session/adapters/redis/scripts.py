@@ -74,17 +74,26 @@ local function is(current, mark)
     if string.byte(mark) == 123 then
         return string.sub(current, 1, #mark) == mark
     end
-    return mark ~= '' and redis.sha1hex(current) == mark
+    return redis.sha1hex(current) == mark
 end
 """
-# KEYS: sessions. ARGV: four for each: the mark of what it has to be (empty for a new session), the
-# mark of the new value, the new value, seconds to live.
-_WRITE = """
+# KEYS: new sessions. ARGV: two for each: the value, seconds to live.
+_CREATE = """
+local answers = {}
+for i, key in ipairs(KEYS) do
+    local stored = redis.pcall('SET', key, ARGV[2 * i - 1], 'EX', ARGV[2 * i], 'NX')
+    answers[i] = stored and (stored.err and stored or 1) or 0
+end
+return answers
+"""
+# KEYS: sessions. ARGV: four for each: the mark of what it has to be, the mark of the new value,
+# the new value, seconds to live.
+_SWAP = """
 local answers = {}
 for i, key in ipairs(KEYS) do
     local seen, new, value, ttl = unpack(ARGV, 4 * i - 3, 4 * i)
     local found
-    if string.byte(new) == 123 and (seen == '' or string.byte(seen) == 123) then
+    if string.byte(new) == 123 and string.byte(seen) == 123 then
         found = redis.pcall('GETRANGE', key, 0, math.max(#seen, #new) - 1)
         found = found ~= '' and found
     else
@@ -92,15 +101,11 @@ for i, key in ipairs(KEYS) do
     end
     if type(found) == 'table' then
         answers[i] = found
-    elseif seen == '' and not found or found and is(found, seen) then
+    elseif found and is(found, seen) then
         local stored = redis.pcall('SET', key, value, 'EX', ttl)
         answers[i] = stored.err and stored or 1
-    elseif found and seen == '' then
-        answers[i] = 0
-    elseif found and is(found, new) then
-        answers[i] = 1
     elseif found then
-        answers[i] = redis.pcall('GET', key)
+        answers[i] = is(found, new) and 1 or redis.pcall('GET', key)
     else
         answers[i] = note(key)
     end
@@ -121,18 +126,15 @@ redis.call('DEL', KEYS[1])
 redis.call('SET', KEYS[2], ARGV[4], 'EX', ARGV[3])
 return 1
 """
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-_ALL = (
-    _NOTE + "local values = true" + _LOAD,
-    _NOTE + "local values = false" + _LOAD,
-    _NOTE + _IS + _WRITE,
-    _NOTE + _IS + _LEAVE,
-)
-TEXTS = {_digest(text): text for text in _ALL}
+TEXTS = {
+    hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(): text
+    for text in (
+        _NOTE + "local values = true" + _LOAD,
+        _NOTE + "local values = false" + _LOAD,
+        _CREATE,
+        _NOTE + _IS + _SWAP,
+        _NOTE + _IS + _LEAVE,
+    )
+}
 """The scripts, by their digests."""
-LOAD, SLIDE, WRITE, LEAVE = TEXTS
+LOAD, SLIDE, CREATE, SWAP, LEAVE = TEXTS

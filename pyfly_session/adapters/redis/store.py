@@ -23,11 +23,12 @@ from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.errors import FAILURES, NoScriptingError, translated
 from pyfly_session.adapters.redis.patience import patience
 from pyfly_session.adapters.redis.scripts import (
+    CREATE,
     HEAD,
     LEAVE,
     LOAD,
     OWN_IDLE_TIME,
-    WRITE,
+    SWAP,
     mark,
     moved_key,
 )
@@ -160,9 +161,7 @@ class RedisSessionStore:
         key = self._key(session_id)
         try:
             try:
-                return bool(
-                    await self._commands.ask("create", key, WRITE, "", mark(value), value, ttl)
-                )
+                return bool(await self._commands.ask("create", key, CREATE, value, ttl))
             except NoScriptingError:
                 command = ("SET", key, value, "EX", ttl, "NX")
                 return bool(await self._commands.ask("create", key, None, command))
@@ -177,7 +176,7 @@ class RedisSessionStore:
         try:
             try:
                 found = await self._commands.ask(
-                    "merge", key, WRITE, mark(expected), mark(value), value, ttl
+                    "merge", key, SWAP, mark(expected), mark(value), value, ttl
                 )
             except NoScriptingError:
                 return await self._commands.alone(
