@@ -9,12 +9,13 @@ one stores all of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
 from itertools import chain
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from redis.asyncio.cluster import RedisCluster
@@ -27,13 +28,11 @@ from pyfly_session.adapters.redis.errors import NoScriptingError, explained, lac
 from pyfly_session.adapters.redis.patience import patience, some_turns_later
 from pyfly_session.adapters.redis.scripts import CREATE, LOAD, SLIDE, TEXTS
 
-P = ParamSpec("P")
-T = TypeVar("T")
 Command = tuple[Any, ...]
 
 _logger = logging.getLogger(__name__)
 # Sessions are bytes, also to a client that decodes what it reads.
-_OPTIONS = {NEVER_DECODE: True}
+BYTES = {NEVER_DECODE: True}
 _MAX_BATCH = 128
 # A batch is packed, and its answer taken apart, in one step of the event loop.
 _MAX_BYTES = 512 * 1024
@@ -119,14 +118,13 @@ class CommandBatcher:
         lane.join(waiting)
         return waiting.answer
 
-    async def alone(
-        self, operation: str, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        """Await a call of the client, outside of any batch; errors as for `ask`."""
+    @contextlib.asynccontextmanager
+    async def alone(self, operation: str) -> AsyncGenerator[None]:
+        """Let something be done outside of any batch; errors as for `ask`."""
         self._circuit.enter(operation)
         with self._circuit.watching():
             async with patience(self.deadline):
-                return await call(*args, **kwargs)
+                yield
 
     def _lane(self, key: str) -> _Lane:
         loop = asyncio.get_running_loop()
@@ -285,17 +283,17 @@ class _Lane:
     async def _pipe(self, commands: list[Command]) -> list[Any]:
         client: Any = self._batcher.client
         if self._batcher.cluster is not None:
-            return await self._batcher.cluster.send(commands, **_OPTIONS)
+            return await self._batcher.cluster.send(commands, **BYTES)
         answers: list[Any] = []
         if len(commands) > 1 and hasattr(client, "pipeline"):
             pipeline = client.pipeline(transaction=False)
             for command in commands:
-                pipeline.execute_command(*command, **_OPTIONS)
+                pipeline.execute_command(*command, **BYTES)
             answers += await pipeline.execute(raise_on_error=False)
             return answers
         for command in commands:
             try:
-                answers.append(await client.execute_command(*command, **_OPTIONS))
+                answers.append(await client.execute_command(*command, **BYTES))
             except ResponseError as error:
                 answers.append(error)
         return answers

@@ -18,7 +18,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import ReadOnlyError, ResponseError, WatchError
 
 from pyfly_session import ids
-from pyfly_session.adapters.redis.batching import CommandBatcher
+from pyfly_session.adapters.redis.batching import BYTES, CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.errors import FAILURES, NoScriptingError, translated
 from pyfly_session.adapters.redis.patience import patience
@@ -179,9 +179,7 @@ class RedisSessionStore:
                     "merge", key, SWAP, mark(expected), mark(value), value, ttl
                 )
             except NoScriptingError:
-                return await self._commands.alone(
-                    "merge", self._watched, key, expected, value, ttl, ""
-                )
+                return await self._watched(key, expected, value, ttl, "")
             return await self._note_elsewhere("merge", key) if found is None else _met(found, value)
         except FAILURES as error:
             raise await self._failure("merge", error) from error
@@ -233,15 +231,14 @@ class RedisSessionStore:
         try:
             return _met(await self._commands.ask("merge", key, None, script), value)
         except NoScriptingError:
-            watched = self._watched
-            return await self._commands.alone("merge", watched, key, expected, value, ttl, new_id)
+            return await self._watched(key, expected, value, ttl, new_id)
 
     async def delete_moved(self, session_id: str) -> str | None:
         """Remove the session, and return the id it was moved to, if it was."""
         key = self._key(session_id)
         # In this order: a change of id in between leaves its note for the second command.
         _, moved = await self._ask("delete", key, ("DEL", key), ("GET", moved_key(key)))
-        return None if moved is None else _bytes(moved).decode()
+        return None if moved is None else bytes(moved).decode()
 
     async def _note_elsewhere(self, operation: str, key: str) -> Moved | None:
         """Return where a session has gone, if the script could not tell.
@@ -268,20 +265,24 @@ class RedisSessionStore:
                 if "number of arguments" not in str(error):
                     raise
                 await self._commands.ask("load", key, None, slide)
-        return _bytes(found)
+        return bytes(found)
 
     async def _watched(
         self, key: str, expected: bytes, value: bytes, ttl: int, new_id: str
     ) -> bytes | Moved | None:
         """Do what the scripts do, on a server that runs none for us."""
-        async with self._client.pipeline(transaction=True) as pipeline:
+        async with (
+            self._commands.alone("merge"),
+            self._client.pipeline(transaction=True) as pipeline,
+        ):
             while True:
                 await pipeline.watch(key)
-                current = await pipeline.get(key)
+                current = await pipeline.execute_command("GET", key, **BYTES)
                 if current is None:
-                    return _moved(await pipeline.get(moved_key(key)))
-                if _bytes(current) not in (expected, value):
-                    return _bytes(current)
+                    note = await pipeline.execute_command("GET", moved_key(key), **BYTES)
+                    return _moved(note)
+                if current not in (expected, value):
+                    return bytes(current)
                 pipeline.multi()
                 if new_id:
                     pipeline.delete(key)
@@ -302,20 +303,14 @@ class RedisSessionStore:
             raise await self._failure(operation, error) from error
 
     async def _failure(self, operation: str, error: Exception) -> SessionStoreError:
-        # A master that has become a replica, or that has lost its own. Redis 6 tells of what a
-        # script was refused in words of its own.
-        if any(each in str(error) for each in ("READONLY", "NOREPLICAS")) or isinstance(
-            error, ReadOnlyError
-        ):
-            await self._hang_up()
-        return translated(operation, error)
-
-    async def _hang_up(self) -> None:
-        """Close idle connections: after a failover they may lead to the former master still."""
         pool = getattr(self._client, "connection_pool", None)
-        if pool is not None:
+        # Redis 6 tells of what a script was refused in words of its own.
+        refused = isinstance(error, ReadOnlyError) or re.search("READONLY|NOREPLICAS", str(error))
+        if pool is not None and refused:
+            # Idle connections may lead to the former master still.
             with contextlib.suppress(*FAILURES):
                 await pool.disconnect(inuse_connections=False)
+        return translated(operation, error)
 
     def _key(self, session_id: str) -> str:
         return self._prefix + session_id
@@ -327,15 +322,11 @@ def _met(found: Any, value: bytes) -> bytes | Moved | None:
         return value
     if isinstance(found, list):
         return _moved(found[0])
-    if found is None or isinstance(found, bytes | str):
-        return None if found is None else _bytes(found)
+    if found is None or isinstance(found, bytes):
+        return found
     # Whatever it was, the session was not seen to be saved.
     raise ResponseError(f"a script was answered by a {type(found).__name__}")
 
 
-def _moved(new_id: bytes | str | None) -> Moved | None:
-    return None if new_id is None else Moved(_bytes(new_id).decode())
-
-
-def _bytes(value: bytes | str) -> bytes:
-    return value.encode() if isinstance(value, str) else value
+def _moved(new_id: bytes | None) -> Moved | None:
+    return None if new_id is None else Moved(new_id.decode())

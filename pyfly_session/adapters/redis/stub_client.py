@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+_METHODS = {"GET": "get", "EXISTS": "exists", "DEL": "delete"}
+
 
 class PlainClient:
     """Gives ``execute_command`` to a client without it, such as a stand-in of a test.
@@ -27,14 +29,10 @@ class PlainClient:
         """
         client = self._client
         match command:
-            case ["GET", key]:
-                return await client.get(key)
             case ["SET", key, value, "EX", ttl]:
                 return await client.set(key, value, ex=ttl)
-            case ["DEL", key]:
-                return await client.delete(key)
-            case ["EXISTS", key]:
-                return await client.exists(key)
+            case ["GET" | "EXISTS" | "DEL" as name, key]:
+                return await getattr(client, _METHODS[name])(key)
         raise TypeError(
             f"{type(client).__name__} has no execute_command, which {command[0]} needs; give"
             " RedisSessionStore a client of redis.asyncio, or of fakeredis in a test"
