@@ -159,7 +159,8 @@ class PrincipalRecords:
                 await back_off(attempt, 0.0005)
             if known is None:
                 data = await store.get(key)
-                known, is_fresh = (data and self._encoded(data), self._entries(data or {})), True
+                known = None if data is None else self._encoded(data), self._entries(data or {})
+                is_fresh = True
             current, before = known[0], self._alive(known[1])
             after = await decide(dict(before))
             if after is None or after == before:
