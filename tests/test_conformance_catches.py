@@ -87,7 +87,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     path.write_text(_MODULE, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n", encoding="utf-8")
     found = Reports()
-    options = ["-q", "--no-header", "--no-summary", "--show-capture=no", "--tb=short"]
+    options = ["-q", "--no-header", "--no-summary", "--show-capture=no", "--tb=no"]
     plugins = ["-p", "no:cacheprovider", "-p", "no:timeout", "-p", "no:xdist"]
     pytest.main([*options, *plugins, "-c", str(folder / "pytest.ini"), str(path)], plugins=[found])
     return found

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,10 +62,9 @@ def test_a_good_server_passes_and_nothing_is_left_there(server: redis.Redis, run
     assert server.ttl("pyfly:session:somebody") == -1
 
 
-def test_progress_goes_to_people_and_not_into_the_json(server: redis.Redis) -> None:
-    command = [sys.executable, "-c", "from pyfly_session.cli import main; main()", "doctor"]
-    done = subprocess.run([*command, "--json"], capture_output=True, encoding="utf-8")  # noqa: S603
-    assert done.returncode == 0
+def test_progress_goes_to_people_and_not_into_the_json(server: redis.Redis, run: Run) -> None:
+    done = run("doctor", "--json")
+    assert done.exit_code == 0
     assert json.loads(done.stdout)["ok"] is True
     assert "Connecting to redis://127.0.0.1:" in done.stderr
 

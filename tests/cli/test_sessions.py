@@ -224,7 +224,7 @@ def test_people_are_told_what_a_slow_command_waits_for(
     monkeypatch.setattr("pyfly_session.cli.sessions._WAITING_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://:hunter2@127.0.0.1:{silent.getsockname()[1]}/0"
-        settings = {"url": url, "timeout": 0.2, "retries": 0}
+        settings = {"url": url, "timeout": 0.2, "connect-timeout": 0.2, "retries": 0}
         session = {"enabled": True, "store": "redis", "redis": settings}
         write(folder, pyfly=json.dumps({"pyfly": {"session": session}}))
         result = run("sessions", *arguments, "--principal", "alice")

@@ -110,15 +110,22 @@ def test_python_of_a_page_runs_from_top_to_bottom(
             if block.file is not None:
                 path = tmp_path / block.file
                 path.parent.mkdir(parents=True, exist_ok=True)
+                if path.exists():
+                    _run_tests_in(tmp_path)  # of the page so far, which goes on otherwise
                 path.write_text(block.text, encoding="utf-8")
                 if path.name.startswith("test_"):
-                    done = run_tests(tmp_path, "-W", "error", str(path))
-                    assert done.returncode == 0, done.stdout
                     continue
             if block.language == "python":
                 with contextlib.redirect_stdout(io.StringIO()) as output:
                     _run(block, page, namespace, runner)
                 printed = output.getvalue()
+    _run_tests_in(tmp_path)
+
+
+def _run_tests_in(folder: Path) -> None:
+    if tests := sorted(map(str, folder.rglob("test_*.py"))):
+        done = run_tests(folder, "-W", "error", *tests)
+        assert done.returncode == 0, done.stdout
 
 
 def _run(block: Block, page: Path, namespace: dict[str, Any], runner: asyncio.Runner) -> None:

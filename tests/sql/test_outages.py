@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from pyfly_session import SessionStoreUnavailableError
 from pyfly_session.adapters.sql import SqlSessionStore
@@ -19,7 +18,7 @@ from tests.sql.conftest import DATABASES, MakeStore
 from tests.sql.postgresql import Postgresql
 
 pytestmark = pytest.mark.anyio
-_PROCESSES, _UPDATES = 3, 25
+_PROCESSES, _UPDATES = 2, 12
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -52,7 +51,7 @@ async def test_updates_of_several_processes_lose_nothing(
     repository = SessionRepository(make_sql_store())
     session = repository.create()
     await repository.commit(session)
-    arguments = [sys.executable, "-m", "tests.sql.test_outages", database_url, session.id]
+    arguments = [sys.executable, "-m", "tests.sql.visits", database_url, session.id, str(_UPDATES)]
     processes = [
         subprocess.Popen(arguments, cwd=Path(__file__).parents[2])  # noqa: ASYNC220, S603
         for _ in range(_PROCESSES)
@@ -62,21 +61,3 @@ async def test_updates_of_several_processes_lose_nothing(
     found = await repository.load(session.id)
     assert found is not None
     assert found.get_attribute("visits") == _PROCESSES * _UPDATES
-
-
-async def _count(url: str, session_id: str) -> None:
-    """Be one of the processes."""
-    engine: AsyncEngine = create_async_engine(url)
-    # A clock that stands at the time of the tests.
-    store = SqlSessionStore(engine, deadline=30, clock=lambda: 1_800_000_000.0)
-    repository = SessionRepository(store)
-    for _ in range(_UPDATES):
-        session = await repository.load(session_id)
-        assert session is not None
-        session.update_attribute("visits", lambda visits: (visits or 0) + 1)
-        await repository.commit(session)
-    await engine.dispose()
-
-
-if __name__ == "__main__":
-    asyncio.run(_count(*sys.argv[1:]))

@@ -13,7 +13,8 @@ Test = TypeVar("Test", bound=Callable[..., Any])
 def for_each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test], Test]:
     """Run a test with each case in turn; its error tells which one it was.
 
-    For tests whose cases leave nothing behind for the next one: they share all fixtures. Where a
+    For tests whose cases leave nothing behind for the next one: they share all fixtures, but for
+    what `caplog` has, which is cleared. Where a
     case has to be seen, chosen or skipped on its own, there is `pytest.mark.parametrize`.
 
     Args:
@@ -24,7 +25,10 @@ def for_each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test
     known = [*cases]
     assert known, "a test without cases would pass whatever happens"
 
-    def given(case: Any) -> dict[str, Any]:
+    def given(case: Any, fixtures: dict[str, Any]) -> dict[str, Any]:
+        if "caplog" in fixtures:
+            # What the case before has logged is none of this one's.
+            fixtures["caplog"].clear()
         values = (case,) if len(wanted) == 1 else case
         return dict(zip(wanted, values, strict=True))
 
@@ -32,19 +36,21 @@ def for_each(names: str | Sequence[str], cases: Iterable[Any]) -> Callable[[Test
         @functools.wraps(test)
         def one_after_the_other(*args: Any, **fixtures: Any) -> None:
             for case in known:
+                values = given(case, fixtures)
                 try:
-                    test(*args, **fixtures, **given(case))
+                    test(*args, **fixtures, **values)
                 except BaseException as error:
-                    error.add_note(f"the case: {given(case)!r}")
+                    error.add_note(f"the case: {values!r}")
                     raise
 
         @functools.wraps(test)
         async def each_awaited(*args: Any, **fixtures: Any) -> None:
             for case in known:
+                values = given(case, fixtures)
                 try:
-                    await test(*args, **fixtures, **given(case))
+                    await test(*args, **fixtures, **values)
                 except BaseException as error:
-                    error.add_note(f"the case: {given(case)!r}")
+                    error.add_note(f"the case: {values!r}")
                     raise
 
         made: Any = each_awaited if inspect.iscoroutinefunction(test) else one_after_the_other

@@ -42,14 +42,21 @@ class Watched:
 
     def settle(self) -> None:
         """Start what was killed, and wait until the replica is in sync and watched by all."""
+        wait_until(self._agree, "the Sentinels agree on one master that runs")
         for watcher in self.watchers:
             if not watcher.running:
                 watcher.start()
         for server in self.servers:
             if not server.running:
                 # The Sentinels would tell it themselves, but after ten seconds.
-                server.start().ask("REPLICAOF", HOST, self.master().port)
+                server.start()
+            if server is not self.master() and server.info("replication")["role"] == "master":
+                server.ask("REPLICAOF", HOST, self.master().port)
         wait_until(self._is_settled, "the replica follows its master")
+
+    def _agree(self) -> bool:
+        told = {self._told(each) for each in self.watchers if each.running}
+        return len(told) == 1 and self.master().info("replication")["role"] == "master"
 
     def _told(self, watcher: Node) -> int:
         return int(watcher.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)[1])
