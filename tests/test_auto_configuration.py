@@ -644,9 +644,7 @@ class TestEnableSessions:
         enable_sessions(application(), container, config=tmp_path)
         assert container.properties().ttl == 77
 
-    @pytest.mark.parametrize(
-        ("config", "level"), [({}, logging.WARNING), (tree(enabled=False), logging.INFO)]
-    )
+    @for_each(("config", "level"), [({}, logging.WARNING), (tree(enabled=False), logging.INFO)])
     def test_without_enabled_the_log_says_so_once_and_the_first_use_says_the_same(
         self, config: Mapping[str, Any], level: int, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -680,7 +678,7 @@ class TestEnableSessions:
         client = TestClient(app)
         assert [client.get("/").text for _ in range(2)] == ["1", "2"]
 
-    @pytest.mark.parametrize(
+    @for_each(
         ("config", "found"),
         [
             ({"enabled": True}, "enabled"),

@@ -139,7 +139,7 @@ def test_profile_without_the_default_directory_is_refused(
         load_config(profiles="dev", environ={})
 
 
-@pytest.mark.parametrize("name", ["../dev", "a/b", "a b", "a.b", "é", "a\nb"])
+@for_each("name", ["../dev", "a/b", "a b", "a.b", "é", "a\nb"])
 def test_name_of_a_profile_is_not_a_path(folder: Path, name: str) -> None:
     write(folder, pyfly="")
     error = refusal(folder, PYFLY_PROFILES_ACTIVE=name)
@@ -147,7 +147,7 @@ def test_name_of_a_profile_is_not_a_path(folder: Path, name: str) -> None:
     assert error.origin == "environment variable PYFLY_PROFILES_ACTIVE"
 
 
-@pytest.mark.parametrize("value", ["5", "{a: b}", "[1]", "true"])
+@for_each("value", ["5", "{a: b}", "[1]", "true"])
 def test_active_profiles_that_are_no_names_are_refused(folder: Path, value: str) -> None:
     write(folder, pyfly=f"pyfly: {{profiles: {{active: {value}}}}}")
     assert "pyfly.profiles.active must be names of profiles, got" in str(refusal(folder))
@@ -168,7 +168,7 @@ def test_file_with_the_other_suffix_is_not_ignored_silently(folder: Path) -> Non
     assert str(refusal(folder)).endswith("/pyfly.yml would be ignored; rename it to pyfly.yaml")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("variable", "section"),
     [
         ("PYFLY_SESSION_COOKIE_NAME", {"cookie-name": "1"}),
@@ -274,7 +274,7 @@ def test_a_variable_reaches_the_registration_of_the_file_in_its_own_spelling(fol
     assert set(registrations(config)) == {"Gr.een~", "my-shop"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("variable", "message"),
     [
         (f"{LOGIN}LOGIN_ENABLD", f"did you mean {LOGIN}LOGIN_ENABLED?"),

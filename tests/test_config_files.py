@@ -35,7 +35,7 @@ def refusal(file: Path, text: str | bytes) -> ConfigurationError:
     return caught.value
 
 
-@pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "~", "\ufeff"])
+@for_each("text", ["", "# only a comment\n", "---\n", "~", "\ufeff"])
 def test_empty_file_is_an_empty_mapping(file: Path, text: str) -> None:
     assert read(file, text) == {}
 
@@ -46,7 +46,7 @@ def test_scalars_are_those_of_yaml(file: Path) -> None:
     assert read(file, text) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "problem", "line"),
     [
         ("- a", "the file must hold a mapping, got a list", 1),
@@ -83,7 +83,7 @@ def test_unusable_file_is_refused_with_its_line(
     assert str(error).endswith(f"{file.as_posix()}, line {line})")
 
 
-@pytest.mark.parametrize("text", [b"\xff\xfe\x00", b"a: \xff", b"a: \x00", b"\xff\xfe\xff\xd8"])
+@for_each("text", [b"\xff\xfe\x00", b"a: \xff", b"a: \x00", b"\xff\xfe\xff\xd8"])
 def test_file_that_is_no_text_is_refused(file: Path, text: bytes) -> None:
     assert str(refusal(file, text)).startswith("the file is not valid YAML: ")
 

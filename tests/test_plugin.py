@@ -13,6 +13,7 @@ import pytest
 
 # Loaded once; the runs below would import it anew, each with all that it needs.
 import pyfly_session.testing.plugin  # noqa: F401
+from tests.support.cases import for_each
 
 pytest_plugins = ["pytester"]
 
@@ -108,7 +109,7 @@ def test_the_application_is_asked_for(run: Any) -> None:
     result.stdout.fnmatch_lines(["*Define a fixture session_app that returns it*"])
 
 
-@pytest.mark.parametrize("kind", ["shop.wired", "shop.create_wired()", "shop.create_app()"])
+@for_each("kind", ["shop.wired", "shop.create_wired()", "shop.create_app()"])
 def test_a_client_keeps_its_session_on_a_store_of_its_own(run: Any, kind: str) -> None:
     result = run(
         """
@@ -191,7 +192,7 @@ def test_somebody_is_logged_in_without_a_password(run: Any) -> None:
     result.assert_outcomes(passed=3)
 
 
-@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
+@for_each("strategy", ["evict-oldest", "reject-new"])
 def test_a_login_counts_for_the_limit_of_the_user(run: Any, strategy: str) -> None:
     limit = {"enabled": True, "max-sessions": 1, "strategy": strategy}
     result = run(
@@ -314,7 +315,7 @@ def test_time_passes_for_store_and_filter(run: Any) -> None:
     result.assert_outcomes(passed=5)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "properties",
     [
         {"cookie-name": "__Host-sid", "cookie": {"secure": True}},
@@ -323,7 +324,6 @@ def test_time_passes_for_store_and_filter(run: Any) -> None:
         {"hash-ids": True},
         {"creation": "if-required"},
     ],
-    ids=str,
 )
 def test_a_session_is_found_however_its_id_travels(run: Any, properties: Any) -> None:
     result = run(
@@ -410,7 +410,7 @@ hidden = Wrapping(plain)
 """
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("app", "container"),
     [
         ("bare", None),

@@ -111,7 +111,7 @@ def test_a_driver_that_is_too_old_for_several_nodes_is_refused_at_start(
 # Event loops
 
 
-@pytest.mark.parametrize("closing", [True, False], ids=["closed", "forgotten"])
+@for_each("closing", [True, False])
 def test_an_event_loop_a_job_leaves_nothing_behind(valkey_url: str, *, closing: bool) -> None:
     container = container_of(url=valkey_url)
     clients = container.redis_clients()

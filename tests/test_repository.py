@@ -23,6 +23,7 @@ from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock, FourVerbStore
 from tests.interposed import InterposedStore, interpose
+from tests.support.cases import for_each
 
 
 @pytest.fixture
@@ -299,7 +300,7 @@ def test_a_repository_wants_a_store() -> None:
         SessionRepository(InMemorySessionStore)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("seconds", [0, -1, True, 1.5, 60.0, "60", 2**31, float("inf")])
+@for_each("seconds", [0, -1, True, 1.5, 60.0, "60", 2**31, float("inf")])
 def test_a_repository_wants_whole_seconds(inner: InMemorySessionStore, seconds: Any) -> None:
     with pytest.raises(ValueError, match="ttl must be a whole number of seconds"):
         SessionRepository(inner, ttl=seconds)
@@ -339,7 +340,7 @@ async def test_the_absolute_lifetime_ends_a_session_that_is_in_use(
     assert not await inner.exists(session_id)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("age", "idle", "left"),
     [(0, 60, 60), (40, 60, 60), (40.5, 60, 60), (41, 60, 59), (99.9, 60, 1)],
 )
@@ -382,7 +383,7 @@ async def test_a_rotation_does_not_prolong_the_absolute_lifetime(
     assert await repository.load(session.id) is None
 
 
-@pytest.mark.parametrize("interval", [30, 3600])
+@for_each("interval", [30, 3600])
 async def test_an_idle_time_of_its_own_holds_for_every_request(
     repository: SessionRepository, inner: InMemorySessionStore, clock: Clock, interval: int
 ) -> None:
@@ -419,7 +420,7 @@ async def test_giving_back_the_own_idle_time_brings_the_common_one(
 # What is stored but is no session
 
 
-@pytest.mark.parametrize(
+@for_each(
     "payload",
     [
         b"\x80abc",
@@ -433,7 +434,6 @@ async def test_giving_back_the_own_idle_time_brings_the_common_one(
         b'{"_max_inactive_interval":0}',
         b'{"_max_inactive_interval":99999999999999999999}',
     ],
-    ids=repr,
 )
 async def test_an_unreadable_session_is_absent_and_logged(
     repository: SessionRepository,
@@ -448,7 +448,7 @@ async def test_an_unreadable_session_is_absent_and_logged(
     assert "secret-id" not in caplog.text
 
 
-@pytest.mark.parametrize(
+@for_each(
     "payload", [b'{"__pyfly_type__":["x"]}', b'{"__pyfly_type__":"os:system","value":1}', b"{}"]
 )
 async def test_a_tag_on_the_session_itself_harms_nobody(

@@ -17,6 +17,7 @@ from pyfly_session.auto_configuration import create_container, enable_sessions
 from pyfly_session.core.encryption import EncryptedSessionCodec
 from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
+from tests.support.cases import for_each
 from tests.web.driver import ask
 
 LIMIT = 1000
@@ -185,7 +186,7 @@ async def test_no_limit_means_none(store: Any, clock: Clock) -> None:
     assert await stored(store, clock, cart="x" * 2_000_000)
 
 
-@pytest.mark.parametrize("known", [True, False])
+@for_each("known", [True, False])
 async def test_it_is_a_500_that_names_the_attribute_in_the_log_not_a_503(
     clock: Clock, known: bool, caplog: pytest.LogCaptureFixture
 ) -> None:

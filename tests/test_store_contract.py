@@ -15,8 +15,9 @@ from pyfly_session import HttpSession, SessionEncodingError, SessionRepository, 
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
-from tests.conftest import Clock, id_of
+from tests.conftest import Clock
 from tests.interposed import interpose
+from tests.support.cases import for_each
 
 O = "0" * 32  # noqa: E741 - the old id
 N = "1" * 32
@@ -66,7 +67,7 @@ class TestFourVerbs:
 
         assert await native_store.get(O) == {"pair": [1, [2, 3]]}
 
-    @pytest.mark.parametrize("value", [object(), {1j: "complex key"}, [print], 1j], ids=id_of)
+    @for_each("value", [object(), {1j: "complex key"}, [print], 1j])
     async def test_what_cannot_be_stored_is_refused_before_anything_is_written(
         self, native_store: Any, value: Any
     ) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from pyfly_session.config import describe_properties
 from tests.cli.conftest import Run, write
+from tests.support.cases import for_each
 
 SECRET = "hunter2"
 
@@ -124,7 +125,7 @@ MISPLACED = [
 ]
 
 
-@pytest.mark.parametrize(("text", "key"), MISPLACED)
+@for_each(("text", "key"), MISPLACED)
 def test_what_was_put_above_pyfly_is_missed(folder: Path, run: Run, text: str, key: str) -> None:
     write(folder, pyfly=text)
     result = run("config")
@@ -135,7 +136,7 @@ def test_what_was_put_above_pyfly_is_missed(folder: Path, run: Run, text: str, k
     assert json.loads(result.stdout)["files"] == ["config/pyfly.yaml"]
 
 
-@pytest.mark.parametrize("text", ["security: {tls: true}", "session: x", "server: {port: 1}"])
+@for_each("text", ["security: {tls: true}", "session: x", "server: {port: 1}"])
 def test_what_an_application_keeps_beside_pyfly_is_its_own(
     folder: Path, run: Run, text: str
 ) -> None:

@@ -18,6 +18,7 @@ from pyfly_session.cli.doctor.findings import load_all
 from pyfly_session.config import describe_properties, load_config
 from pyfly_session.errors import ConfigurationError
 from tests.cli.conftest import Run, write
+from tests.support.cases import for_each
 
 SHIPPED = Path(__file__).parent.parent.parent / "config"
 SAFE = """
@@ -118,7 +119,7 @@ def test_a_file_that_cannot_be_read_is_an_error(folder: Path, run: Run) -> None:
     assert run("doctor", "--config", "missing").exit_code == 1
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("session", "message", "remedy"),
     [
         ("{stroe: redis}", "pyfly.session.stroe is not a known property", "did you mean"),
@@ -236,7 +237,7 @@ def test_a_memory_store_for_several_workers_is_an_error(
     assert "there are 4 workers with sessions of their own" in error["message"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("session", "message"),
     [
         ("{store: rediss}", "fell back to memory"),

@@ -17,6 +17,7 @@ from pyfly_session.auto_configuration import redis_clients
 from tests.cli.conftest import Run, write
 from tests.cli.test_doctor import findings
 from tests.conftest import take_scripts_away
+from tests.support.cases import for_each
 
 PROD = """
 pyfly:
@@ -252,7 +253,7 @@ ODD = [
 ]
 
 
-@pytest.mark.parametrize(("check", "answers", "level", "remedy"), ODD)
+@for_each(("check", "answers", "level", "remedy"), ODD)
 def test_what_a_server_tells_is_judged(
     run: Run,
     answering: Callable[..., None],
@@ -267,7 +268,7 @@ def test_what_a_server_tells_is_judged(
     assert (remedy or "") in (found["remedy"] or "")
 
 
-@pytest.mark.parametrize("sign", ["rdb_last_bgsave_status", "aof_last_write_status"])
+@for_each("sign", ["rdb_last_bgsave_status", "aof_last_write_status"])
 def test_a_server_that_cannot_save_is_an_error(
     run: Run, answering: Callable[..., None], sign: str
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Run, write
+from tests.support.cases import for_each
 
 
 def error(output: str) -> dict[str, Any]:
@@ -22,7 +23,7 @@ def error(output: str) -> dict[str, Any]:
     return told
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("arguments", "status", "message", "key", "remedy"),
     [
         (["config"], 1, "pyfly.session.ttl must be at least", "pyfly.session.ttl", None),

@@ -25,6 +25,7 @@ from pyfly_session import SecurityContext, allow_session_type, ids
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.security import login
 from tests.cli.conftest import Run, write
+from tests.support.cases import for_each
 
 
 @dataclass
@@ -242,8 +243,8 @@ def test_a_session_is_ended_by_its_id(shop: TestClient, run: Run) -> None:
     assert id_of(phone) not in result.output
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
-@pytest.mark.parametrize("which", ["one", "all"])
+@for_each("answer", ["n\n", "\n", ""])
+@for_each("which", ["one", "all"])
 def test_nothing_is_ended_without_a_yes(
     shop: TestClient, run: Run, answer: str, which: str
 ) -> None:

@@ -77,7 +77,7 @@ async def test_without_a_default_what_is_absent_is_none(site: Site) -> None:
     assert (await browser.get("/shop/taste")).text == '["blue","red"]'
 
 
-@pytest.mark.parametrize("stored", [{"items": [{"name": 1}]}, {"items": {}}, [], "x", None, 7])
+@for_each("stored", [{"items": [{"name": 1}]}, {"items": {}}, [], "x", None, 7])
 async def test_what_is_no_such_model_counts_as_absent(
     memory_site: Site, caplog: pytest.LogCaptureFixture, stored: Any
 ) -> None:

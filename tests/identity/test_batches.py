@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from pyfly_session import SessionRepository, SessionStoreError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Process
 from tests.identity.watched import Call, WatchedStore
+from tests.support.cases import for_each
 from tests.web.driver import Answer
 
 
@@ -57,9 +56,7 @@ async def stored_together(process: Process, cookie: str, paths: list[str]) -> li
     return answers
 
 
-@pytest.mark.parametrize(
-    ("path", "user"), [("/clear", None), ("/hand_over?user=bob", "bob")], ids=["nobody", "bob"]
-)
+@for_each(("path", "user"), [("/clear", None), ("/hand_over?user=bob", "bob")])
 async def test_write_behind_a_change_of_owner_is_dropped(
     make_native_site: MakeSite, path: str, user: str | None
 ) -> None:

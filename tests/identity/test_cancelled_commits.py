@@ -8,7 +8,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -18,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Held, Process, Site
 from tests.identity.watched import Call
+from tests.support.cases import for_each
 from tests.web.driver import COOKIE, SetCookie
 
 # Before Python 3.12 asyncio.wait_for, which the driver of the real server uses, can lose one.
@@ -59,7 +59,7 @@ async def require_others_unharmed(
         assert (await site.here.ask("/write?after=1", current)).session_id == current
 
 
-@pytest.mark.parametrize("cancelled", WRITERS)
+@for_each("cancelled", WRITERS)
 async def test_commit_that_is_cancelled_at_any_step_harms_no_other(
     make_memory_site: MakeSite, cancelled: int
 ) -> None:
@@ -106,7 +106,7 @@ class Cancelling:
         await pass_ticks(3)
 
 
-@pytest.mark.parametrize("cancelled", WRITERS)
+@for_each("cancelled", WRITERS)
 async def test_commit_that_is_cancelled_at_any_call_of_the_store_harms_no_other(
     make_native_site: MakeSite, cancelled: int
 ) -> None:

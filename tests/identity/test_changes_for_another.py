@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 from urllib.parse import urlencode
 
-import pytest
-
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Site
 from tests.support.cases import for_each
@@ -55,8 +53,8 @@ async def test_slow_write_does_not_reach_the_session_of_the_next_user(
     await require_no_change(site, "/write?statement=of+alice", meanwhile)
 
 
-@pytest.mark.parametrize("meanwhile", ANOTHERS[:3], ids=" ".join)
-@pytest.mark.parametrize("change", CHANGES)
+@for_each("meanwhile", ANOTHERS[:3])
+@for_each("change", CHANGES)
 async def test_slow_change_of_any_kind_does_not_reach_the_session_of_the_next_user(
     make_memory_site: MakeSite, change: str, meanwhile: list[str]
 ) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 
-import pytest
-
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Process, Site
 from tests.support.cases import for_each
@@ -105,7 +103,7 @@ async def test_refused_login_does_not_tell_the_victims_id(make_site: MakeSite) -
     assert (await site.there.opens(victim)).user == "alice"
 
 
-@pytest.mark.parametrize("attack", ["/enter?user=bob", "/renew", "/write?cart=bait"])
+@for_each("attack", ["/enter?user=bob", "/renew", "/write?cart=bait"])
 async def test_thief_of_an_id_does_not_survive_a_change_of_password(
     make_site: MakeSite, attack: str
 ) -> None:
@@ -133,7 +131,7 @@ async def test_former_id_does_not_tell_the_one_that_replaced_it(site: Site, path
     assert (await site.here.opens(victim)).attributes == {"cart": "tea", "note": "hers"}
 
 
-@pytest.mark.parametrize("attack", [*LATE_CHANGES, "/attempt?user=carol"])
+@for_each("attack", [*LATE_CHANGES, "/attempt?user=carol"])
 async def test_login_at_any_moment_of_an_attack_is_safe(
     make_native_site: MakeSite, attack: str
 ) -> None:
@@ -160,7 +158,7 @@ async def test_login_at_any_moment_of_an_attack_is_safe(
     assert number > 0, "the attack made no call of the store"
 
 
-@pytest.mark.parametrize("attack", [*LATE_CHANGES, "/attempt?user=carol"])
+@for_each("attack", [*LATE_CHANGES, "/attempt?user=carol"])
 async def test_attack_at_any_moment_of_a_login_is_safe(
     make_native_site: MakeSite, attack: str
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -16,6 +15,7 @@ from pyfly_session.security import context_of, login
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Process, Site
 from tests.identity.watched import Call, WatchedStore
+from tests.support.cases import for_each
 from tests.web.driver import Answer, ask
 
 STRATEGIES = ["evict-oldest", "reject-new"]
@@ -74,7 +74,7 @@ async def test_application_goes_on_with_the_same_session_after_a_refusal(
     assert await site.there.opens(visitor) == Picture(None, False, {"cart": "tea"})
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@for_each("strategy", STRATEGIES)
 async def test_login_that_cannot_be_stored_changes_nothing(
     make_native_site: MakeSite, strategy: str
 ) -> None:
@@ -125,11 +125,7 @@ async def phone_writes_too_much(site: Site) -> Answer:
     return await site.here.ask(f"/enter?user=alice&profile={'x' * 9999}", swallow=True)
 
 
-@pytest.mark.parametrize(
-    ("log_in", "status"),
-    [(phone_fails, 503), (phone_writes_too_much, 500)],
-    ids=["503", "too large"],
-)
+@for_each(("log_in", "status"), [(phone_fails, 503), (phone_writes_too_much, 500)])
 async def test_failed_login_does_not_end_the_users_other_session(
     make_native_site: MakeSite, log_in: Any, status: int
 ) -> None:
@@ -145,7 +141,7 @@ async def test_failed_login_does_not_end_the_users_other_session(
     assert await site.here.count("alice") == 1
 
 
-@pytest.mark.parametrize("page", ["/news", "/write?cart=tea"])
+@for_each("page", ["/news", "/write?cart=tea"])
 async def test_other_session_is_ended_only_after_the_new_one_is_stored(
     make_native_site: MakeSite, page: str
 ) -> None:
@@ -194,7 +190,7 @@ async def alice_of(process: Process) -> str | None:
     return (await process.ask("/enter?user=alice&cart=tea")).session_id
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("begin", "path"),
     [
         (visitor_of, "/enter?user=alice&cart=tea"),
@@ -202,7 +198,6 @@ async def alice_of(process: Process) -> str | None:
         (alice_of, "/enter?user=alice"),
         (alice_of, "/renew"),
     ],
-    ids=["new session", "login", "login again", "renewal"],
 )
 async def test_session_that_was_stored_is_told_though_its_record_was_not(
     make_native_site: MakeSite, begin: Any, path: str

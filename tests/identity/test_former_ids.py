@@ -15,6 +15,7 @@ import pytest
 from pyfly_session import ids
 from tests.identity.conftest import HASHED, MakeSite
 from tests.identity.site import Held, Picture, Process, Site
+from tests.support.cases import for_each
 from tests.web.driver import Answer
 
 NOTHING = Picture(None, True, {})
@@ -45,8 +46,8 @@ async def end_all(process: Process, session_id: str) -> None:
     assert await process.container.principal_sessions().end_all("alice") == 1
 
 
-@pytest.mark.parametrize("page", ["/news", "/look", "/write?cart=late", "/renew", "/clear"])
-@pytest.mark.parametrize("change", ["/enter?user=alice&note=hers", "/renew?note=hers"])
+@for_each("page", ["/news", "/look", "/write?cart=late", "/renew", "/clear"])
+@for_each("change", ["/enter?user=alice&note=hers", "/renew?note=hers"])
 @HASHED
 async def test_replaced_id_opens_an_empty_session_that_is_not_saved(
     make_site: MakeSite, change: str, page: str, hash_ids: bool
@@ -75,7 +76,7 @@ async def test_id_that_was_replaced_several_times_opens_nothing(site: Site) -> N
         assert answer.all("set-cookie") == []
 
 
-@pytest.mark.parametrize("end", [log_out, end_all])
+@for_each("end", [log_out, end_all])
 async def test_ended_id_opens_an_empty_session_that_is_not_saved(
     make_native_site: MakeSite, end: Callable[[Process, str], Awaitable[None]]
 ) -> None:
@@ -97,7 +98,7 @@ async def test_unknown_id_gets_a_session_as_a_visitor_does(site: Site) -> None:
     assert await site.there.opens(answer.session_id) == Picture(None, False, {"cart": "tea"})
 
 
-@pytest.mark.parametrize("path", ["/renew", "/leave"])
+@for_each("path", ["/renew", "/leave"])
 async def test_former_id_is_forgotten_after_a_while(make_memory_site: MakeSite, path: str) -> None:
     """A browser that kept a former id for an hour gets a session again, as a visitor does."""
     site = await make_memory_site()
@@ -110,7 +111,7 @@ async def test_former_id_is_forgotten_after_a_while(make_memory_site: MakeSite, 
     assert await site.here.opens(answer.session_id) == Picture(None, False, {"cart": "tea"})
 
 
-@pytest.mark.parametrize("path", ["/enter?user=alice", "/renew"])
+@for_each("path", ["/enter?user=alice", "/renew"])
 async def test_log_tells_once_of_each_replaced_id(
     site: Site, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
@@ -164,7 +165,7 @@ async def test_login_with_an_ended_id_gets_a_session_of_its_own(make_native_site
 
 
 @HASHED
-@pytest.mark.parametrize("after", [[], ["/renew"]], ids=["at once", "after a renewal"])
+@for_each("after", [[], ["/renew"]])
 async def test_second_click_that_arrives_late_joins_the_first(
     make_site: MakeSite, after: list[str], hash_ids: bool
 ) -> None:
@@ -181,7 +182,7 @@ async def test_second_click_that_arrives_late_joins_the_first(
     assert await site.there.count("alice") == 1
 
 
-@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
+@for_each("strategy", ["evict-oldest", "reject-new"])
 async def test_second_click_that_arrives_late_needs_no_second_place(
     make_site: MakeSite, strategy: str
 ) -> None:
@@ -273,8 +274,8 @@ def orders() -> list[tuple[int, ...]]:
     return found
 
 
-@pytest.mark.parametrize("creation", ["always", "if-required"])
-@pytest.mark.parametrize("poll", ["/news", "/look", "/write?seen=1"])
+@for_each("creation", ["always", "if-required"])
+@for_each("poll", ["/news", "/look", "/write?seen=1"])
 async def test_no_login_is_lost_to_a_page_that_polls(
     make_site: MakeSite, poll: str, creation: str
 ) -> None:

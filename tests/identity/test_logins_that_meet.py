@@ -96,7 +96,7 @@ async def test_second_click_of_a_user_who_logs_in_again_joins_the_first(site: Si
     assert await site.here.count("alice") == 1
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@for_each("strategy", STRATEGIES)
 async def test_second_click_needs_no_second_place(make_site: MakeSite, strategy: str) -> None:
     """Where one session is allowed, the second click neither is refused nor ends the first."""
     site = await make_site(concurrency=one(strategy))

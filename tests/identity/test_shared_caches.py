@@ -170,8 +170,8 @@ async def test_every_cache_control_header_counts() -> None:
     assert answer.all("cache-control") == ["max-age=60", "public"]
 
 
-@pytest.mark.parametrize("cache_control", SHARED)
-@pytest.mark.parametrize("page", ["/add?n=2", "/renew", "/enter"])
+@for_each("cache_control", SHARED)
+@for_each("page", ["/add?n=2", "/renew", "/enter"])
 async def test_answer_that_must_tell_an_id_is_kept_by_no_cache(
     page: str, cache_control: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,8 +185,8 @@ async def test_answer_that_must_tell_an_id_is_kept_by_no_cache(
     assert len(warnings(caplog)) == 1
 
 
-@pytest.mark.parametrize("creation", ["always", "if-required"])
-@pytest.mark.parametrize("page", ["/add?n=1", "/enter"])
+@for_each("creation", ["always", "if-required"])
+@for_each("page", ["/add?n=1", "/enter"])
 async def test_new_session_that_was_written_to_is_told_and_kept_by_no_cache(
     page: str, creation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -199,8 +199,8 @@ async def test_new_session_that_was_written_to_is_told_and_kept_by_no_cache(
     assert len(warnings(caplog)) == 1
 
 
-@pytest.mark.parametrize("cache_control", PRIVATE)
-@pytest.mark.parametrize("page", ["/landing", "/cart", "/add?n=2"])
+@for_each("cache_control", PRIVATE)
+@for_each("page", ["/landing", "/cart", "/add?n=2"])
 async def test_answer_that_no_shared_cache_keeps_tells_the_id_as_ever(
     page: str, cache_control: str, caplog: pytest.LogCaptureFixture
 ) -> None:

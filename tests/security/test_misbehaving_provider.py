@@ -104,7 +104,7 @@ class TestNonsense:
         shop.site.clock.advance(PAUSE)
         assert (await shop.log_in()).status == 303
 
-    @pytest.mark.parametrize("answer", OF_TOKENS.values(), ids=OF_TOKENS)
+    @for_each("answer", OF_TOKENS.values())
     async def test_tokens_that_are_none(
         self, shop: Shop, answer: Response, caplog: pytest.LogCaptureFixture
     ) -> None:

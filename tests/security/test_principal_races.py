@@ -126,7 +126,7 @@ async def test_change_of_id_after_a_login_of_another_request_is_found(two: Princ
 
 
 @HASHED
-@pytest.mark.parametrize("moment", range(1, 4))
+@for_each("moment", range(1, 4))
 async def test_session_is_found_while_it_gets_a_new_id(
     clock: Clock, hash_ids: bool, moment: int
 ) -> None:
@@ -237,9 +237,9 @@ async def test_login_again_after_one_that_died_is_let_in(clock: Clock, strategy:
 
 
 @HASHED
-@pytest.mark.parametrize("strategy", ["evict-oldest", "reject-new"])
-@pytest.mark.parametrize("path", ["/enter?user=alice", "/rotate", "/leave", "/enter?user=bob"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@for_each("strategy", ["evict-oldest", "reject-new"])
+@for_each("path", ["/enter?user=alice", "/rotate", "/leave", "/enter?user=bob"])
+@for_each("when", ["before", "after"])
 async def test_cancelled_at_any_call_the_record_stays_true(
     clock: Clock, when: str, path: str, strategy: str, hash_ids: bool
 ) -> None:

@@ -17,6 +17,7 @@ from pyfly_session import SecurityContext, SessionFilter
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.security import end_other_sessions, login
 from tests.conftest import Clock
+from tests.support.cases import for_each
 from tests.web.conftest import EACH_TIMED_STORE, Site
 from tests.web.driver import Browser, Connection, ask
 from tests.web.stores import Probe
@@ -67,7 +68,7 @@ async def lives_for(site: Site, session_id: str, seconds: float) -> None:
     assert await site.stored(session_id) is None
 
 
-@pytest.mark.parametrize("where", ["handler", "stream", "background"])
+@for_each("where", ["handler", "stream", "background"])
 @EACH_TIMED_STORE
 async def test_what_a_long_request_writes_is_saved(
     timed_site: Site, travel: Travel, where: str
@@ -109,7 +110,7 @@ async def test_long_reader_stays_logged_in(timed_site: Site, travel: Travel) -> 
     assert browser.cookie == KNOWN
 
 
-@pytest.mark.parametrize("own", [TTL // 10, TTL * 10])
+@for_each("own", [TTL // 10, TTL * 10])
 async def test_session_with_an_idle_time_of_its_own_lives_exactly_so_long_after(
     timed_site: Site, travel: Travel, own: int
 ) -> None:

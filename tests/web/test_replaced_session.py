@@ -124,7 +124,7 @@ class TestOtherMiddleware:
         outer = Starlette(routes=[Mount("/", inner)]) if mounted else inner
         return enable_sessions(outer, config={"pyfly": {"session": {"enabled": True}}})
 
-    @pytest.mark.parametrize("mounted", [False, True])
+    @for_each("mounted", [False, True])
     async def test_it_is_warned_of_once_and_both_go_on(
         self, mounted: bool, caplog: pytest.LogCaptureFixture
     ) -> None:

@@ -106,7 +106,7 @@ async def test_page_of_the_same_host_may(memory_site: Site, origin: str, host: s
     assert is_open(await Service(memory_site).open(origin, host=host))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "host"),
     [
         (FOREIGN, "example.test"),
