@@ -97,6 +97,7 @@ class ObservedStore(CapableStore):
         self._inner = store
         self.codec = store.codec
         self.watch_losses = store.watch_losses
+        self.scan_sessions = store.scan_sessions
         self.has_slid = store.has_slid
         self._system = system
         self._tracer = tracer

@@ -14,9 +14,9 @@ Any method may be called from several tasks at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -153,6 +153,44 @@ class WatchLosses(Protocol):
 
         ``notice`` returns at once, does not raise and does not call the store. It is called
         within a method of the store, with the reason ``expired`` or ``dropped``.
+        """
+        ...
+
+
+SCAN_HEAD = 1024
+"""The bytes at the front of a session that `ScanSessions` gives; metadata stands there."""
+SCAN_STEP = 500
+"""The most sessions that `ScanSessions` gives in one step."""
+
+
+class Scanned(NamedTuple):
+    """What a scan tells of one stored session.
+
+    Attributes:
+        session_id: Its id.
+        head: Its encoded form, or the first `SCAN_HEAD` bytes of it.
+        size: The length of its encoded form, in bytes.
+        seconds_left: When it ends if nobody uses it, in seconds from now.
+    """
+
+    session_id: str
+    head: bytes
+    size: int
+    seconds_left: float
+
+
+@runtime_checkable
+class ScanSessions(Protocol):
+    """Capability: look at every session, for the operators' overview."""
+
+    def scan_sessions(self) -> AsyncIterator[Sequence[Scanned]]:
+        """Yield the stored sessions, in any order, in steps of at most `SCAN_STEP`.
+
+        An async generator. It keeps its own cursor and may be left at any step. A step is short,
+        for the backend and for the event loop, however many sessions there are; it may be empty.
+        A session that is there from the beginning to the end is given at least once, whatever
+        happens to others meanwhile. Records are left out, and so are ids that were replaced. To
+        be looked at is no access.
         """
         ...
 

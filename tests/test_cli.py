@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -54,6 +55,18 @@ def test_help_imports_nothing_that_is_slow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)  # noqa: S603
     assert done.returncode == 0
+
+
+def test_the_package_runs_as_a_module_and_completes_what_is_typed() -> None:
+    environ = {"_PYFLY_SESSION_COMPLETE": "bash_complete", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "pyfly_session"],
+        env={**os.environ, **environ, "COMP_WORDS": "pyfly-session sessions "},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+    )
+    assert done.stdout.split() == ["plain,end", "plain,list", "plain,show"]
 
 
 def test_missing_click_is_one_sentence_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

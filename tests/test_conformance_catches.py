@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from pyfly_session.testing import SessionStoreContract
-from tests.broken import capabilities, records, renaming, verbs
+from tests.broken import capabilities, records, renaming, scanning, verbs
 from tests.broken.sound import CapableSoundStore, SoundStore
 
 _MODULE = """
@@ -54,7 +54,7 @@ def _stores_of(module: ModuleType) -> Iterator[type[SoundStore]]:
             yield each
 
 
-_MODULES = (verbs, records, capabilities, renaming)
+_MODULES = (verbs, records, capabilities, renaming, scanning)
 BROKEN = [each for module in _MODULES for each in _stores_of(module)]
 TESTS = frozenset(name for name in dir(SessionStoreContract) if name.startswith("test_"))
 STORES = [SoundStore, CapableSoundStore, *BROKEN]

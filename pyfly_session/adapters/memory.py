@@ -10,13 +10,13 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from pyfly_session import ids
 from pyfly_session.core.codec import DEFAULT_CODEC, SessionCodec
 from pyfly_session.errors import SessionDecodingError
-from pyfly_session.ports import FORWARD_SECONDS, Loss, Moved
+from pyfly_session.ports import FORWARD_SECONDS, SCAN_HEAD, SCAN_STEP, Loss, Moved, Scanned
 
 _logger = logging.getLogger(__name__)
 # Bounds the pause of one operation; the rest goes with the next ones.
@@ -184,6 +184,21 @@ class InMemorySessionStore:
         """Have it called for each session that expires or is dropped; the latest counts."""
         self._notice = notice
 
+    async def scan_sessions(self) -> AsyncIterator[Sequence[Scanned]]:
+        """Yield the stored sessions in steps; see `pyfly_session.ports.ScanSessions`."""
+        with self._lock:
+            shelves = [[*shelf] for key, shelf in self._shelves.items() if key > 0]
+        session_ids = itertools.chain.from_iterable(shelves)
+        while some := [*itertools.islice(session_ids, SCAN_STEP)]:
+            with self._lock:
+                now = self.clock()
+                found = [(each, entry) for each in some if (entry := self._entry(each))]
+            yield [
+                Scanned(each, entry[:-_END_SIZE][:SCAN_HEAD], len(entry) - _END_SIZE, left)
+                for each, entry in found
+                if (left := _end_of(entry) - now) > 0
+            ]
+
     def __len__(self) -> int:
         """Count the stored sessions, expired ones left out."""
         with self._lock:
@@ -200,10 +215,13 @@ class InMemorySessionStore:
         now = self.clock()
         if now >= self._sweep_at:
             self._sweep(now)
+        entry = self._entry(session_id)
+        return entry[:-_END_SIZE] if entry is not None and _end_of(entry) > now else None
+
+    def _entry(self, session_id: str) -> bytes | None:
         for shelf in self._shelves.values():
-            entry = shelf.get(session_id)
-            if entry is not None:
-                return entry[:-_END_SIZE] if _end_of(entry) > now else None
+            if (entry := shelf.get(session_id)) is not None:
+                return entry
         return None
 
     def _take(self, session_id: str) -> None:

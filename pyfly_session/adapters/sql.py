@@ -15,7 +15,7 @@ import logging
 import math
 import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -30,6 +30,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     exc,
+    func,
     insert,
     make_url,
     select,
@@ -47,7 +48,7 @@ from pyfly_session.errors import (
     SessionStoreUnavailableError,
     StoreContractError,
 )
-from pyfly_session.ports import FORWARD_SECONDS, Loss, Moved
+from pyfly_session.ports import FORWARD_SECONDS, SCAN_HEAD, SCAN_STEP, Loss, Moved, Scanned
 
 __all__ = ["TABLE", "SqlSessionStore", "schema_of", "sessions_table"]
 
@@ -174,6 +175,16 @@ class SqlSessionStore:
         self._swap = update(self.table).where(*alive, read)
         self._slide = update(self.table).where(*alive, row.version == bindparam("expected"))
         self._delete = delete(self.table).where(here, row.moved_to.is_(None))
+        head = func.substr(row.payload, 1, SCAN_HEAD, type_=LargeBinary())
+        self._scan = (
+            select(
+                row.id, head.label("head"), func.length(row.payload).label("size"), row.expires_at
+            )
+            .where(row.id > bindparam("after"), alive[1], row.moved_to.is_(None))
+            .where(row.id.not_like(f"%{ids.RECORD}%"))
+            .order_by(row.id)
+            .limit(SCAN_STEP)
+        )
         expired = row.expires_at <= bindparam("now")
         self._last = (
             select(row.expires_at).where(expired).order_by(row.expires_at).offset(_AT_ONCE - 1)
@@ -289,6 +300,17 @@ class SqlSessionStore:
     def watch_losses(self, notice: Loss) -> None:
         """Have it called for each session that expires; the latest counts."""
         self._notice = notice
+
+    async def scan_sessions(self) -> AsyncIterator[Sequence[Scanned]]:
+        """Yield the stored sessions by their ids; see `pyfly_session.ports.ScanSessions`."""
+        after = ""
+
+        def work(connection: Connection) -> Sequence[Any]:
+            return connection.execute(self._scan, {"after": after, "now": self._clock()}).all()
+
+        while rows := await self._run("scan", work):
+            now, after = self._clock(), rows[-1].id
+            yield [Scanned(row.id, bytes(row.head), row.size, row.expires_at - now) for row in rows]
 
     def _found(self, connection: Connection, session_id: str) -> bytes | Moved | None:
         where = {"key": session_id, "now": self._clock()}

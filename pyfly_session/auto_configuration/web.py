@@ -151,6 +151,7 @@ def _session_filter(
         creation=properties.creation,
         exclude_patterns=properties.exclude_patterns,
         on_store_error=properties.on_store_error,
+        keep_client=properties.keep_client,
         websocket=WebSocketRules(
             close_on_session_end=properties.websocket.close_on_session_end,
             check_interval=properties.websocket.check_interval,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -106,6 +107,15 @@ def say_missing(directory: str) -> None:
 def say(text: str) -> None:
     """Tell a person what is going on, without touching what a program reads."""
     click.echo(text, err=True)
+
+
+def operator() -> str:
+    """Return who runs the command, for the audit."""
+    try:
+        return f"{getpass.getuser()} on the command line"
+    except (KeyError, OSError):
+        # A container need not know the name of its user.
+        return "somebody on the command line"
 
 
 def store_place(properties: SessionProperties) -> str:

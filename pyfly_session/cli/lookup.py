@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import click
@@ -14,11 +14,13 @@ from pyfly_session import ids
 from pyfly_session.auto_configuration.application import close_clients
 from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.cli.common import store_place
+from pyfly_session.core.overview import SessionPage
 from pyfly_session.management import session_lookup
 from pyfly_session.management.session_lookup import Found, is_handle, shortened
 
 # As many as the lookup asks for.
 _SHORTEST_HANDLE = 4
+_LENGTH_OF_ID = 32
 
 
 class Lookup(session_lookup.Lookup):
@@ -31,6 +33,20 @@ class Lookup(session_lookup.Lookup):
     def __init__(self, container: Any) -> None:
         super().__init__(container)
         self.place = store_place(container.properties())
+
+    async def listed(self, prefix: str, **options: Any) -> tuple[SessionPage, list[Found]]:
+        """Return a page of all sessions.
+
+        Raises:
+            click.ClickException: The store cannot tell, or failed on the way.
+        """
+        told = await self.page(prefix, **options)
+        if told is None:
+            raise click.ClickException("this store cannot list its sessions; give --principal NAME")
+        if told[0].problem:
+            problem = told[0].problem.rstrip(".")
+            raise click.ClickException(f"{problem}; see: pyfly-session doctor")
+        return told
 
     async def one(self, given: str, principal: str | None) -> Found:
         """Return the session that is meant.
@@ -56,18 +72,27 @@ class Lookup(session_lookup.Lookup):
             raise click.ClickException(f"{handle} could be any of {handles}; give more of it")
         return several[0]
 
-    async def end_all_telling(self, principal: str, told: Callable[[], object]) -> int:
-        """End all sessions of a user, telling of each; return how many there were."""
-        return int(await self._principals.end_all(principal, told=told))
-
     async def _by_id(self, given: str) -> Found:
         if not ids.is_acceptable(given) and not is_handle(given):
-            raise click.ClickException("an id consists of letters, digits and ._~-")
+            raise click.ClickException(
+                f"an id consists of letters, digits and ._~-; {_perhaps_a_name(given)}"
+            )
         found = await self.by_id(given)
         if found is None:
-            hint = "; a handle needs --principal NAME" if is_handle(given) else ""
-            raise click.ClickException(f"there is no session {shortened(given)}{hint}")
+            if is_handle(given):
+                raise click.ClickException(
+                    f"there is no session {shortened(given)}; a handle needs --principal NAME"
+                )
+            raise click.ClickException(_perhaps_a_name(given))
         return found
+
+
+def _perhaps_a_name(given: str) -> str:
+    """Return what to give instead, if what was given may be the name of a user."""
+    if len(given) >= _LENGTH_OF_ID and given.isalnum():
+        # It may be an id that opens a session, and is not repeated.
+        return f"there is no session {shortened(given)}"
+    return f"there is no session of that id; for those of a user: --principal {shlex.quote(given)}"
 
 
 @contextlib.asynccontextmanager
@@ -88,9 +113,14 @@ async def open_lookup(container: Any) -> AsyncIterator[Lookup]:
     logger = logging.getLogger("pyfly_session.core.type_tags")
     level = logger.level
     logger.setLevel(logging.ERROR)
+    audit, beside = logging.getLogger("pyfly_session.audit"), logging.StreamHandler()
+    beside.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    audit.addHandler(beside)
+    audit.setLevel(logging.INFO)
     try:
         yield Lookup(container)
     finally:
         logger.setLevel(level)
+        audit.removeHandler(beside)
         await container.session_repository().drain()
         await close_clients(container)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ from pyfly_session.cli.common import (
     NOTHING,
     configured,
     load_container,
+    operator,
     print_json,
     print_table,
     say,
@@ -29,10 +31,18 @@ _LABELS = {
     "handle": "Handle",
     "principal": "User",
     "logged_in_at": "Logged in",
+    "login": "By",
+    "last_used": "Last used",
     "last_accessed": "Last written",
+    "ends_at": "Ends if not used",
+    "size": "Bytes",
     "created_at": "Created",
+    "address": "From",
+    "browser": "Browser",
     "id": "Id",
 }
+_OF_ONE = ("handle", "principal", "logged_in_at", "login", "last_accessed", "created_at", "id")
+_OF_ALL = ("principal", "handle", "last_used", "ends_at", "logged_in_at", "login", "size", "id")
 _WAITING_SECONDS = 1.0
 
 
@@ -60,29 +70,62 @@ def sessions() -> None:
 
 @sessions.command("list")
 @configured
+@click.option("--principal", metavar="NAME", callback=_not_empty, help="Only those of this user.")
+@click.option("--prefix", metavar="TEXT", help="Only those of users whose names begin so.")
+@click.option("--visitors", is_flag=True, help="Those of visitors who are not logged in, too.")
 @click.option(
-    "--principal", metavar="NAME", required=True, callback=_not_empty, help="Whose sessions."
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many."
 )
 @click.option("--full-ids", is_flag=True, help="Show the ids, too. Whoever has one is logged in.")
 def list_command(
-    directory: str, profiles: str | None, as_json: bool, principal: str, full_ids: bool
+    directory: str,
+    profiles: str | None,
+    as_json: bool,
+    principal: str | None,
+    prefix: str | None,
+    visitors: bool,
+    limit: int,
+    full_ids: bool,
 ) -> None:
-    """List the sessions of a user, the oldest login first."""
+    """List who is logged in, the session that was used last first.
 
-    async def work(lookup: Lookup) -> list[dict[str, str]]:
-        found = await _waiting(lookup, lookup.of_principal(principal))
-        return [each.summary(full_id=full_ids) for each in found]
+    Looks at every session of the store, in steps that hold up nobody. With --principal it looks
+    at those of one user alone, which takes no time, and lists the oldest login first.
+    """
+    if principal is not None and (prefix is not None or visitors):
+        raise click.UsageError("--principal names one user; leave out --prefix and --visitors")
 
-    rows = _run(directory, profiles, work)
+    async def of_one(lookup: Lookup) -> dict[str, Any]:
+        found = await _waiting(lookup, lookup.of_principal(str(principal)))
+        return {"sessions": [each.summary(full_id=full_ids) for each in found]}
+
+    async def of_all(lookup: Lookup) -> dict[str, Any]:
+        with _counting(lookup.place) as told:
+            options = {"visitors": visitors, "size": limit, "told": told}
+            page, found = await _waiting(lookup, lookup.listed(prefix or "", **options))
+        return {
+            "sessions": [each.summary(full_id=full_ids) for each in found],
+            "matching": page.matching,
+            "total": page.total,
+            "logged_in": page.logged_in,
+        }
+
+    listed = _run(directory, profiles, of_all if principal is None else of_one)
+    rows = listed["sessions"]
     if as_json:
-        print_json(rows)
-    elif not rows:
+        print_json(listed)
+        return
+    if rows:
+        chosen = _OF_ALL if principal is None else [n for n in _OF_ONE if n != "principal"]
+        columns = [name for name in chosen if any(row.get(name) for row in rows)]
+        cells = ([row[name] or NOTHING for name in columns] for row in rows)
+        print_table(cells, *(_LABELS[name] for name in columns))
+    elif principal is not None:
         click.echo(f"{principal} has no sessions.")
-    else:
-        columns = {name: label for name, label in _LABELS.items() if name in rows[0]}
-        del columns["principal"]
-        cells = ([row[name] for name in columns] for row in rows)
-        print_table(cells, *columns.values())
+    if principal is None:
+        shown = f"{len(rows):,} of {listed['matching']:,}"
+        total = f"{listed['total']:,} in all, {listed['logged_in']:,} of users who are logged in"
+        click.echo(f"{shown} sessions; {total}.")
 
 
 @sessions.command()
@@ -112,7 +155,9 @@ def show(
         print_json(session)
         return
     attributes = session.pop("attributes")
-    print_table((_LABELS[name], text or NOTHING) for name, text in session.items())
+    # What was not looked at, or is not kept, has no line.
+    shown = (each for each in session.items() if each[1] or each[0] in _OF_ONE)
+    print_table((_LABELS[name], text or NOTHING) for name, text in shown)
     if attributes:
         click.echo()
         rows = ((name, _text(value)) for name, value in attributes.items())
@@ -148,7 +193,7 @@ def end(
             found = await _waiting(lookup, lookup.one(given, principal))
             of = f" of {found.principal}" if found.principal else ""
             _confirm(f"End the session {found.handle}{of}?", yes=yes)
-            if not await lookup.end(found):
+            if not await lookup.end(found, by=operator()):
                 raise click.ClickException(f"the session {found.handle} has ended by itself")
             return [found.handle], 1
         assert principal is not None  # noqa: S101 - checked above, for mypy
@@ -159,7 +204,7 @@ def end(
             say(f"Ending {number} of {principal} …")
         with _bar(len(several), hidden=as_json) as told:
             # Also if there seem to be none: a login may be under way.
-            ended = await lookup.end_all_telling(principal, told)
+            ended = await lookup.end_all(principal, by=operator(), told=told)
         return [each.handle for each in several], ended
 
     handles, number = _run(directory, profiles, work)
@@ -202,6 +247,20 @@ def _bar(length: int, *, hidden: bool) -> Iterator[Callable[[], object]]:
         return
     with click.progressbar(length=length, file=sys.stderr) as bar:
         yield lambda: bar.update(1)
+
+
+@contextmanager
+def _counting(place: str) -> Iterator[Callable[[int], object]]:
+    """Give what says, beside the output and once a second, how many were looked at."""
+    due = time.monotonic() + _WAITING_SECONDS
+
+    def told(number: int) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due += _WAITING_SECONDS
+            say(f"Looked at {number:,} sessions in {place} …")
+
+    yield told
 
 
 def _text(value: object) -> str:

@@ -147,6 +147,14 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
             True,
         ),
     ] = False
+    keep_client: Annotated[
+        bool,
+        about(
+            "Keep in the session from which address and with which browser its user logged in,"
+            " for operators to see; personal data, so tell your users.",
+            True,
+        ),
+    ] = False
     cookie: CookieProperties = CookieProperties()
     header: HeaderProperties = HeaderProperties()
     websocket: WebSocketProperties = WebSocketProperties()

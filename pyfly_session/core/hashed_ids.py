@@ -31,6 +31,7 @@ class HashedIdStore(CapableStore):
         self._inner = store if isinstance(store, CapableStore) else CapableStore(store)
         self.codec = self._inner.codec
         self.watch_losses = self._inner.watch_losses
+        self.scan_sessions = self._inner.scan_sessions
         self.has_slid = self._inner.has_slid
 
     def key_of(self, session_id: str) -> str:

@@ -16,6 +16,9 @@ without            what can happen when two requests meet within the same instan
                    interrupted and is tried again can look like a logout, and ends the session
 =================  =====================================================================
 
+`WatchLosses` and `ScanSessions` have no fallback: a store without them tells nothing of sessions
+that nobody asks for.
+
 What stays true without any capability: a write merges onto what is stored when it is made,
 and a session that is gone when its commit begins is not brought back.
 """
@@ -35,6 +38,7 @@ from pyfly_session.ports import (
     LoadAndSlide,
     Moved,
     Rename,
+    ScanSessions,
     SessionStore,
     WatchLosses,
 )
@@ -101,6 +105,8 @@ class CapableStore:
             self.rename, self.delete_moved = self._save_and_delete, self._delete_only
 
         self.watch_losses = store.watch_losses if isinstance(store, WatchLosses) else None
+        # There is none to make of four verbs. The ids are what `recall` takes.
+        self.scan_sessions = store.scan_sessions if isinstance(store, ScanSessions) else None
         # Whether a load has given a session all of its own idle time; few stores can tell.
         self.has_slid: Callable[[bytes], bool] = getattr(store, "has_slid", lambda payload: False)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -19,6 +19,8 @@ from pyfly_session.management.request_body import read_json
 from pyfly_session.management.session_lookup import Found
 
 _TRUE = ("true", "1", "yes")
+# All before a page are kept while it is looked for.
+MOST_PAGES = 2000
 
 
 class Api:
@@ -41,7 +43,7 @@ class Api:
             Route("/counts", _answering(self.counts)),
             Route("/config", _answering(self.config)),
             Route("/conditions", _answering(self.conditions)),
-            Route("/sessions", _answering(self.of_principal), methods=["GET"]),
+            Route("/sessions", _answering(self.sessions), methods=["GET"]),
             Route("/sessions", _answering(self.end_all), methods=["DELETE"]),
             Route("/sessions/find", _answering(self.find), methods=["POST"]),
             Route("/sessions/end", _answering(self.end_by_id), methods=["POST"]),
@@ -75,10 +77,17 @@ class Api:
         """Tell which bean was chosen, and why."""
         return {"beans": [dataclasses.asdict(each) for each in conditions(self._container)]}
 
-    async def of_principal(self, request: Request) -> Any:
-        """Tell the sessions of a user."""
-        operations = Operations(self._container, request)
-        return {"sessions": await operations.of_principal(_principal(request))}
+    async def sessions(self, request: Request) -> Any:
+        """Tell the sessions of a user, or a page of all."""
+        operations, query = Operations(self._container, request), request.query_params
+        if "principal" in query:
+            return {"sessions": await operations.of_principal(_principal(request))}
+        told = await operations.overview(**overview_options(query))
+        if told is None:
+            raise Refusal(501, reports.cannot_list(self._container))
+        if told["problem"] and not told["total"]:
+            raise Refusal(503, told["problem"])
+        return told
 
     async def one(self, request: Request) -> Any:
         """Tell one session of a user."""
@@ -100,10 +109,17 @@ class Api:
         return await _end(operations, found)
 
     async def end_by_id(self, request: Request) -> Any:
-        """End one session by its id."""
-        session_id = _text(await read_json(request), "id")
+        """End one session by its id, or several by users and handles."""
+        body = await read_json(request)
         operations = Operations(self._container, request)
-        return await _end(operations, await operations.by_id(session_id))
+        if "sessions" not in body:
+            return await _end(operations, await operations.by_id(_text(body, "id")))
+        given = body["sessions"]
+        if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+            raise Refusal(400, "sessions must be a list of objects with principal and handle")
+        picked = [(_text(each, "principal"), _text(each, "handle")) for each in given]
+        handles = await operations.end_several(picked)
+        return {"ended": len(handles), "handles": handles}
 
     async def end_all(self, request: Request) -> Any:
         """End all sessions of a user."""
@@ -113,6 +129,19 @@ class Api:
         operations = Operations(self._container, request)
         ended = await operations.end_all(_principal(request), keep_own=keep == "own")
         return {"ended": ended}
+
+
+def overview_options(query: Mapping[str, str]) -> dict[str, Any]:
+    """Return what an address asks of the overview."""
+    number = query.get("page", "1")
+    if not number.isascii() or not number.isdigit() or not 1 <= int(number[:9]) <= MOST_PAGES:
+        raise Refusal(400, f"page must be a number from 1 to {MOST_PAGES}")
+    return {
+        "prefix": query.get("prefix", ""),
+        "visitors": query.get("visitors") in _TRUE,
+        "number": int(number),
+        "whole": query.get("whole") in _TRUE,
+    }
 
 
 class Json(JSONResponse):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.requests import Request
@@ -12,7 +12,9 @@ from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.session import HttpSession
 from pyfly_session.management.session_lookup import Found, Lookup, is_handle, shortened
 
-_logger = logging.getLogger(__name__)
+PAGE_SIZE = 50
+# What a page may take, and what it may take if an operator wants all to be looked at.
+_PATIENCE, _LONG_PATIENCE = 0.7, 60.0
 
 
 class Refusal(Exception):  # noqa: N818 - an answer to the operator, no fault of the program
@@ -40,7 +42,39 @@ class Operations:
         own = getattr(request.state, "session", None)
         live = isinstance(own, HttpSession) and not own.invalidated
         self._own: HttpSession | None = own if live else None
-        self.operator = self._own.get_attribute(PRINCIPAL) if self._own is not None else None
+        # A guard that knows its operators by something else says who it is.
+        self.operator = getattr(request.state, "operator", None) or (
+            self._own.get_attribute(PRINCIPAL) if self._own is not None else None
+        )
+
+    async def overview(
+        self, prefix: str = "", *, visitors: bool = False, number: int = 1, whole: bool = False
+    ) -> dict[str, Any] | None:
+        """Return a page of all sessions and their totals, or None if the store cannot tell.
+
+        Args:
+            prefix: How the names of the users begin.
+            visitors: Those of nobody, too.
+            number: Which page, from 1.
+            whole: Look at all sessions, however long that takes.
+        """
+        patience = _LONG_PATIENCE if whole else _PATIENCE
+        told = await self._lookup.page(
+            prefix, visitors=visitors, number=number, size=PAGE_SIZE, patience=patience
+        )
+        if told is None:
+            return None
+        page, found = told
+        return {
+            "sessions": [self.summary(each) for each in found],
+            "page": number,
+            "pages": max(1, -(-page.matching // PAGE_SIZE)),
+            "matching": page.matching,
+            "total": page.total,
+            "logged_in": page.logged_in,
+            "complete": page.complete,
+            "problem": page.problem,
+        }
 
     async def of_principal(self, principal: str) -> list[dict[str, Any]]:
         """Return the sessions of a user, the oldest login first; their ids are not told."""
@@ -92,11 +126,22 @@ class Operations:
         Raises:
             Refusal: It ended meanwhile.
         """
-        if not await self._lookup.end(found):
+        if not await self._lookup.end(found, by=self.operator):
             raise Refusal(404, f"the session {found.handle} has ended by itself")
-        _logger.info(
-            "session #%s of %r was ended by %r", found.handle, found.principal, self.operator
-        )
+
+    async def end_several(self, picked: Iterable[tuple[str, str]]) -> list[str]:
+        """End sessions by user and handle; return the handles of those that were there."""
+        ended = []
+        for principal, handle in picked:
+            try:
+                found = await self.one(principal, handle)
+            except Refusal as refusal:
+                if refusal.status != 404:
+                    raise
+                continue
+            if await self._lookup.end(found, by=self.operator):
+                ended.append(found.handle)
+        return ended
 
     async def end_all(self, principal: str, *, keep_own: bool) -> int:
         """End all sessions of a user, but the operator's own if it shall go on.
@@ -107,9 +152,7 @@ class Operations:
         if keep_own and self._own is None:
             raise Refusal(409, "there is no session of yours to keep: this request has none")
         keep = self._own if keep_own else None
-        ended = await self._lookup.end_all(_named(principal), keep=keep)
-        _logger.info("%d sessions of %r were ended by %r", ended, principal, self.operator)
-        return ended
+        return await self._lookup.end_all(_named(principal), by=self.operator, keep=keep)
 
     def _own_handle(self) -> str | None:
         return None if self._own is None else self._lookup.handle_of(self._own.id)

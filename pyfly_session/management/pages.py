@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 import json
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from starlette.datastructures import MultiDict
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from pyfly_session.auto_configuration.conditions import conditions
 from pyfly_session.config.masking import one_line
-from pyfly_session.errors import SessionStoreError
+from pyfly_session.errors import SessionError, SessionStoreError
 from pyfly_session.management import reports
+from pyfly_session.management.api import overview_options
 from pyfly_session.management.operations import Operations, Refusal
 from pyfly_session.management.request_body import read_form
 from pyfly_session.management.session_lookup import Found
@@ -56,6 +60,7 @@ class Pages:
             Route("/session", self._page(self.session)),
             Route("/find", self._page(self.find), methods=["POST"]),
             Route("/confirm", self._page(self.confirm)),
+            Route("/confirm", self._page(self.confirm_several), methods=["POST"]),
             Route("/end", self._page(self.end), methods=["POST"]),
         ]
 
@@ -71,7 +76,7 @@ class Pages:
             operations = Operations(self._container, request)
             shown["sessions"] = await operations.of_principal(principal)
             shown["operator"] = operations.operator
-        return await self._overview(shown)
+        return await self._overview(shown, request=request)
 
     async def session(self, request: Request) -> Response:
         """Show one session of a user."""
@@ -104,11 +109,27 @@ class Pages:
             "confirm.html", principal=principal, number=number, keep=keep, session={"own": own}
         )
 
+    async def confirm_several(self, request: Request) -> Response:
+        """Ask before those are ended that were picked."""
+        form = await read_form(request)
+        operations = Operations(self._container, request)
+        picked = _picked(form)
+        if not picked:
+            raise Refusal(400, "pick at least one session")
+        sessions = [operations.summary(await operations.one(*each)) for each in picked]
+        own = any(each["own"] for each in sessions)
+        return _render(
+            "confirm.html", principal="", picked=sessions, session={"own": own}, back=_back(form)
+        )
+
     async def end(self, request: Request) -> Response:
         """End what was confirmed, and go back to the sessions of the user."""
         form = await read_form(request)
         operations = Operations(self._container, request)
         principal = form.get("principal", "")
+        if picked := _picked(form):
+            ended = len(await operations.end_several(picked))
+            return _see("./", **_back(form), ended=str(ended))
         if form.get("all") == "true":
             ended = await operations.end_all(principal, keep_own=form.get("keep") == "own")
         else:
@@ -127,17 +148,41 @@ class Pages:
         operations = Operations(self._container, request)
         return operations, await operations.one(query.get("principal", ""), query.get("handle", ""))
 
-    async def _overview(self, shown: dict[str, Any], status: int = 200) -> Response:
+    async def _overview(
+        self, shown: dict[str, Any], status: int = 200, *, request: Request
+    ) -> Response:
+        health, listed = await asyncio.gather(
+            reports.health(self._container, self._deadline), self._listed(shown, request)
+        )
         return _render(
             "overview.html",
             status,
             figures=reports.figures(self._container),
-            health=await reports.health(self._container, self._deadline),
+            health=health,
+            listed=listed,
+            query=_back(request.query_params),
             patience=round((min(self._deadline, _LONGEST_PATIENCE) + _TRAVEL_SECONDS) * 1000),
             configuration=reports.configuration(self._container),
             conditions=conditions(self._container),
             **shown,
         )
+
+    async def _listed(self, shown: dict[str, Any], request: Request) -> dict[str, Any] | None:
+        """Return a page of all sessions, unless those of one user are asked for."""
+        if shown["principal"]:
+            return None
+        try:
+            options = overview_options(request.query_params)
+            listed = await Operations(self._container, request).overview(**options)
+        except Refusal as refusal:
+            shown.setdefault("problem", str(refusal))
+            return None
+        except SessionError as error:
+            shown.setdefault("problem", str(error))
+            return None
+        if listed is None:
+            shown["unlisted"] = reports.cannot_list(self._container)
+        return listed
 
     def _page(self, call: Callable[[Request], Awaitable[Response]]) -> Any:
         """Return an endpoint that shows why something was not done."""
@@ -153,9 +198,22 @@ class Pages:
             except SessionStoreError as error:
                 status, problem = 503, str(error)
             principal = request.query_params.get("principal", "")
-            return await self._overview({"problem": problem, "principal": principal}, status)
+            shown = {"problem": problem, "principal": principal}
+            return await self._overview(shown, status, request=request)
 
         return endpoint
+
+
+def _picked(form: MultiDict) -> list[tuple[str, str]]:
+    """Return user and handle of each session that was picked in a form."""
+    parted = (str(each).partition(" ") for each in form.getlist("pick"))
+    return [(principal, handle) for handle, _, principal in parted]
+
+
+def _back(given: Mapping[str, str]) -> dict[str, str]:
+    """Return where in the overview one was."""
+    names = ("prefix", "visitors", "page", "whole")
+    return {name: str(given.get(name, "")) for name in names}
 
 
 def _told(operations: Operations, found: Found, *, values: bool = False) -> dict[str, Any]:
@@ -166,10 +224,9 @@ def _told(operations: Operations, found: Found, *, values: bool = False) -> dict
     }
 
 
-def _see(page: str, **query: str) -> Response:
+def _see(page: str, /, **query: str) -> Response:
     """Return the way to a page; 303 turns a POST into a GET, so that reloading repeats nothing."""
-    given = {name: value for name, value in query.items() if value}
-    return RedirectResponse(f"{page}?{_query(given)}", 303)
+    return RedirectResponse(f"{page}?{_query(query)}", 303)
 
 
 def _render(template: str, status: int = 200, **context: Any) -> Response:
@@ -193,13 +250,14 @@ def _templates() -> Any:
         lstrip_blocks=True,
     )
     environment.filters |= {"moment": _moment, "shown": _shown, "line": _line, "query": _query}
-    environment.filters |= {"plain": _plain, "breakable": _breakable}
+    environment.filters |= {"plain": _plain, "breakable": _breakable, "away": _away}
+    environment.filters |= {"bytes": _bytes}
     return environment
 
 
-def _query(values: dict[str, str]) -> str:
-    """Return values as the query of an address."""
-    return urlencode(values, errors="replace")
+def _query(values: Mapping[str, object]) -> str:
+    """Return values as the query of an address, without those that are empty."""
+    return urlencode({name: each for name, each in values.items() if each}, errors="replace")
 
 
 def _line(value: object) -> str:
@@ -217,6 +275,25 @@ def _breakable(name: str) -> Any:
 def _moment(text: str) -> str:
     """Return a time for people; the table says that it is UTC."""
     return text.removesuffix("+00:00").replace("T", " ") or _NOTHING
+
+
+def _away(text: str) -> str:
+    """Return how far a time is from now, in one unit."""
+    if not text:
+        return _NOTHING
+    seconds = (datetime.fromisoformat(text) - datetime.now(UTC)).total_seconds()
+    for unit, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        if abs(seconds) >= unit or unit == 1:
+            far = f"{abs(seconds) / unit:.0f} {name}"
+            return f"in {far}" if seconds > 0 else f"{far} ago"
+    raise AssertionError
+
+
+def _bytes(size: str) -> str:
+    """Return a size for people."""
+    if not size:
+        return _NOTHING
+    return f"{size} B" if int(size) < 1000 else f"{int(size) / 1000:,.1f} kB"
 
 
 def _plain(value: Any) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sized
 from typing import Any
 
 from pyfly_session import ids
@@ -26,20 +25,25 @@ _PROBE_SECONDS = 1
 
 
 def figures(container: Any) -> dict[str, Any]:
-    """Return what this process counted, and how many sessions there are.
-
-    ``stored`` is None if the store cannot tell: Redis would have to look at every key.
-    """
+    """Return what this process counted."""
     repository = container.session_repository()
     store = repository.store
     told = {
         "store": type(store).__name__,
-        "stored": len(store) if isinstance(store, Sized) else None,
         "events": dict.fromkeys(_EVENTS, 0) | dict(repository.counts),
     }
     if hasattr(store, "dropped"):
         told["dropped"] = store.dropped
     return told
+
+
+def cannot_list(container: Any) -> str:
+    """Return what a store says that cannot list its sessions."""
+    name = type(container.session_repository().store).__name__
+    return (
+        f"{name} cannot list its sessions, for it has no scan_sessions (see the docs,"
+        " how-to/custom-store); look for one user by the full name"
+    )
 
 
 async def health(container: Any, deadline: float) -> dict[str, Any]:

@@ -6,11 +6,14 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
+from starlette.datastructures import MultiDict
 from starlette.requests import Request
 
-from pyfly_session.management.operations import Refusal
+from pyfly_session.management.operations import PAGE_SIZE, Refusal
 
-_MOST_BYTES = 16 * 1024
+_MOST_BYTES = 64 * 1024
+# The sessions of a page, each picked, and a few besides.
+_MOST_FIELDS = PAGE_SIZE + 16
 
 
 async def read_json(request: Request) -> dict[str, Any]:
@@ -29,7 +32,7 @@ async def read_json(request: Request) -> dict[str, Any]:
     return value
 
 
-async def read_form(request: Request) -> dict[str, str]:
+async def read_form(request: Request) -> MultiDict:
     """Return the fields of a form.
 
     Raises:
@@ -38,7 +41,7 @@ async def read_form(request: Request) -> dict[str, str]:
     _require(request, "application/x-www-form-urlencoded")
     try:
         text = (await _read(request)).decode()
-        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=16))
+        return MultiDict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
     except ValueError as error:
         raise Refusal(400, "the body must be a form") from error
 

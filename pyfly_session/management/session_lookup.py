@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import logging
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,8 +22,12 @@ from pyfly_session.core.metadata import (
     PRINCIPAL,
     RESERVED_NAMES,
 )
+from pyfly_session.core.overview import SessionOverview, SessionPage
 from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.errors import SessionStoreError
+from pyfly_session.security.login import CLIENT, PROVIDER_LOGIN
 
+_audit = logging.getLogger("pyfly_session.audit")
 _SHORTEST_HANDLE = 4
 _HANDLE = re.compile(rf"#?[0-9a-f]{{{_SHORTEST_HANDLE},10}}")
 
@@ -37,6 +43,10 @@ class Found:
         logged_in_at: Of the login.
         last_accessed: Of the last write.
         attributes: What is stored in it.
+        last_used: Unix time of the last request with it; None where that was not looked at, as
+            are the next two.
+        ends_at: Of its end, if nobody uses it.
+        size: Of its encoded form, in bytes.
     """
 
     session_id: str
@@ -45,6 +55,9 @@ class Found:
     logged_in_at: float | None
     last_accessed: float | None
     attributes: Mapping[str, Any]
+    last_used: float | None = None
+    ends_at: float | None = None
+    size: int | None = None
 
     @property
     def handle(self) -> str:
@@ -57,10 +70,26 @@ class Found:
             "handle": self.handle,
             "principal": self.principal or "",
             "logged_in_at": _moment(self.logged_in_at),
+            "login": self._login(),
+            "last_used": _moment(self.last_used),
             "last_accessed": _moment(self.last_accessed),
+            "ends_at": _moment(self.ends_at),
+            "size": "" if self.size is None else str(self.size),
             "created_at": _moment(self.created_at),
+            "address": self._client("address"),
+            "browser": self._client("browser"),
         }
         return {**texts, "id": str(self.session_id)} if full_id else texts
+
+    def _login(self) -> str:
+        """Return who vouched for the user: a provider, or the application itself."""
+        told = self.attributes.get(PROVIDER_LOGIN)
+        provider = told.get("registration_id") if isinstance(told, Mapping) else None
+        return str(provider or "form") if self.principal else ""
+
+    def _client(self, name: str) -> str:
+        told = self.attributes.get(CLIENT)
+        return str(told.get(name, "")) if isinstance(told, Mapping) else ""
 
     def contents(self, *, values: bool) -> dict[str, Any]:
         """Return the attributes with their types, or with their values; secrets are masked."""
@@ -76,6 +105,28 @@ class Lookup:
         hashing = container.properties().hash_ids
         self._principals = container.principal_sessions()
         self._store = (HashedIdStore if hashing else CapableStore)(container.session_store())
+        properties = container.properties()
+        self._overview = SessionOverview(
+            self._store,
+            idle=properties.ttl,
+            max_lifetime=properties.max_lifetime,
+            clock=container.clock(),
+        )
+
+    async def page(self, prefix: str, **options: Any) -> tuple[SessionPage, list[Found]] | None:
+        """Return a page of all sessions, by `SessionOverview.page`; None if nobody can tell."""
+        page = await self._overview.page(prefix, **options)
+        if page is None:
+            return None
+        try:
+            found = await asyncio.gather(*(self._found(each.session_id) for each in page.sessions))
+        except SessionStoreError as error:
+            page.problem, found = str(error), []
+        return page, [
+            dataclasses.replace(one, last_used=each.last_used, ends_at=each.ends_at, size=each.size)
+            for each, one in zip(page.sessions, found, strict=False)
+            if one is not None
+        ]
 
     async def of_principal(self, principal: str) -> list[Found]:
         """Return the sessions of a user, the oldest login first."""
@@ -105,30 +156,48 @@ class Lookup:
         """Return the session of an acceptable id, whoever it belongs to, None if there is none."""
         # Under hashing, what an operator has may be the id or what the store knows it as.
         for session_id in (self._store.key_of(given), self._store.recall(given)):
-            data = await self._store.get(session_id)
-            if data is not None:
-                principal = data.get(PRINCIPAL)
-                return Found(
-                    session_id,
-                    principal if isinstance(principal, str) else None,
-                    data.get(CREATED_AT),
-                    data.get(AUTHENTICATED_AT),
-                    data.get(LAST_ACCESSED),
-                    {name: each for name, each in data.items() if name not in RESERVED_NAMES},
-                )
+            found = await self._found(session_id)
+            if found is not None:
+                return found
         return None
+
+    async def _found(self, session_id: str) -> Found | None:
+        data = await self._store.get(session_id)
+        if data is None:
+            return None
+        principal = data.get(PRINCIPAL)
+        return Found(
+            session_id,
+            principal if isinstance(principal, str) else None,
+            data.get(CREATED_AT),
+            data.get(AUTHENTICATED_AT),
+            data.get(LAST_ACCESSED),
+            {name: each for name, each in data.items() if name not in RESERVED_NAMES},
+        )
 
     def handle_of(self, session_id: str) -> str:
         """Return the handle of the session of an id."""
         return ids.mask(self._store.key_of(session_id)).removeprefix("#")
 
-    async def end(self, found: Found) -> bool:
-        """End one session; False if it ended meanwhile."""
-        return bool(await self._principals.end(found.session_id))
+    async def end(self, found: Found, *, by: object) -> bool:
+        """End one session on behalf of an operator; False if it ended meanwhile."""
+        ended = bool(await self._principals.end(found.session_id))
+        if ended:
+            _audit.info("session #%s of %r was ended by %r", found.handle, found.principal, by)
+        return ended
 
-    async def end_all(self, principal: str, *, keep: Any = None) -> int:
-        """End all sessions of a user but ``keep``, and return how many there were."""
-        return int(await self._principals.end_all(principal, keep=keep))
+    async def end_all(
+        self,
+        principal: str,
+        *,
+        by: object,
+        keep: Any = None,
+        told: Callable[[], object] | None = None,
+    ) -> int:
+        """End all sessions of a user but ``keep``, telling of each; return how many there were."""
+        ended = int(await self._principals.end_all(principal, keep=keep, told=told))
+        _audit.info("%d sessions of %r were ended by %r", ended, principal, by)
+        return ended
 
 
 def is_handle(given: str) -> bool:

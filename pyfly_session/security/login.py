@@ -43,7 +43,13 @@ __all__ = [
 ALIAS_PREFIX = "pyfly:"
 """Begins the aliases that the library makes; no user's id begins with it."""
 
+CLIENT = "_client"
+"""The attribute that tells from where and with what a user logged in, if that is kept."""
+PROVIDER_LOGIN = "_oauth2_logged_in"
+"""The attribute that tells which provider vouched for the user."""
+
 _ENABLED = "pyfly.session.enabled"
+_LONGEST_BROWSER = 300
 # Earlier than the login, if somebody else vouched for the user.
 _AUTH_TIME = "_auth_time"
 _MAX_AGE = "_max_age_demanded"
@@ -112,7 +118,21 @@ async def login(
         session.remove_attribute(_AUTH_TIME)
     else:
         session.set_attribute(_AUTH_TIME, auth_time)
+    _note_client(request, session)
     request.state.security_context = security_context
+
+
+def _note_client(request: Any, session: HttpSession) -> None:
+    """Keep from where and with what the user logs in, if the application allows that."""
+    used = filter_of(request)
+    if used is None or not used.keep_client:
+        session.remove_attribute(CLIENT)
+        return
+    headers = dict(headers_of(request))
+    browser = headers.get(b"user-agent", b"").decode("latin-1")[:_LONGEST_BROWSER]
+    client = getattr(request, "client", None)
+    address = client.host if client else ""
+    session.set_attribute(CLIENT, {"address": address, "browser": browser})
 
 
 async def _may_log_in(request: Any, session: HttpSession, user_id: str) -> bool:

@@ -74,6 +74,7 @@ class SessionFilter(OncePerRequestFilter):
         exclude_patterns: Glob patterns of paths without a session.
         on_store_error: What a request gets whose session cannot be loaded: 503, or a session
             that is empty and not saved (`HttpSession.transient`).
+        keep_client: Keep in the session from where and with what its user logged in.
         repository: What loads and commits the sessions, instead of one made from ``store``,
             ``ttl`` and ``max_lifetime``.
         concurrency: Limits the sessions of each user; None for no limit.
@@ -100,6 +101,7 @@ class SessionFilter(OncePerRequestFilter):
         max_lifetime: int | None = None,
         exclude_patterns: Iterable[str] = (),
         on_store_error: StoreErrorPolicy = "fail",
+        keep_client: bool = False,
         repository: SessionRepository | None = None,
         concurrency: SessionConcurrencyController | None = None,
         websocket: WebSocketRules | None = None,
@@ -107,6 +109,7 @@ class SessionFilter(OncePerRequestFilter):
     ) -> None:
         _require("creation", creation, get_args(CreationPolicy))
         _require("on_store_error", on_store_error, get_args(StoreErrorPolicy))
+        self.keep_client = keep_client
         self.repository = repository or _repository(store, ttl, max_lifetime, clock)
         self.concurrency = concurrency
         self.resolver: SessionIdResolver = (

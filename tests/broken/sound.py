@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, ClassVar
 
 from pyfly_session import SessionCodec, SessionStoreError
 from pyfly_session.errors import SessionDecodingError
-from pyfly_session.ports import FORWARD_SECONDS, Moved
+from pyfly_session.ids import is_record
+from pyfly_session.ports import FORWARD_SECONDS, SCAN_HEAD, SCAN_STEP, Moved, Scanned
 
 
 class SoundStore:
@@ -104,3 +105,13 @@ class CapableSoundStore(SoundStore):
         await self.delete(session_id)
         way = self.way(session_id)
         return way.new_id if way else None
+
+    def scanned(self, session_id: str) -> Scanned:
+        value, end = self.entries[session_id]
+        return Scanned(session_id, value[:SCAN_HEAD], len(value), end - self.clock())
+
+    async def scan_sessions(self) -> AsyncIterator[Sequence[Scanned]]:
+        session_ids = [each for each in self.entries if not is_record(each)]
+        for start in range(0, len(session_ids), SCAN_STEP):
+            some = session_ids[start : start + SCAN_STEP]
+            yield [self.scanned(each) for each in some if self.find(each)]

@@ -82,8 +82,10 @@ def test_an_operator_ends_a_session_with_nothing_but_keys(
     root = somebody(visit, office, "root")
     root.go("/manage/")
     page = root.page
-    tab_to(page, "principal")
+    tab_to(page, "prefix")
     page.keyboard.type("alice")
+    enter(page)
+    tab_to(page, "All of one user: alice")
     enter(page)
     expect(page.get_by_role("heading", name="alice has 2 sessions")).to_be_visible()
     # The oldest login is the first.

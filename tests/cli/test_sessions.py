@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def id_of(browser: Browser) -> str:
 def listed(run: Run, user: str = "alice", *options: str) -> list[dict[str, str]]:
     result = run("sessions", "list", "--principal", user, "--json", *options)
     assert result.exit_code == 0, result.output
-    rows: list[dict[str, str]] = json.loads(result.stdout)
+    rows: list[dict[str, str]] = json.loads(result.stdout)["sessions"]
     return rows
 
 
@@ -111,9 +112,37 @@ def test_the_sessions_of_a_user_are_listed_and_of_nobody_else(shop: TestClient, 
     assert len({each["handle"] for each in rows}) == 2
     assert all(each["logged_in_at"].endswith("+00:00") for each in rows)
     lines = run("sessions", "list", "--principal", "bob").output.splitlines()
-    assert lines[0].split() == ["Handle", "Logged", "in", "Last", "written", "Created"]
+    assert lines[0].split() == ["Handle", "Logged", "in", "By", "Last", "written", "Created"]
     assert len(lines) == 2
     assert run("sessions", "list", "--principal", "carol").output == "carol has no sessions.\n"
+
+
+def test_all_sessions_are_listed_by_the_front_of_the_names(shop: TestClient, run: Run) -> None:
+    people = [browser(shop, user) for user in ("anna", "alice", "bob")]
+    shop.cookies.clear()
+    shop.get("/")
+    found = json.loads(run("sessions", "list", "--prefix", "a", "--json").stdout)
+    assert sorted(each["principal"] for each in found["sessions"]) == ["alice", "anna"]
+    assert (found["matching"], found["total"], found["logged_in"]) == (2, 4, 3)
+    assert all(each["ends_at"] > each["last_used"] for each in found["sessions"])
+    lines = run("sessions", "list", "--limit", "2").stdout.splitlines()
+    headings = ["User", "Handle", "Last used", "Ends if not used", "Logged in", "By", "Bytes"]
+    assert re.split(r" {2,}", lines[0]) == headings
+    assert lines[-1] == "2 of 3 sessions; 4 in all, 3 of users who are logged in."
+    everybody = run("sessions", "list", "--visitors").stdout
+    assert "4 of 4 sessions" in everybody
+    assert not [each for each in people if id_of(each) in everybody]
+
+
+@pytest.mark.parametrize("kind", ["plain"])
+def test_a_long_list_says_beside_the_output_how_far_it_is(
+    shop: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pyfly_session.cli.sessions._WAITING_SECONDS", 0.0)
+    browser(shop)
+    result = run("sessions", "list", "--json")
+    assert re.search(r"^Looked at 1 sessions in redis://", result.stderr, re.M)
+    assert json.loads(result.stdout)["total"] == 1
 
 
 def test_ids_are_shown_only_if_asked_for(shop: TestClient, run: Run, kind: str) -> None:
@@ -189,10 +218,16 @@ def test_all_sessions_of_a_user_are_ended(shop: TestClient, run: Run) -> None:
     phone, laptop, other = browser(shop), browser(shop), browser(shop, "bob")
     result = run("sessions", "end", "--principal", "alice", "--yes")
     assert (result.exit_code, result.stdout) == (0, "Ended 2 sessions.\n")
-    assert result.stderr == "Ending 2 sessions of alice …\n"
+    told, audit = result.stderr.splitlines()
+    assert told == "Ending 2 sessions of alice …"
+    # Whoever keeps what the command says has who, when and whom.
+    assert re.fullmatch(
+        r"20..-..-.. ..:..:..,... 2 sessions of 'alice' were ended by '.+ on the command line'",
+        audit,
+    )
     assert [each.who() for each in (phone, laptop, other)] == ["nobody", "nobody", "bob"]
     again = run("sessions", "end", "--principal", "alice", "--yes")
-    assert (again.exit_code, again.output) == (0, "alice has no sessions.\n")
+    assert (again.exit_code, again.stdout) == (0, "alice has no sessions.\n")
 
 
 @pytest.mark.parametrize("kind", ["plain"])
@@ -235,7 +270,7 @@ def test_people_are_told_what_a_slow_command_waits_for(
 
 def test_a_session_is_ended_by_its_id(shop: TestClient, run: Run) -> None:
     phone, laptop = browser(shop), browser(shop)
-    assert run("sessions", "end", id_of(phone), "--yes").output == "Ended 1 session.\n"
+    assert run("sessions", "end", id_of(phone), "--yes").stdout == "Ended 1 session.\n"
     assert run("sessions", "end", "-", "--yes", input=f"{id_of(laptop)}\n").exit_code == 0
     assert [each.who() for each in (phone, laptop)] == ["nobody", "nobody"]
     result = run("sessions", "end", id_of(phone), "--yes")
@@ -295,7 +330,9 @@ def test_a_part_of_a_handle_is_enough_unless_it_fits_two(
         (["show", "principal:0123"], 1, "an id consists of letters, digits"),
         (["end"], 2, "say which: an ID, --principal NAME, or both"),
         (["end", "-"], 2, "an id from the input needs --yes"),
-        (["list"], 2, "Missing option '--principal'"),
+        (["list", "--principal", "bob", "--prefix", "b"], 2, "--principal names one user"),
+        (["end", "alice", "--yes"], 1, "for those of a user: --principal alice"),
+        (["end", "a@b.example", "--yes"], 1, "for those of a user: --principal a@b.example"),
         (["list", "--principal", ""], 2, "a name is not empty"),
         (["show", "0123456789", "--principal", ""], 2, "a name is not empty"),
         (["end", "--principal", "", "--yes"], 2, "a name is not empty"),

@@ -188,7 +188,7 @@ def test_it_is_mounted_in_an_application_whose_sessions_are_enabled_already() ->
     app.mount("/manage", management)
     with TestClient(app) as client:
         assert client.get("/manage").url.path == "/manage/"
-        assert client.get("/manage/counts").json()["stored"] == 1
+        assert client.get("/manage/sessions?visitors=true").json()["total"] == 1
         assert client.get("/manage/nothing").status_code == 404
         assert client.get("/manage/end").status_code == 405
 
@@ -196,7 +196,7 @@ def test_it_is_mounted_in_an_application_whose_sessions_are_enabled_already() ->
 def test_it_works_without_sessions_around_it() -> None:
     container = create_container({"pyfly": {"session": {"enabled": True}}})
     with TestClient(Management(container, guard=lambda request: True)) as client:
-        assert client.get("/counts").json()["stored"] == 0
+        assert client.get("/sessions").json()["total"] == 0
         assert client.delete("/sessions?principal=alice").json() == {"ended": 0}
         refused = client.delete("/sessions?principal=alice&keep=own")
         assert refused.status_code == 409

@@ -204,7 +204,7 @@ def test_the_page_shows_what_the_endpoints_tell(memory_shop: Shop) -> None:
     root = memory_shop.person("root")
     page = root.get("/manage/").text.replace("<wbr>", "")
     assert '<b aria-live="polite">UP</b>' in page
-    assert '<dd data-figure="stored">1</dd>' in page
+    assert "<dt>Sessions in the store</dt><dd>1</dd>" in page
     assert "<code>pyfly.session.ttl</code>" in page
     assert "<code>session_store</code>" in page
 

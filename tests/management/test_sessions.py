@@ -63,7 +63,7 @@ def test_an_ended_session_is_logged_out_and_the_others_are_not(
 ) -> None:
     phone, laptop = shop.person("alice"), shop.person("alice")
     handle = shop.handle(phone)
-    with caplog.at_level(logging.INFO, "pyfly_session.management"):
+    with caplog.at_level(logging.INFO, "pyfly_session.audit"):
         ended = root.delete(f"/manage/sessions/{handle}?principal=alice")
     assert ended.json() == {"ended": 1, "handles": [handle]}
     assert caplog.messages == [f"session #{handle} of 'alice' was ended by 'root'"]
@@ -129,7 +129,9 @@ def test_ids_are_never_shown_in_full(shop: Shop, root: Person) -> None:
 @for_each(
     ("method", "path", "options", "status", "message"),
     [
-        ("GET", "sessions", {}, 400, "principal is missing"),
+        ("GET", "sessions?principal=", {}, 400, "principal is missing"),
+        ("GET", "sessions?page=0", {}, 400, "page must be a number from 1"),
+        ("POST", "sessions/end", {"json": {"sessions": ["x"]}}, 400, "must be a list of objects"),
         ("DELETE", "sessions", {}, 400, "principal is missing"),
         ("DELETE", "sessions?principal=bob&keep=mine", {}, 400, "keep must be own"),
         ("GET", "sessions/abcdef?principal=bob", {}, 404, "bob has no session abcdef"),
@@ -140,7 +142,7 @@ def test_ids_are_never_shown_in_full(shop: Shop, root: Person) -> None:
         ("POST", "sessions/find", {"json": {"id": 7}}, 400, "id must be a text"),
         ("POST", "sessions/find", {"json": ["id"]}, 400, "must be a JSON object"),
         ("POST", "sessions/end", {"data": {"id": "x"}}, 415, "must be application/json"),
-        ("POST", "sessions/end", {"json": {"id": "x" * 20_000}}, 413, "at most 16384 bytes"),
+        ("POST", "sessions/end", {"json": {"id": "x" * 70_000}}, 413, "at most 65536 bytes"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_sentence(

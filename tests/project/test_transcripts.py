@@ -70,6 +70,9 @@ _CHANGING = [
     (re.compile(r"\d+\.\d ms"), "DURATION"),
     (re.compile(r"(?<=^date: ).*$", re.M), "DATE"),
     (re.compile(r"\b[0-9a-f]{32}\b"), "ID"),
+    (re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", re.M), "TIME"),
+    (re.compile(r"'\w+ on the command line'"), "OPERATOR"),
+    (re.compile(r"(?<=form  )\d{3}$", re.M), "BYTES"),
 ]
 
 
@@ -143,7 +146,8 @@ def log_alice_in(server: redis.Redis) -> None:
 
 def handles_of_alice() -> list[str]:
     listed = CliRunner().invoke(commands, ["sessions", "list", "--principal", "alice", "--json"])
-    return [each["handle"] for each in json.loads(listed.stdout)] if listed.exit_code == 0 else []
+    rows = json.loads(listed.stdout)["sessions"] if listed.exit_code == 0 else []
+    return [each["handle"] for each in rows]
 
 
 @pages(OF_THE_LIBRARY)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from redis.asyncio.cluster import ClusterNode, PipelineCommand, RedisCluster
+from redis.client import NEVER_DECODE
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -90,6 +91,30 @@ class ClusterCommands:
         if all(_is_lost(each) for each in answers):
             raise answers[0]
         return answers
+
+    async def next_primary(self, seen: Collection[str]) -> ClusterNode | None:
+        """Return a node that has slots and is not among those seen, or None."""
+        await self._client.initialize()
+        slots = self._client.nodes_manager.slots_cache
+        return next((nodes[0] for nodes in slots.values() if nodes[0].name not in seen), None)
+
+    async def send_to(self, node: ClusterNode, *commands: tuple[Any, ...]) -> Any:
+        """Return the answer of one node to a command, or a list of them.
+
+        Raises:
+            RedisError: An answer is an error, or the node was not reached.
+        """
+        sent = [
+            PipelineCommand(n, *each, **{NEVER_DECODE: True}) for n, each in enumerate(commands)
+        ]
+        await self._send_to(node, sent)
+        answers = [each.result for each in sent]
+        for each in answers:
+            if isinstance(each, Exception):
+                if _is_lost(each):
+                    await self._refresh()
+                raise each
+        return answers if len(answers) > 1 else answers[0]
 
     async def _send_once(self, commands: list[PipelineCommand]) -> None:
         """Send each command to its node, and keep each answer in its ``result``."""

@@ -138,3 +138,24 @@ TEXTS = {
 }
 """The scripts, by their digests."""
 LOAD, SLIDE, CREATE, SWAP, LEAVE = TEXTS
+
+# ARGV: a cursor, a pattern of keys, how many to look at, how long their common front is, how many
+# bytes to return of each. Looks at keys that it was not given: only for a node of its own.
+SCAN = """
+local call, find, front, most = redis.pcall, string.find, ARGV[4] + 1, tonumber(ARGV[5])
+local page = redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', ARGV[3])
+local found, n = {page[1]}, 1
+for _, key in ipairs(page[2]) do
+    if not find(key, ':', front, true) then
+        local head = call('GETRANGE', key, 0, most - 1)
+        if type(head) == 'string' and head ~= '' then
+            found[n + 1], found[n + 2] = key, head
+            found[n + 3] = #head < most and #head or call('STRLEN', key)
+            found[n + 4] = call('PTTL', key)
+            n = n + 4
+        end
+    end
+end
+return found
+"""
+"""Tells of some sessions, four values for each, behind the next cursor; ``0`` at the end."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -22,6 +23,7 @@ from pyfly_session.adapters.redis.batching import BYTES, CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.errors import FAILURES, NoScriptingError, translated
 from pyfly_session.adapters.redis.patience import patience
+from pyfly_session.adapters.redis.scanning import scan
 from pyfly_session.adapters.redis.scripts import (
     CREATE,
     HEAD,
@@ -38,7 +40,7 @@ from pyfly_session.errors import (
     SessionDecodingError,
     SessionStoreError,
 )
-from pyfly_session.ports import FORWARD_SECONDS, Moved
+from pyfly_session.ports import FORWARD_SECONDS, Moved, Scanned
 
 __all__ = ["KEY_PREFIX", "RedisSessionStore", "allow_session_type"]
 
@@ -239,6 +241,14 @@ class RedisSessionStore:
         # In this order: a change of id in between leaves its note for the second command.
         _, moved = await self._ask("delete", key, ("DEL", key), ("GET", moved_key(key)))
         return None if moved is None else bytes(moved).decode()
+
+    async def scan_sessions(self) -> AsyncIterator[Sequence[Scanned]]:
+        """Yield the stored sessions in steps; see `pyfly_session.ports.ScanSessions`."""
+        try:
+            async for found in scan(self._commands, self._prefix):
+                yield found
+        except FAILURES as error:
+            raise await self._failure("scan", error) from error
 
     async def _note_elsewhere(self, operation: str, key: str) -> Moved | None:
         """Return where a session has gone, if the script could not tell.

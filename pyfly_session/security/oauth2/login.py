@@ -21,6 +21,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import ConfigurationError, TooManySessionsError
 from pyfly_session.security.login import (
     ALIAS_PREFIX,
+    PROVIDER_LOGIN,
     context_of,
     demanded_max_age,
     filter_of,
@@ -58,7 +59,6 @@ _Json = Mapping[str, Any]
 _logger = logging.getLogger(__name__)
 _CALLBACK = "/login/oauth2/code/"
 # Which provider the user came from, to log out there.
-_LOGGED_IN = "_oauth2_logged_in"
 _ANSWER = frozenset({"state", "code", "iss", "error"})
 _CODES = frozenset({"access_denied", "login_required", "consent_required", "interaction_required"})
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -149,7 +149,7 @@ class OAuth2LoginHandler:
             failure = OAuth2LoginError("cross_site", "Another site cannot log you out.", 403)
             return failure_response(request, failure, None)
         session = session_of(request)
-        logged_in = None if session.invalidated else session.get_attribute(_LOGGED_IN)
+        logged_in = None if session.invalidated else session.get_attribute(PROVIDER_LOGIN)
         await logout(request)
         target = await self._logout_at_provider(request, logged_in)
         root = root_of(request.scope)
@@ -303,7 +303,7 @@ class OAuth2LoginHandler:
             if session.transient:
                 # Another tab was faster, and its answer is on the way.
                 return _look_again(attempt)
-            session.set_attribute(_LOGGED_IN, logged_in)
+            session.set_attribute(PROVIDER_LOGIN, logged_in)
             _logger.info("a user logged in with %s", registration.registration_id)
 
         async def end_if_logged_out() -> None:

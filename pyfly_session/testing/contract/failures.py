@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 
 from pyfly_session.errors import SessionStoreError, SessionStoreUnavailableError
 from pyfly_session.ids import new_id
+from pyfly_session.ports import ScanSessions
 from pyfly_session.testing.contract.intercepting_store import CAPABILITY_METHODS, VERBS
 from pyfly_session.testing.contract.reporting import BrokenPromiseError, promised_by
 from pyfly_session.testing.contract.sessions import encoded, plant
@@ -45,6 +47,9 @@ class Failures(StoreHooks):
                         arguments = (new_id(), *_REMAINING_ARGUMENTS["compare_and_swap"])
                     fault = await _fault_of(getattr(store, name), session_id, *arguments)
                     faults.update({name: fault} if fault else {})
+            if isinstance(store, ScanSessions):
+                fault = await _fault_of(partial(anext, store.scan_sessions()))
+                faults.update({"scan_sessions": fault} if fault else {})
         if faults:
             found = "; ".join(f"{name} {fault}" for name, fault in faults.items())
             raise BrokenPromiseError(found, *faults)

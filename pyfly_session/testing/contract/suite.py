@@ -12,6 +12,7 @@ from pyfly_session.testing.contract.interruptions import Interruptions
 from pyfly_session.testing.contract.records import Records
 from pyfly_session.testing.contract.renaming import Renaming
 from pyfly_session.testing.contract.rotations import Rotations
+from pyfly_session.testing.contract.scanning import Scanning
 from pyfly_session.testing.contract.verbs import FourVerbs
 
 
@@ -23,6 +24,7 @@ class SessionStoreContract(
     Rotations,
     ConcurrentRequests,
     Atomicity,
+    Scanning,
     Renaming,
     Capabilities,
     Records,
