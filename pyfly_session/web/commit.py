@@ -1,4 +1,4 @@
-"""`Commit`: one request's session between its attachment and its last commit.
+"""`ResponseCommit`: one request's session between its attachment and its last commit.
 
 Its `send` stands between the application and the server: the session is committed just before the
 head of the response leaves, and what changed later when the response has ended.
@@ -64,7 +64,7 @@ class CommitRules:
         self.tolerant = tolerant
 
 
-class Commit:
+class ResponseCommit:
     """Commits one request's session and writes what follows from it onto the response.
 
     Args:
@@ -75,6 +75,7 @@ class Commit:
         send: The server's.
         unloaded: Why the request goes on without its session, or None.
         scope: That of the request.
+        keep_alive: Slides the session while the request runs.
 
     Attributes:
         mapping: What the scope has as ``request.session``.
@@ -84,8 +85,8 @@ class Commit:
     """
 
     __slots__ = (
-        "_candidates", "_hooks", "_outcome", "_resolver", "_rules", "_scope", "_send", "failure",
-        "head_sent", "mapping", "session", "unloaded",
+        "_candidates", "_hooks", "_keep_alive", "_outcome", "_resolver", "_rules", "_scope",
+        "_send", "failure", "head_sent", "mapping", "session", "unloaded",
     )  # fmt: skip
 
     def __init__(
@@ -97,8 +98,10 @@ class Commit:
         send: Send | None,
         unloaded: str | None,
         scope: Scope,
+        keep_alive: KeepAlive,
     ) -> None:
         self._rules = rules
+        self._keep_alive = keep_alive
         self._scope = scope
         self._resolver = resolver
         self._candidates = candidates
@@ -274,6 +277,7 @@ class Commit:
         Args:
             outer: Sends the head of another response, if that which we saw did not get out.
         """
+        self._keep_alive.running.discard(self)
         if outer is not None and not outer.head_sent:
             outer.before_head(self.finish_head if self.head_sent else self._run_hooks)
         else:
@@ -420,7 +424,7 @@ class KeepAlive:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, idle: int) -> None:
         self.loop = loop
-        self.running: set[Commit] = set()
+        self.running: set[ResponseCommit] = set()
         self.timer: asyncio.TimerHandle | None = None
         self._every = idle / 3
 

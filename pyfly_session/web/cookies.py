@@ -147,8 +147,10 @@ class SessionCookie:
 
         Source: RFC 6265bis, section 5.1.4.
         """
+        if self.path == "/":
+            return True
         own = unquote(self.path)
-        return own == "/" or path == own or path.startswith(own if own.endswith("/") else f"{own}/")
+        return path == own or path.startswith(own if own.endswith("/") else f"{own}/")
 
     def issue(self, session_id: str, max_age: int, *, known: bool) -> Header:
         """Return the ``Set-Cookie`` that gives the browser this id, known or not: it slides."""

@@ -19,7 +19,7 @@ from pyfly_session.core.tasks import running_loop
 from pyfly_session.errors import ConfigurationError, SessionStoreError, SessionUpdateError
 from pyfly_session.ports import SessionStore
 from pyfly_session.web.chain import FilterRun, RequestFilter
-from pyfly_session.web.commit import Commit, CommitRules, KeepAlive, raw_headers_of
+from pyfly_session.web.commit import CommitRules, KeepAlive, ResponseCommit, raw_headers_of
 from pyfly_session.web.cookies import Header, SessionCookie
 from pyfly_session.web.error_responses import ANSWERED, response_of_handler, response_to
 from pyfly_session.web.filters import (
@@ -119,7 +119,6 @@ class SessionFilter(OncePerRequestFilter):
         )
         # Of several ways one request came only one.
         self._way_of = getattr(self.resolver, "of_request", None)
-        self._load = self._load_first
         self.creation = creation
         self._rules = CommitRules(
             self.repository,
@@ -175,39 +174,19 @@ class SessionFilter(OncePerRequestFilter):
         if scope["type"] == "websocket" and self._is_from_elsewhere(headers, scope):
             await refusal_of_origin(scope)(scope, receive, send)
             return
-        resolver = self._resolver_of(headers, scope)
-        candidates, session, unloaded = resolver.candidates(headers), None, None
+        if outer is not None:
+            attached = state["session"], outer, scope["session"]
         try:
-            for candidate in candidates:
-                session = await self._load(candidate)
-                if session is not None:
-                    break
+            commit = await self._open(headers, scope, send)
         except SessionStoreError as error:
-            if not self._rules.tolerant:
-                await self._response_to(scope, error)(scope, receive, send)
-                return
-            unloaded = str(error)
-        if session is None:
-            session = self._new(headers, scope, resolver, candidates, unloaded)
-        commit = Commit(self._rules, session, resolver, candidates, send, unloaded, scope)
-        send_on: Send = commit.send
+            await self._response_to(scope, error)(scope, receive, send)
+            return
+        session, send_on = commit.session, commit.send
         if scope["type"] == "websocket":
             socket = LiveSocket(commit, self.repository, self._websocket, receive, send)
             receive, send_on = socket.receive, socket.send
-        if outer is not None:
-            attached = state["session"], outer, scope["session"]
         state["session"], state["session_filter"] = session, self
-        scope["session"] = commit.mapping = SessionMapping(session)
         scope[CHAIN] = commit
-        keep_alive = self._keep_alive
-        if (
-            keep_alive is None
-            or keep_alive.timer is None
-            or keep_alive.loop is not asyncio.get_running_loop()
-            or session.own_lifetime is not None
-        ):
-            keep_alive = self._watch(session)
-        keep_alive.running.add(commit)
         try:
             try:
                 await app(scope, receive, send_on)
@@ -227,7 +206,6 @@ class SessionFilter(OncePerRequestFilter):
             if socket is None or not socket.is_over:
                 await response(scope, receive, commit.send_as_it_is)
         finally:
-            keep_alive.running.discard(commit)
             if socket is not None:
                 await socket.leave()
             commit.close(hooks)
@@ -239,9 +217,7 @@ class SessionFilter(OncePerRequestFilter):
             if outer is not None:
                 state["session"], state["session_filter"], scope["session"] = attached
 
-    async def do_filter(  # noqa: C901 - the same for other chains
-        self, request: Any, call_next: CallNext
-    ) -> Any:
+    async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Do the same in another chain: attach the session, run the rest of it, and commit."""
         scope: Any = getattr(request, "scope", None)
         run = scope.get(CHAIN) if isinstance(scope, dict) else None
@@ -251,23 +227,11 @@ class SessionFilter(OncePerRequestFilter):
         if self.should_not_filter(request):
             return await call_next(request)
         scope = scope if isinstance(scope, dict) else scope_of(request)
-        headers = headers_of(request)
-        resolver = self._resolver_of(headers, scope)
-        candidates, session, unloaded = resolver.candidates(headers), None, None
         try:
-            for candidate in candidates:
-                session = session or await self._load(candidate)
+            commit = await self._open(headers_of(request), scope, None)
         except SessionStoreError as error:
-            if not self._rules.tolerant:
-                return self._response_to(scope, error)
-            unloaded = str(error)
-        if session is None:
-            session = self._new(headers, scope, resolver, candidates, unloaded)
-        commit = Commit(self._rules, session, resolver, candidates, None, unloaded, scope)
-        request.state.session, request.state.session_filter = session, self
-        scope["session"] = commit.mapping = SessionMapping(session)
-        keep_alive = self._watch(session)
-        keep_alive.running.add(commit)
+            return self._response_to(scope, error)
+        request.state.session, request.state.session_filter = commit.session, self
         try:
             try:
                 response = await call_next(request)
@@ -291,7 +255,6 @@ class SessionFilter(OncePerRequestFilter):
             commit.write_onto(response)
             return response
         finally:
-            keep_alive.running.discard(commit)
             commit.close(None)
 
     async def why_ended(self, request: Any) -> str | None:
@@ -305,11 +268,44 @@ class SessionFilter(OncePerRequestFilter):
                 return reason
         return None
 
-    async def _load_first(self, session_id: str) -> HttpSession | None:
-        """Load the first session, where the event loop is one that all others can be loaded in."""
-        running_loop()
-        self._load = self.repository.load
-        return await self._load(session_id)
+    async def _open(
+        self, headers: Iterable[Header], scope: Any, send: Send | None
+    ) -> ResponseCommit:
+        """Load the session that a request asks for, or make one, and attach it to the scope.
+
+        Raises:
+            SessionStoreError: It cannot be loaded, and the request may not go on without.
+        """
+        if self._keep_alive is None:
+            # Before a store fails on an event loop that it cannot use.
+            running_loop()
+        resolver = self._resolver_of(headers, scope)
+        candidates, session, unloaded = resolver.candidates(headers), None, None
+        try:
+            for candidate in candidates:
+                session = await self.repository.load(candidate)
+                if session is not None:
+                    break
+        except SessionStoreError as error:
+            if not self._rules.tolerant:
+                raise
+            unloaded = str(error)
+        if session is None:
+            session = self._new(headers, scope, resolver, candidates, unloaded)
+        keep_alive = self._keep_alive
+        if (
+            keep_alive is None
+            or keep_alive.timer is None
+            or keep_alive.loop is not asyncio.get_running_loop()
+            or session.own_lifetime is not None
+        ):
+            keep_alive = self._watch(session)
+        commit = ResponseCommit(
+            self._rules, session, resolver, candidates, send, unloaded, scope, keep_alive
+        )
+        keep_alive.running.add(commit)
+        scope["session"] = commit.mapping = SessionMapping(session)
+        return commit
 
     def _resolver_of(self, headers: Iterable[Header], scope: Any) -> SessionIdResolver:
         """Return the way that a request came, as it is over HTTPS if that is how it came."""
@@ -386,7 +382,7 @@ class SessionFilter(OncePerRequestFilter):
         return keep_alive
 
     async def _answer(
-        self, error: Exception, commit: Commit, scope: Scope, receive: Receive, send: Send
+        self, error: Exception, commit: ResponseCommit, scope: Scope, receive: Receive, send: Send
     ) -> bool:
         """Respond to an error that the application ended with, and save the session.
 
@@ -415,7 +411,7 @@ class SessionFilter(OncePerRequestFilter):
         return False
 
     async def _send_500(
-        self, error: Exception, commit: Commit, scope: Scope, receive: Receive, send: Send
+        self, error: Exception, commit: ResponseCommit, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Send the application's own answer to an unhandled error, where it can be saved."""
         response = await response_of_handler(scope, error)

@@ -20,7 +20,7 @@ from pyfly_session.core.metadata import SECURITY_CONTEXT
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.web.chain import HEADS
-from pyfly_session.web.commit import Commit
+from pyfly_session.web.commit import ResponseCommit
 from pyfly_session.web.cookies import Header, is_foreign
 
 _logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class LiveSocket:
 
     def __init__(
         self,
-        commit: Commit,
+        commit: ResponseCommit,
         repository: SessionRepository,
         rules: WebSocketRules,
         receive: Receive,
