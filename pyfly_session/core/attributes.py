@@ -16,8 +16,12 @@ from pyfly_session.core.metadata import RESERVED_NAMES
 from pyfly_session.core.shown_values import ShownValues
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError, SessionUpdateError
 
-REMOVED: Any = object()
-"""Stands for an attribute that was removed."""
+
+class Removed:
+    """Stands for an attribute that was removed."""
+
+
+REMOVED = Removed()
 
 Delta = dict[str, Any]
 """By name what is to be stored, as `SessionCodec.join` takes it, or `REMOVED`."""
@@ -247,19 +251,18 @@ class Attributes:
         delta: Delta = {}
         self._encoding = {}
         for name in self._assigned:
-            value = delta[name] = self._live.get(name, REMOVED)
-            if type(value) not in _SCALARS and value is not REMOVED:
+            value = self._live.get(name, REMOVED)
+            if type(value) in _AS_THEY_ARE and name not in self._owners:
+                delta[name] = value
+            else:
                 delta[name] = self._plain(name)
+                self._note_encoding(name)
         for name in tuple(self._watched):
             if name not in self._assigned:
                 fragment = self._changed_in_place(name)
                 if fragment is not None:
                     delta[name] = Raw(fragment)
-        for name in delta:
-            if name in self._live:
-                value = self._live[name]
-                # It may change until it is stored.
-                self._encoding[name] = value, None if type(value) in IMMUTABLE else snapshot(value)
+                    self._note_encoding(name)
         if not self._updates:
             return delta, _NOTHING
         updates = {name: update for name, update in self._updates.items() if name not in delta}
@@ -284,12 +287,13 @@ class Attributes:
             False if nothing can have changed since.
         """
         for name, part in delta.items():
-            if (part is REMOVED) == (name not in self._live):
+            now = self._live.get(name, REMOVED)
+            value, then = self._encoding.get(name, (part, None))
+            if (part is REMOVED) == (now is REMOVED):
                 self._assigned.pop(name, None)
             if name in self._updates:
                 self._release(name)
-            value, then = self._encoding.get(name, _UNKNOWN)
-            if part is REMOVED or (type(value) in IMMUTABLE and self._live.get(name, ...) is value):
+            if part is REMOVED or (now is value and type(value) in IMMUTABLE):
                 # Nobody set it meanwhile, and nobody can change it in place.
                 self._watched.pop(name, None)
             else:
@@ -321,6 +325,11 @@ class Attributes:
                 self._seen = {**self._seen, name: Raw(self._codec.encode(name, value))}
             except SessionEncodingError:
                 return
+
+    def _note_encoding(self, name: str) -> None:
+        """Take note of what is encoded now: it may change until it is stored."""
+        value = self._live[name]
+        self._encoding[name] = value, None if type(value) in IMMUTABLE else snapshot(value)
 
     def _plain(self, name: str) -> Any:
         value = self._live[name]
@@ -394,10 +403,10 @@ def laid_over(parts: Parts, delta: Delta) -> dict[str, Any]:
 
 def fragment_of(parts: Parts, name: str, codec: SessionCodec) -> Raw | None:
     """Return one of the parts of a session, encoded; None if it is absent."""
-    part = parts.get(name, REMOVED)
-    if part is REMOVED or type(part) is Raw:
-        return None if part is REMOVED else part
-    return Raw(codec.write(name, part))
+    if name not in parts:
+        return None
+    part = parts[name]
+    return part if type(part) is Raw else Raw(codec.write(name, part))
 
 
 def require_no_coroutine(name: str, result: Any) -> Any:
@@ -440,7 +449,6 @@ def _same(one: Raw | None, other: Raw | None) -> bool:
 
 
 # A float may be one that JSON has no word for.
-_SCALARS = frozenset({str, int, bool, type(None)})
+_AS_THEY_ARE = frozenset({str, int, bool, type(None), Removed})
 # Shared, and so never changed.
 _NOTHING: dict[str, Any] = {}
-_UNKNOWN: tuple[Any, None] = ..., None

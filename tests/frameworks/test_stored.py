@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from fastapi import FastAPI
-from pydantic import BaseModel
+from pydantic import BaseModel, PlainSerializer
 
 from pyfly_session import HttpSession, SessionEncodingError
 from pyfly_session.errors import SessionDecodingError
@@ -160,6 +160,14 @@ def test_an_object_that_was_set_is_kept() -> None:
     assert shop.stored_cart.get(session) is cart
     shop.stored_cart.remove(session)
     assert Stored(shop.Cart, "cart").get(session) is None
+
+
+def test_a_text_is_stored_as_its_serializer_writes_it() -> None:
+    session = HttpSession(KNOWN)
+    shouted: Any = Annotated[str, PlainSerializer(str.upper)]
+    color = Stored(shouted, "color")
+    color.set(session, "red")
+    assert session.change(0).delta["color"] == "RED"
 
 
 def test_any_type_that_pydantic_knows_will_do() -> None:
