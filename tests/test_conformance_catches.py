@@ -14,6 +14,7 @@ import pytest
 from pyfly_session.testing import SessionStoreContract
 from tests.broken import capabilities, records, renaming, scanning, verbs
 from tests.broken.sound import CapableSoundStore, SoundStore
+from tests.support.cases import for_each
 
 _MODULE = """
 from contextlib import asynccontextmanager
@@ -99,7 +100,7 @@ def test_a_sound_store_passes(reports: Reports, kind: type[SoundStore]) -> None:
     assert reports.outcomes[kind.__name__] == expected
 
 
-@pytest.mark.parametrize("kind", BROKEN)
+@for_each("kind", BROKEN)
 def test_a_broken_promise_is_noticed_and_named(reports: Reports, kind: type[SoundStore]) -> None:
     for test in kind.caught_by:
         message = reports.failures[kind.__name__, test]

@@ -24,7 +24,7 @@ LIMIT = 1000
 KEY = "A" * 43 + "="
 
 
-@pytest.fixture(params=["memory", "valkey", "four-verbs", "encrypted"])
+@pytest.fixture(params=["memory", "encrypted"])
 def store(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Any:
     if request.param == "encrypted":
         return InMemorySessionStore(codec=EncryptedSessionCodec([KEY]), clock=clock)

@@ -12,19 +12,12 @@ from pyfly_session.core.store_capabilities import CapableStore
 from tests.management.conftest import OpenShop, Shop
 
 
-@pytest.fixture(params=["unheard", "listened to"])
-def office(request: pytest.FixtureRequest, open_shop: OpenShop, kind: str) -> Shop:
-    """Return a shop whose sessions' ends somebody is told of, or nobody."""
+@pytest.fixture(params=["memory, listened to", "valkey, listened to", "hashed", "valkey"])
+def office(request: pytest.FixtureRequest, open_shop: OpenShop) -> Shop:
+    """Return a shop over a kind of store, whose sessions' ends somebody is told of, or nobody."""
+    kind, _, listened = request.param.partition(", ")
     told: list[Any] = []
-    listeners = [told.append] if request.param == "listened to" else []
-    return open_shop(kind, listeners=listeners)
-
-
-@pytest.fixture(params=["memory", "valkey", "hashed"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Return a kind of store."""
-    kind: str = request.param
-    return kind
+    return open_shop(kind, listeners=[told.append] if listened else [])
 
 
 def ended(office: Shop) -> int:

@@ -43,6 +43,7 @@ from tests.project.pages import (
     pages,
     steps_of,
 )
+from tests.support.cases import for_each
 
 LIBRARY = "pyfly-session "
 # Commands that are not run, and why each may be shown all the same.
@@ -192,7 +193,7 @@ def _check(step: Step, handles: dict[str, str], url: str) -> None:
 # All other commands
 
 
-@pages(WITH_COMMANDS)
+@for_each("page", WITH_COMMANDS)
 def test_what_is_not_run_is_listed_with_its_reason(page: Path) -> None:
     run = (LIBRARY, "export ", *(["curl "] if page == FIRST_SESSION else []))
     others = [step for step in steps_of_page(page) if not step.command.startswith(run)]

@@ -161,7 +161,7 @@ def _header(header: object) -> Any:
 HEADER = {"alg": "RS256", "kid": "key-0"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     "forge",
     [
         _unsigned("none"), _unsigned("None"), _unsigned("RS256"), _unsigned(""),
@@ -176,16 +176,11 @@ HEADER = {"alg": "RS256", "kid": "key-0"}
         lambda token: token + ".", lambda token: token + "A" * 100, lambda token: "\0\ud7ff",
         lambda token: "A" * 15_000,
     ],
-    ids=[
-        "none", "None", "without-signature", "empty-alg", "HS256-with-pem", "HS256-with-secret",
-        "own-key", "tampered", "list", "text", "alg-text", "list-of-alg",
-        "deep-lists", "deep-objects", "alg-object",
-        "alg-list", "kid-list", "kid-number", "crit", "b64", "no-alg",
-        "typ-number", "typ-list", "no-dots", "dots",
-        "not-ascii", "encrypted", "four-parts", "long-signature", "control", "long",
-    ],
 )  # fmt: skip
-async def test_a_token_that_the_provider_did_not_sign_is_refused(place: Place, forge: Any) -> None:
+async def test_a_token_that_the_provider_did_not_sign_is_refused(
+    memory_site: Site, forge: Any
+) -> None:
+    place = Place(memory_site)
     browser = await place.enter()
     forged = forge(place.green.logout_token(sub="alice"))
     await require_refusal(place, await place.post(forged), browser)

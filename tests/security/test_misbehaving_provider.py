@@ -84,10 +84,11 @@ ENDPOINTS: list[Any] = [
 
 class TestNonsense:
     @pytest.mark.parametrize("path", [DISCOVERY, "/jwks", "/token", "/userinfo"])
-    @pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+    @for_each("answer", NONSENSE.values())
     async def test_nonsense_is_a_502_with_one_line_in_the_log(
-        self, shop: Shop, path: str, answer: Response, caplog: pytest.LogCaptureFixture
+        self, memory_site: Site, path: str, answer: Response, caplog: pytest.LogCaptureFixture
     ) -> None:
+        shop = Shop(memory_site)
         shop.registrations.add(shop.green.registration("green", load_user_info=True))
         shop.green.answers[path] = answer
         code = "token_exchange_failed" if path == "/token" else "provider_unavailable"

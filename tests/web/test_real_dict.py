@@ -57,7 +57,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
         Environment(autoescape=True).from_string("{{ s|tojson }}").render(s=session)
     ),
 }
-readers = pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+readers = for_each("read", READERS.values())
 
 
 def client() -> tuple[FastAPI, TestClient]:
