@@ -99,6 +99,7 @@ class ObservedStore(CapableStore):
         self.watch_losses = store.watch_losses
         self.scan_sessions = store.scan_sessions
         self.has_slid = store.has_slid
+        self.keeps_life = store.keeps_life
         self._system = system
         self._tracer = tracer
         self._duration = duration
@@ -198,9 +199,9 @@ class ObservedSessionRepository(SessionRepository):
         self._telemetry = telemetry
         self._dropped = 0
 
-    async def load(self, session_id: str) -> HttpSession | None:
+    async def load(self, session_id: str, *, slide: bool = True) -> HttpSession | None:
         """Return the session of this id, and count whether there was one."""
-        session = await super().load(session_id)
+        session = await super().load(session_id, slide=slide)
         self._telemetry.loads.add(1, _ABSENT if session is None else _FOUND)
         return session
 

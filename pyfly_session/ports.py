@@ -6,10 +6,10 @@ each is one or two methods, looked up once, and each has a fallback for a store 
 capability speaks *encoded sessions*: the bytes of one JSON object, which a store keeps and
 compares without looking inside.
 
-Every ``ttl`` is a whole number of seconds, at least 1. A session whose time is over is
-absent, at the exact moment: absent for every method, whether the backend has cleaned up
-or not. A failing backend raises `pyfly_session.SessionStoreError` from the driver's error.
-Any method may be called from several tasks at once.
+Every ``ttl`` is a whole number of seconds, at least 1 where nothing else is said. A session
+whose time is over is absent, at the exact moment: absent for every method, whether the backend
+has cleaned up or not. A failing backend raises `pyfly_session.SessionStoreError` from the
+driver's error. Any method may be called from several tasks at once.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class LoadAndSlide(Protocol):
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
         """Return the encoded session and let it live at least ``ttl`` seconds from now.
 
-        A session that lives longer is not cut short. An absent session is never brought back.
+        A session that lives longer is not cut short, so 0 leaves each as it is: the request does
+        not count as an access. An absent session is never brought back.
         A store whose writes are dear may leave it at a little less, and has to say how little.
 
         Returns:
@@ -102,6 +103,9 @@ class CompareAndSwap(Protocol):
         self, session_id: str, expected: bytes, value: bytes, ttl: int
     ) -> bytes | Moved | None:
         """Replace ``expected`` by ``value``, atomically; never creates.
+
+        A store with an attribute ``keeps_life`` that is True takes 0 as ``ttl``, too: the session
+        then lives on as long as it would have.
 
         Returns:
             What is stored now: ``value`` if it was replaced, another writer's bytes if

@@ -502,8 +502,7 @@ def test_a_second_commit_with_nothing_changed_writes_nothing() -> None:
     session.set_attribute("user", "alice")
     session.set_max_inactive_interval(60)
 
-    lifetime = {"_max_inactive_interval", "_ends_at", "_cookie_persistent"}
-    assert set(settle(session)) == {"cart", "user", *lifetime}
+    assert set(settle(session)) == {"cart", "user", *OWN_LIFE}
     assert settle(session) == {}
     assert not session.pending
 
@@ -681,7 +680,7 @@ def test_a_session_sealed_against_rotation_can_be_written() -> None:
 # Metadata
 
 
-OWN_LIFE = dict.fromkeys(("_max_inactive_interval", "_ends_at", "_cookie_persistent"))
+OWN_LIFE = dict.fromkeys(("_max_inactive_interval", "_ends_at", "_cookie_persistent", "_anonymous"))
 
 
 def test_a_session_can_have_an_idle_time_of_its_own_and_give_it_back() -> None:

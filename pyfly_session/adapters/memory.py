@@ -67,6 +67,8 @@ class InMemorySessionStore:
         self.dropped = 0
         self._notice: Loss | None = None
 
+    keeps_life = True
+
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return a copy of the session's dictionary, or None if it is absent."""
         with self._lock:
@@ -149,7 +151,9 @@ class InMemorySessionStore:
                     break
                 if len(entry) != len(expected) + _END_SIZE or not entry.startswith(expected):
                     return entry[:-_END_SIZE]
-                if abs(key) == _rounded(ttl):
+                if not ttl:
+                    shelf[session_id] = value + entry[-_END_SIZE:]
+                elif abs(key) == _rounded(ttl):
                     # Later than before, for most; else the sweep comes a little late.
                     shelf[session_id] = value + _pack(now + ttl)
                     shelf.move_to_end(session_id)

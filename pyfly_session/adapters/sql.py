@@ -191,6 +191,8 @@ class SqlSessionStore:
         ).limit(1)
         self._delete_expired = delete(self.table).where(expired)
 
+    keeps_life = True
+
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return the session's dictionary, or None if it is absent or unreadable."""
         found = await self._run("get", lambda connection: self._found(connection, session_id))
@@ -261,7 +263,10 @@ class SqlSessionStore:
                 return self._slid(connection, session_id, ttl, exactly=True)
             read = _digest(expected)
             where = {"key": session_id, "now": self._clock(), "expected": read, "or_else": read}
-            if connection.execute(self._swap, {**self._row(value, ttl), **where}).rowcount:
+            row = self._row(value, ttl)
+            if not ttl:
+                del row["expires_at"]
+            if connection.execute(self._swap, {**row, **where}).rowcount:
                 return value
             return self._found(connection, session_id)
 
@@ -323,7 +328,7 @@ class SqlSessionStore:
         now = self._clock()
         row: Any = connection.execute(self._find, {"key": session_id, "now": now}).first()
         answer = _answer(row)
-        if not isinstance(answer, bytes):
+        if not isinstance(answer, bytes) or not ttl:
             return answer
         if not exactly and (own := _OWN_IDLE_TIME.match(answer[:_FRONT])):
             ttl, exactly = int(own[1]), True

@@ -83,6 +83,7 @@ def _repository(
     options: dict[str, Any] = {
         "ttl": properties.ttl,
         "max_lifetime": properties.max_lifetime,
+        "anonymous_ttl": properties.anonymous_ttl,
         "max_size": properties.max_size,
         "hash_ids": properties.hash_ids,
         "records": records,
@@ -150,6 +151,7 @@ def _session_filter(
         concurrency=session_concurrency_controller,
         creation=properties.creation,
         exclude_patterns=properties.exclude_patterns,
+        passive_patterns=properties.passive_patterns,
         on_store_error=properties.on_store_error,
         keep_client=properties.keep_client,
         websocket=WebSocketRules(

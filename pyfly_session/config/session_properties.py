@@ -112,6 +112,10 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
         Lifetime | None,
         about("Absolute lifetime: a session ends so long after its creation, used or not.", 43200),
     ] = None
+    anonymous_ttl: Annotated[
+        Lifetime | None,
+        about("Idle lifetime of visitors who are nobody, until they log in.", 600),
+    ] = None
     creation: Annotated[
         Literal["always", "if-required", "never"],
         about(
@@ -125,6 +129,13 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
         about(
             "Glob patterns of paths that the session filter leaves alone.",
             ["/health", "/static/*"],
+        ),
+    ] = ()
+    passive_patterns: Annotated[
+        PathPatterns,
+        about(
+            "Glob patterns of paths whose requests do not keep a session alive.",
+            ["/poll", "/api/presence/*"],
         ),
     ] = ()
     on_store_error: Annotated[

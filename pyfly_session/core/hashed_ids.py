@@ -33,6 +33,7 @@ class HashedIdStore(CapableStore):
         self.watch_losses = self._inner.watch_losses
         self.scan_sessions = self._inner.scan_sessions
         self.has_slid = self._inner.has_slid
+        self.keeps_life = self._inner.keeps_life
 
     def key_of(self, session_id: str) -> str:
         """Return what the store knows the id as."""

@@ -77,4 +77,5 @@ def lifetime_metadata(
             "the idle time must be a whole number of seconds, at least 1, a timedelta of such, or"
             f" the datetime when the session ends, got {value!r}"
         )
-    return dict(zip(_NAMES, (seconds, ends_at, persistent), strict=True))
+    chosen = dict(zip(_NAMES, (seconds, ends_at, persistent), strict=True))
+    return {**chosen, meta.ANONYMOUS: None}

@@ -21,6 +21,8 @@ VERSION = "_version"
 MAX_INACTIVE_INTERVAL = "_max_inactive_interval"
 ENDS_AT = "_ends_at"
 COOKIE_PERSISTENT = "_cookie_persistent"
+# 1 if the idle time is that of visitors who are nobody.
+ANONYMOUS = "_anonymous"
 PRINCIPAL = "_principal"
 PRINCIPAL_ALIASES = "_principal_aliases"
 AUTHENTICATED_AT = "_authenticated_at"
@@ -37,6 +39,7 @@ RESERVED_NAMES = frozenset(
         MAX_INACTIVE_INTERVAL,
         ENDS_AT,
         COOKIE_PERSISTENT,
+        ANONYMOUS,
         PRINCIPAL,
         PRINCIPAL_ALIASES,
         AUTHENTICATED_AT,
@@ -110,6 +113,13 @@ def principal_names(metadata: Callable[[str], Any]) -> tuple[str, ...]:
     return (principal, *(metadata(PRINCIPAL_ALIASES) or ()))
 
 
+def is_beginning(metadata: Mapping[str, Any]) -> bool:
+    """Return whether this is no more than each new session has, be it of the application."""
+    return CREATED_AT in metadata and (
+        len(metadata) == 1 or (len(metadata) == 3 and metadata.get(ANONYMOUS) == 1)
+    )
+
+
 def is_interval(value: object) -> bool:
     """Tell whether a value is a whole number of seconds, at least 1."""
     return type(value) is int and 1 <= value < 2**31
@@ -135,6 +145,7 @@ _IS_VALID: dict[str, Callable[[Any], bool]] = {
     MAX_INACTIVE_INTERVAL: is_interval,
     ENDS_AT: _is_timestamp,
     COOKIE_PERSISTENT: lambda value: isinstance(value, bool),
+    ANONYMOUS: lambda value: type(value) is int,
     PRINCIPAL: lambda value: isinstance(value, str),
     LOGGED_IN_FROM: lambda value: isinstance(value, str),
     PRINCIPAL_ALIASES: _are_names,

@@ -24,10 +24,12 @@ from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.invalidation import Invalidation
 from pyfly_session.core.merge import Outcome, assembled, is_login_of
 from pyfly_session.core.metadata import (
+    ANONYMOUS,
     CREATED_AT,
     ENDS_AT,
     MAX_INACTIVE_INTERVAL,
     PRINCIPAL,
+    SECURITY_CONTEXT,
     is_interval,
     read_metadata,
     read_one,
@@ -50,6 +52,7 @@ _RECHECK_SECONDS = 0.05
 # Two logins of one user with the same former id that are no further apart are one: a button that
 # was pressed twice. Later it is a user whose browser never got the first answer.
 _SAME_LOGIN_SECONDS = 10
+_SETTLED = frozenset({ANONYMOUS, PRINCIPAL, SECURITY_CONTEXT})
 
 
 class CommitListener(Protocol):
@@ -82,6 +85,7 @@ class SessionRepository:
             `pyfly_session.core.store_capabilities`.
         ttl: Idle time in whole seconds after which a session ends.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
+        anonymous_ttl: Idle time of sessions that are nobody's, or None for that of all.
         max_size: Largest size of an encoded session in bytes, or None.
         hash_ids: Give the store a hash of each id instead of the id.
         records: A store for the records of who has which sessions, if they shall not be in
@@ -94,6 +98,7 @@ class SessionRepository:
     Attributes:
         ttl: Idle time in seconds, where a session has none of its own.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
+        anonymous_ttl: Idle time in seconds of sessions that are nobody's, or None.
         counts: What happened since the start: ``unreadable`` stored values, ``conflicts`` with
             other writers, commits that found the session ``gone`` or ``dropped_changes``,
             requests answered 503 (``unavailable``), and requests that went on without a session
@@ -112,6 +117,7 @@ class SessionRepository:
         *,
         ttl: int = 1800,
         max_lifetime: int | None = None,
+        anonymous_ttl: int | None = None,
         max_size: int | None = None,
         hash_ids: bool = False,
         records: SessionStore | None = None,
@@ -120,7 +126,8 @@ class SessionRepository:
         listeners: Sequence[SessionListener] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        for name, seconds in (("ttl", ttl), ("max_lifetime", max_lifetime)):
+        times = {"ttl": ttl, "max_lifetime": max_lifetime, "anonymous_ttl": anonymous_ttl}
+        for name, seconds in times.items():
             if not (is_interval(seconds) or (seconds is None and name != "ttl")):
                 raise ValueError(
                     f"{name} must be a whole number of seconds, at least 1, got {seconds!r}"
@@ -133,6 +140,7 @@ class SessionRepository:
         self._load, self._codec = self.capable_store.load_and_slide, self.capable_store.codec
         self.ttl = ttl
         self.max_lifetime = max_lifetime
+        self.anonymous_ttl = anonymous_ttl
         self._max_size = max_size
         self._clock = clock
         tasks = BackgroundTasks()
@@ -150,7 +158,6 @@ class SessionRepository:
         )
         self._writer = SessionWriter(
             self.capable_store,
-            ttl=ttl,
             max_size=max_size,
             deadline=getattr(self.store, "deadline", None),
             counts=self.counts,
@@ -168,15 +175,20 @@ class SessionRepository:
         """Return a new session with an id made here; it is stored when it is committed."""
         return HttpSession.create(self._codec, self._clock())
 
-    async def load(self, session_id: str) -> HttpSession | None:
+    async def load(self, session_id: str, *, slide: bool = True) -> HttpSession | None:
         """Return the session of this id and slide its idle time, or None if it is absent.
 
         A stored value that is not a session counts as absent and is logged.
 
+        Args:
+            session_id: The id.
+            slide: Count this as an access. If not, and nothing but attributes is changed, the
+                session ends when it would have ended anyway.
+
         Raises:
             SessionStoreError: The backend failed.
         """
-        payload = await self._load(session_id, self.ttl)
+        payload = await self._load(session_id, self.ttl if slide else 0)
         if payload is None:
             return None
         if isinstance(payload, Moved):
@@ -195,6 +207,9 @@ class SessionRepository:
         if (self.max_lifetime is not None or own is not None) and self._has_outlived(session):
             await self.invalidation.delete(session_id, "expired")
             return None
+        if not slide:
+            session.slides = False
+            return session
         if own is not None and own.idle is not None:
             # The common idle time was applied before this session's own was known.
             is_exact = self.max_lifetime is None and own.ends_at is None
@@ -284,7 +299,9 @@ class SessionRepository:
             return None
         return Outcome.UNTOUCHED
 
-    async def commit(self, session: HttpSession, *, create: bool = True) -> Outcome:
+    async def commit(  # noqa: C901 - the one switch
+        self, session: HttpSession, *, create: bool = True
+    ) -> Outcome:
         """Store what the request did to the session. May be repeated; costs nothing if clean.
 
         Args:
@@ -305,6 +322,8 @@ class SessionRepository:
         former = session.stored
         if former is not None and not session.touched:
             return await self._untouched(session, former)
+        if self.anonymous_ttl is not None or session.own_lifetime is not None:
+            self._settle_idle_time(session)
         try:
             change = session.change(self._clock())
         except Exception:
@@ -319,7 +338,21 @@ class SessionRepository:
             return await self._untouched(session, former)
         elif change.is_plain:
             return await self._writer.write(session, change, former)
+        # A login, a new id or another lifetime counts as an access, wherever it happens.
+        session.slides = True
         return await self._commit_with_listeners(session, change, former)
+
+    def _settle_idle_time(self, session: HttpSession) -> None:
+        """Give a session that is nobody's the idle time of those, and take it back at a login."""
+        if session.principal is not None or SECURITY_CONTEXT in session.attributes:
+            if session.metadata(ANONYMOUS):
+                session.mark_anonymous(None)
+        elif session.max_inactive_interval is None and self.anonymous_ttl is not None:
+            stored = session.stored
+            before = {} if stored is None else stored.taken_apart(self._codec)
+            # Not to any write of a visitor: it may meet the login, which must not get it.
+            if stored is None or not _SETTLED.isdisjoint(before):
+                session.mark_anonymous(self.anonymous_ttl)
 
     async def _untouched(self, session: HttpSession, stored: Stored) -> Outcome:
         """Tell what became of a session that the request did not change.

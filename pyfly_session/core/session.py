@@ -53,6 +53,7 @@ class HttpSession(AttributeAccess):
         id_is_known: The client has the session's id already.
         presented_id: The id that the request came with, if that was replaced or ended.
         own_lifetime: How long it and its cookie live, None if as configured for all.
+        slides: Whether this request keeps it alive.
         write_refusal: With which message changes are refused, None if they are not.
     """
 
@@ -60,7 +61,7 @@ class HttpSession(AttributeAccess):
         "_attributes", "_cleared", "_codec", "_id", "_is_new", "_loaded", "_noted",
         "_previous_id", "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced",
         "id_is_known", "invalidated", "loaded_at", "moved", "own_lifetime", "presented_id",
-        "registrations", "rotation_refusal", "settle_login", "stored", "touched",
+        "registrations", "rotation_refusal", "settle_login", "slides", "stored", "touched",
         "why_transient", "write_refusal",
     )  # fmt: skip
 
@@ -73,6 +74,7 @@ class HttpSession(AttributeAccess):
         self._is_new = stored is None
         self.id_is_known = stored is not None
         self._cleared = self.invalidated = self.moved = self.accessed = self.touched = False
+        self.slides = True
         self.why_transient: str | None = None
         self.own_lifetime: Lifetime | None = None
         self.write_refusal: str | None = None
@@ -211,6 +213,11 @@ class HttpSession(AttributeAccess):
         noted = lifetime_metadata(value, persistent, self.loaded_at)
         self._note(noted)
         self.own_lifetime = lifetime_of(noted.get)
+
+    def mark_anonymous(self, idle: int | None) -> None:
+        """Give it the idle time of visitors who are nobody; None takes it back."""
+        self._note({meta.MAX_INACTIVE_INTERVAL: idle, meta.ANONYMOUS: idle and 1})
+        self.own_lifetime = lifetime_of(self.metadata)
 
     def get_attribute(self, name: str, default: Any = None) -> Any:
         """Return the attribute's value, or the default if there is none."""
@@ -455,11 +462,10 @@ class HttpSession(AttributeAccess):
 
     @property
     def _is_noted(self) -> bool:
-        changed = self._noted
-        if len(changed) == 1 and meta.CREATED_AT in changed:
+        if meta.is_beginning(self._noted):
             # It goes with the first write of a new session, which it is no reason for.
             return self.stored is not None
-        return bool(changed)
+        return bool(self._noted)
 
     def _note(self, metadata: Mapping[str, Any]) -> None:
         self._noted = {**self._noted, **metadata}

@@ -107,6 +107,8 @@ class CapableStore:
         self.watch_losses = store.watch_losses if isinstance(store, WatchLosses) else None
         # There is none to make of four verbs. The ids are what `recall` takes.
         self.scan_sessions = store.scan_sessions if isinstance(store, ScanSessions) else None
+        # Whether a swap can leave a life as it is.
+        self.keeps_life: bool = getattr(store, "keeps_life", False)
         # Whether a load has given a session all of its own idle time; few stores can tell.
         self.has_slid: Callable[[bytes], bool] = getattr(store, "has_slid", lambda payload: False)
 
@@ -133,7 +135,7 @@ class CapableStore:
 
     async def _get_and_save(self, session_id: str, ttl: int) -> bytes | Moved | None:
         payload = await self._read(session_id)
-        if payload:
+        if payload and ttl:
             data = self.codec.loads(payload)
             own: Any = data.get(MAX_INACTIVE_INTERVAL)
             await self._store.save(session_id, data, max(ttl, own) if is_interval(own) else ttl)

@@ -39,7 +39,6 @@ class SessionWriter:
 
     Args:
         store: Where the sessions are.
-        ttl: Idle time in seconds, where a session has none of its own.
         max_size: Largest size of an encoded session in bytes, or None.
         deadline: Seconds that a write may take in all, waiting behind other writers included.
         counts: Counts ``conflicts``, and commits that found the session ``gone`` or another's.
@@ -53,7 +52,6 @@ class SessionWriter:
         self,
         store: CapableStore,
         *,
-        ttl: int,
         max_size: int | None,
         deadline: float | None,
         counts: Counter[str],
@@ -64,7 +62,6 @@ class SessionWriter:
     ) -> None:
         self._store = store
         self._codec = store.codec
-        self._ttl = ttl
         self._max_size = max_size
         self._deadline = deadline
         self._counts = counts
@@ -93,7 +90,7 @@ class SessionWriter:
                 # What most writes come to: nobody else has written since the session was loaded.
                 parts = change.applied_to(stored.taken_apart(self._codec), self._codec)
                 value = assembled(parts, stored.fragments, self._codec, self._max_size)
-                ttl = self._seconds_to_live(parts)
+                ttl = self._seconds_to_live(parts) if session.slides else self._keep(parts)
                 found = await self._store.compare_and_swap(stored.id, stored.payload, value, ttl)
                 if found == value:
                     latest = Stored(stored.id, value)
@@ -200,7 +197,10 @@ class SessionWriter:
                 if not writers:
                     return current
             session, change = writers[0].session, writers[0].change
-            ttl = self._seconds_to_live(parts)
+            if any(each.session.slides or not each.change.is_plain for each in writers):
+                ttl = self._seconds_to_live(parts)
+            else:
+                ttl = self._keep(parts)
             if writers[0].done is not None:
                 for writer in writers:
                     writer.remember(value)
@@ -233,6 +233,10 @@ class SessionWriter:
                 return current
             current = latest
         raise SessionConflictError(ids.mask(writers[0].session.current_id), _ATTEMPTS)
+
+    def _keep(self, parts: Parts) -> int:
+        """Return what has a swap leave the life of a session as it is, if the store can do that."""
+        return 0 if self._store.keeps_life else self._seconds_to_live(parts)
 
     def _merged(self, writers: list[_Writer], current: Stored) -> tuple[Parts, bytes]:
         """Lay the changes over what is stored, in their order.
@@ -292,7 +296,7 @@ class SessionWriter:
         for _ in range(_ATTEMPTS):
             if own_id is not None and key_of(session_id) == key_of(own_id):
                 session_id = own_id
-            payload = await self._store.load_and_slide(session_id, self._ttl)
+            payload = await self._store.load_and_slide(session_id, 0)
             if not isinstance(payload, Moved):
                 return None if payload is None else Stored(session_id, payload)
             session_id = payload.new_id

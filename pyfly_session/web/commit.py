@@ -286,7 +286,7 @@ class ResponseCommit:
 
     def slide_later(self) -> None:
         """Extend the session of a long request in the background."""
-        if self.session.stored is not None:
+        if self.session.stored is not None and self.session.slides:
             self._rules.repository.finish_later(self._slide())
 
     async def _slide(self) -> None:
@@ -349,6 +349,8 @@ class ResponseCommit:
         if outcome in _LIVE:
             session, rules = self.session, self._rules
             max_age = rules.max_age
+            if not session.slides and session.id_is_known:
+                return None
             resolver, own = self._resolver, session.own_lifetime
             if max_age is None or own is not None:
                 max_age = rules.repository.seconds_to_live(session)
@@ -422,7 +424,7 @@ class KeepAlive:
 
     __slots__ = ("_every", "loop", "running", "timer")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, idle: int) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
         self.loop = loop
         self.running: set[ResponseCommit] = set()
         self.timer: asyncio.TimerHandle | None = None

@@ -71,9 +71,9 @@ class OncePerRequestFilter:
     def leaves_alone(self, path: str) -> bool:
         """Return whether the patterns leave a path alone."""
         # Routes match a path with a line end behind it, too, so a guard has to.
-        if self.url_patterns and not _matches(path.removesuffix("\n"), self.url_patterns):
+        if self.url_patterns and not matches(path.removesuffix("\n"), self.url_patterns):
             return True
-        return bool(self.exclude_patterns) and _matches(path, self.exclude_patterns)
+        return bool(self.exclude_patterns) and matches(path, self.exclude_patterns)
 
     async def do_filter(self, request: Any, call_next: CallNext) -> Any:
         """Handle the request; a subclass says how."""
@@ -112,7 +112,8 @@ def before_head(request: Any, hook: HeadHook) -> bool:
     return True
 
 
-def _matches(path: str, patterns: Iterable[str]) -> bool:
+def matches(path: str, patterns: Iterable[str]) -> bool:
+    """Return whether a path matches any of the glob patterns."""
     patterns = (patterns,) if isinstance(patterns, str) else patterns
     return any(_compiled(pattern).match(path) for pattern in patterns)
 

@@ -5,6 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+ROOT = "pyfly_session.root"
+"""Where a scope keeps the path below which the application with the sessions is, if there is one.
+
+Further inside, ``root_path`` tells of an application that may be mounted in that one.
+"""
+
+
+def root_of(scope: Mapping[str, Any]) -> str:
+    """Return the path below which an application is, as the browser sees it; often empty."""
+    root: str = scope.get("root_path", "")
+    return root.rstrip("/")
+
 
 def route_path(scope: Mapping[str, Any]) -> str:
     """Return the path that the application's routes see: without what lies above it.

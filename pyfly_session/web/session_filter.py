@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -27,9 +28,10 @@ from pyfly_session.web.filters import (
     HIGHEST_PRECEDENCE,
     CallNext,
     OncePerRequestFilter,
+    matches,
 )
 from pyfly_session.web.neighbours import warn_of_neighbour
-from pyfly_session.web.paths import browser_path, route_path
+from pyfly_session.web.paths import ROOT, browser_path, root_of, route_path
 from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_id_resolver import (
     SessionIdResolver,
@@ -71,12 +73,14 @@ class SessionFilter(OncePerRequestFilter):
         creation: Whether a visitor without a session gets one: always, if something is
             written to it, or never.
         max_lifetime: Seconds after its creation when a session ends at the latest, or None.
+        anonymous_ttl: Idle time in seconds of visitors who are nobody, or None for ``ttl``.
         exclude_patterns: Glob patterns of paths without a session.
+        passive_patterns: Glob patterns of paths whose requests do not keep a session alive.
         on_store_error: What a request gets whose session cannot be loaded: 503, or a session
             that is empty and not saved (`HttpSession.transient`).
         keep_client: Keep in the session from where and with what its user logged in.
         repository: What loads and commits the sessions, instead of one made from ``store``,
-            ``ttl`` and ``max_lifetime``.
+            ``ttl``, ``max_lifetime`` and ``anonymous_ttl``.
         concurrency: Limits the sessions of each user; None for no limit.
         websocket: What holds for open WebSockets.
         clock: Unix time in seconds.
@@ -99,7 +103,9 @@ class SessionFilter(OncePerRequestFilter):
         resolver: SessionIdResolver | None = None,
         creation: CreationPolicy = "always",
         max_lifetime: int | None = None,
+        anonymous_ttl: int | None = None,
         exclude_patterns: Iterable[str] = (),
+        passive_patterns: Iterable[str] = (),
         on_store_error: StoreErrorPolicy = "fail",
         keep_client: bool = False,
         repository: SessionRepository | None = None,
@@ -110,7 +116,9 @@ class SessionFilter(OncePerRequestFilter):
         _require("creation", creation, get_args(CreationPolicy))
         _require("on_store_error", on_store_error, get_args(StoreErrorPolicy))
         self.keep_client = keep_client
-        self.repository = repository or _repository(store, ttl, max_lifetime, clock)
+        self.repository = repository or _repository(
+            store, ttl=ttl, max_lifetime=max_lifetime, anonymous_ttl=anonymous_ttl, clock=clock
+        )
         self.concurrency = concurrency
         self.resolver: SessionIdResolver = (
             cookie or SessionCookie(name=cookie_name, secure=secure)
@@ -132,7 +140,8 @@ class SessionFilter(OncePerRequestFilter):
                 key="websocket",
                 value=websocket,
             )
-        self.exclude_patterns = _patterns(exclude_patterns)
+        self.exclude_patterns = _patterns("exclude_patterns", exclude_patterns)
+        self.passive_patterns = _patterns("passive_patterns", passive_patterns)
         self._websocket = websocket or WebSocketRules()
         self._keep_alive: KeepAlive | None = None
         self._warned_of_outer = self._looked_around = False
@@ -161,6 +170,8 @@ class SessionFilter(OncePerRequestFilter):
             receive: The server's.
             send: The server's.
         """
+        if scope.get("root_path"):
+            scope[ROOT] = root_of(scope)
         hooks = scope.get(CHAIN)
         state = scope.setdefault("state", {})
         # Without a chain around us, what an earlier one left in the state counts no more.
@@ -227,6 +238,7 @@ class SessionFilter(OncePerRequestFilter):
         if self.should_not_filter(request):
             return await call_next(request)
         scope = scope if isinstance(scope, dict) else scope_of(request)
+        scope[ROOT] = root_of(scope)
         try:
             commit = await self._open(headers_of(request), scope, None)
         except SessionStoreError as error:
@@ -281,9 +293,11 @@ class SessionFilter(OncePerRequestFilter):
             running_loop()
         resolver = self._resolver_of(headers, scope)
         candidates, session, unloaded = resolver.candidates(headers), None, None
+        patterns = self.passive_patterns
+        slide = not (patterns and "path" in scope and matches(route_path(scope), patterns))
         try:
             for candidate in candidates:
-                session = await self.repository.load(candidate)
+                session = await self.repository.load(candidate, slide=slide)
                 if session is not None:
                     break
         except SessionStoreError as error:
@@ -377,7 +391,8 @@ class SessionFilter(OncePerRequestFilter):
         """Return what keeps the session alive while its request runs."""
         loop, keep_alive = running_loop(), self._keep_alive
         if keep_alive is None or keep_alive.loop is not loop:
-            keep_alive = self._keep_alive = KeepAlive(loop, self.repository.ttl)
+            shortest = min(self.repository.ttl, self.repository.anonymous_ttl or math.inf)
+            keep_alive = self._keep_alive = KeepAlive(loop, shortest)
         keep_alive.start(session.max_inactive_interval)
         return keep_alive
 
@@ -442,25 +457,22 @@ class SessionFilter(OncePerRequestFilter):
 _AS_DEFINED_HERE = SessionFilter.do_filter, SessionFilter.should_not_filter
 
 
-def _repository(
-    store: SessionStore, ttl: int, max_lifetime: int | None, clock: Callable[[], float]
-) -> SessionRepository:
+def _repository(store: SessionStore, **options: Any) -> SessionRepository:
     try:
-        return SessionRepository(store, ttl=ttl, max_lifetime=max_lifetime, clock=clock)
+        return SessionRepository(store, **options)
     except ValueError as error:
-        key, value = (
-            ("ttl", ttl) if str(error).startswith("ttl") else ("max_lifetime", max_lifetime)
-        )
-        raise ConfigurationError(f"SessionFilter: {error}", key=key, value=value) from error
+        key = str(error).partition(" ")[0]
+        message = f"SessionFilter: {error}"
+        raise ConfigurationError(message, key=key, value=options.get(key)) from error
 
 
-def _patterns(patterns: Iterable[str]) -> tuple[str, ...]:
+def _patterns(name: str, patterns: Iterable[str]) -> tuple[str, ...]:
     found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
     for pattern in found:
         if not str(pattern).startswith(("/", "*")):
             raise ConfigurationError(
-                f"SessionFilter: each of exclude_patterns must start with / or *, got {pattern!r}",
-                key="exclude_patterns",
+                f"SessionFilter: each of {name} must start with / or *, got {pattern!r}",
+                key=name,
                 value=pattern,
             )
     return found

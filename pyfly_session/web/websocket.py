@@ -121,6 +121,7 @@ class LiveSocket:
         "_rules",
         "_send",
         "_sending",
+        "_slides",
         "_timer",
         "_unwatch",
         "_waiting",
@@ -138,6 +139,7 @@ class LiveSocket:
         self._repository = repository
         self._rules = rules
         self._active = False
+        self._slides = commit.session.slides
         self._over = False
         self._failed = False
         self._receive = receive
@@ -267,7 +269,7 @@ class LiveSocket:
             # By the application itself, which knows what to tell its client.
             await self._commit.commit(create=False)
             return False
-        slide, self._active = self._active, False
+        slide, self._active = self._active and self._slides, False
         try:
             alive = await self._repository.keep_alive(session, slide=slide)
         except Exception:

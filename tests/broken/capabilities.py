@@ -45,6 +45,14 @@ class CapabilityIsNoCoroutine(CapableSoundStore):
         return super().load_and_slide(session_id, ttl)
 
 
+class LoadWith0Slides(CapableSoundStore):
+    caught_by = ("test_load_and_slide_with_0_is_no_access",)
+    promise = "leaves its life as it is"
+
+    async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
+        return await super().load_and_slide(session_id, ttl or 60)
+
+
 class VerbsHaveAWorldOfTheirOwn(CapableSoundStore):
     caught_by = ("test_the_verbs_and_the_capabilities_speak_of_one_session",)
     promise = "`save` stores what `load_and_slide` returns"

@@ -104,6 +104,27 @@ async def test_an_idle_time_of_its_own_costs_no_write_on_a_read(
     assert await store.exists(session.id) is False
 
 
+@pytest.mark.parametrize("own", [None, 30])
+async def test_what_is_no_access_sends_no_update_and_a_write_keeps_the_end(
+    make_sql_store: MakeStore, engine: AsyncEngine, clock: Clock, own: int | None
+) -> None:
+    store = make_sql_store(cleanup_interval=math.inf)
+    repository = SessionRepository(store, ttl=TTL, clock=clock)
+    session = repository.create()
+    session.set_max_inactive_interval(own)
+    await repository.commit(session)
+    clock.advance((own or TTL) - 1)
+    with statements(engine) as sent:
+        polled = await repository.load(session.id, slide=False)
+        assert polled is not None
+        assert {*sent} == {"SELECT"}
+    polled.set_attribute("n", 1)
+    await repository.commit(polled)
+    assert (await store.get(session.id) or {})["n"] == 1
+    clock.advance(1)
+    assert await store.exists(session.id) is False
+
+
 async def test_expired_rows_end_without_being_asked_for_and_one_process_tells_of_each(
     make_sql_store: MakeStore, engine: AsyncEngine, clock: Clock
 ) -> None:

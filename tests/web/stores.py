@@ -48,14 +48,16 @@ class Probe:
 
     def __init__(self, inner: SessionStore) -> None:
         self.inner: Any = inner
+        self.codec: Any
         self.calls: list[tuple[str, str]] = []
         self.new_ids: list[str] = []
         self.down: Exception | None = None
         self.down_for: frozenset[str] = frozenset(METHODS)
         self._failures_left = -1
         self._hold: Hold | None = None
-        if hasattr(inner, "codec"):
-            self.codec = inner.codec
+        for fact in ("codec", "keeps_life", "has_slid"):
+            if hasattr(inner, fact):
+                setattr(self, fact, getattr(inner, fact))
         for name in METHODS:
             method = getattr(inner, name, None)
             if inspect.iscoroutinefunction(method):

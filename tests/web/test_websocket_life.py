@@ -396,3 +396,22 @@ class TestClosing:
         calls = len(memory_site.probe.calls)
         await asyncio.sleep(0.01)
         assert len(memory_site.probe.calls) == calls
+
+
+@pytest.mark.parametrize("passive", [True, False])
+async def test_a_socket_of_a_passive_path_does_not_keep_its_session_alive(
+    memory_site: Site, *, passive: bool
+) -> None:
+    """However much its client says, and is told."""
+    rules = WebSocketRules(check_interval=0.001, close_on_session_end="never", slide_on_send=True)
+    patterns = ["/"] if passive else []
+    site = memory_site.configure(ttl=100, websocket=rules, passive_patterns=patterns)
+    await site.seed(KNOWN)
+    talk = await Talk(site).open()
+    site.clock.advance(60)
+    await talk.say("set still here")
+    await talk.looks(3)
+    site.clock.advance(60)
+    stored = await site.stored(KNOWN)
+    assert stored == (None if passive else {"said": "still here"})
+    await talk.hang_up()

@@ -40,7 +40,8 @@ local function note(key)
 end
 """
 # KEYS: sessions. ARGV: seconds to live for each. A session that has an idle time of its own in
-# front, as the codec writes it, lives exactly so long from now; any other is not cut short.
+# front, as the codec writes it, lives exactly so long from now; any other is not cut short. With 0
+# each is left as it is.
 _LOAD = """
 local answers = {}
 for i, key in ipairs(KEYS) do
@@ -58,7 +59,7 @@ for i, key in ipairs(KEYS) do
             own = string.match(front, '[{,]"_max_inactive_interval":(%d+)[,}]')
             own = own and #own <= 10 and own
         end
-        local lives = redis.pcall('TTL', key)
+        local lives = ARGV[i] ~= '0' and redis.pcall('TTL', key)
         if type(lives) == 'number' and (own or lives < tonumber(ARGV[i])) then
             lives = redis.pcall('EXPIRE', key, own or ARGV[i])
         end
@@ -87,7 +88,7 @@ end
 return answers
 """
 # KEYS: sessions. ARGV: four for each: the mark of what it has to be, the mark of the new value,
-# the new value, seconds to live.
+# the new value, seconds to live; 0 leaves the life as it is.
 _SWAP = """
 local answers = {}
 for i, key in ipairs(KEYS) do
@@ -102,7 +103,8 @@ for i, key in ipairs(KEYS) do
     if type(found) == 'table' then
         answers[i] = found
     elseif found and is(found, seen) then
-        local stored = redis.pcall('SET', key, value, 'EX', ttl)
+        local stored = ttl == '0' and redis.pcall('SET', key, value, 'KEEPTTL')
+            or redis.pcall('SET', key, value, 'EX', ttl)
         answers[i] = stored.err and stored or 1
     elseif found then
         answers[i] = is(found, new) and 1 or redis.pcall('GET', key)

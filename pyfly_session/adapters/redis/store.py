@@ -94,6 +94,8 @@ class RedisSessionStore:
             self._client, deadline=deadline, circuit=circuit or Circuit(), enabled=batched
         )
 
+    keeps_life = True
+
     async def get(self, session_id: str) -> dict[str, Any] | None:
         """Return the session's dictionary, or None if it is absent or unreadable.
 
@@ -265,7 +267,7 @@ class RedisSessionStore:
         found, lives, moved = await self._commands.ask("load", key, None, *commands)
         if found is None:
             return None if moved is None else [moved]
-        if lives < ttl:
+        if ttl and lives < ttl:
             slide = ("EXPIRE", key, ttl)
             try:
                 # Not if it was given a longer life in between.
@@ -298,7 +300,7 @@ class RedisSessionStore:
                     pipeline.delete(key)
                     pipeline.set(moved_key(key), new_id, ex=ttl)
                 else:
-                    pipeline.set(key, value, ex=ttl)
+                    pipeline.set(key, value, ex=ttl or None, keepttl=not ttl)
                 try:
                     await pipeline.execute()
                 except WatchError:

@@ -100,6 +100,17 @@ class Expiry(StoreHooks):
         expect(await store.exists(session_id), True, "exists, after the shorter time of the load")
 
     @promised_by("load_and_slide", needs=LoadAndSlide)
+    async def test_load_and_slide_with_0_is_no_access(self, store: Any, timeline: Timeline) -> None:
+        """`load_and_slide` with 0 returns the session and leaves its life as it is."""
+        session_id, value = new_id(), encoded(store)
+        await plant(store, session_id, value, timeline.ttl)
+        await timeline.to_the_last_tick()
+        expect(await store.load_and_slide(session_id, 0), value, "load_and_slide, with 0")
+        expect(await store.exists(session_id), True, "exists, a tick before the end")
+        await timeline.to_the_end()
+        await expect_gone(store, session_id, "at the end, after a load with 0")
+
+    @promised_by("load_and_slide", needs=LoadAndSlide)
     async def test_load_and_slide_does_not_revive_an_expired_session(
         self, store: Any, timeline: Timeline
     ) -> None:
