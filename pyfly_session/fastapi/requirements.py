@@ -15,10 +15,10 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.fastapi.session import Session
 from pyfly_session.security.context import LoggedIn, SecurityContext
 from pyfly_session.security.login import context_of, demand_recent_login, last_authentication
-from pyfly_session.security.navigation import ROOT, is_navigation, local_target
+from pyfly_session.security.navigation import is_navigation, local_target
 from pyfly_session.web.cookies import SessionCookie
 from pyfly_session.web.openapi import SCHEME, security_scheme
-from pyfly_session.web.paths import browser_path
+from pyfly_session.web.paths import ROOT, browser_path
 
 _HEADERS = {"Cache-Control": "no-store", "Vary": "Accept"}
 # Not imported: it needs the extra `oauth2`.
@@ -55,9 +55,8 @@ class _Requirement(SecurityBase):
         return _refusal(connection, 401, message, headers)
 
     def _location(self, connection: HTTPConnection, url: str) -> str:
-        root = _root_of(connection)
         if url.startswith("/"):
-            url = root + url
+            url = connection.scope.get(ROOT, "") + url
         target = local_target(_target_of(connection), "")
         if not target or connection.scope["method"] not in ("GET", "HEAD"):
             # A form cannot be sent again by a redirect.
@@ -162,13 +161,6 @@ def _refusal(
     if connection.scope["type"] == "websocket":
         return WebSocketException(1013 if status == 503 else 1008, message)
     return HTTPException(status, message, headers)
-
-
-def _root_of(connection: HTTPConnection) -> str:
-    """Return the path below which the application with the login is, or the outermost one."""
-    scope = connection.scope
-    root: str = scope.get(ROOT, scope.get("app_root_path", scope.get("root_path", "")))
-    return root.rstrip("/")
 
 
 def _target_of(connection: HTTPConnection) -> str:

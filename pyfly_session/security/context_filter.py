@@ -7,7 +7,6 @@ from typing import Any
 
 from pyfly_session.security.context import SecurityContext
 from pyfly_session.security.login import context_of, session_of
-from pyfly_session.security.navigation import ROOT, root_of
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
 
 
@@ -35,8 +34,6 @@ class SecurityContextFilter(OncePerRequestFilter):
         Raises:
             ConfigurationError: The request has no session.
         """
-        if isinstance(scope := getattr(request, "scope", None), dict):
-            scope[ROOT] = root_of(scope)
         if self._sessions.should_not_filter(request):
             context = SecurityContext.anonymous()
         else:

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
-
-ROOT = "pyfly_session.root"
-"""Where the scope of a request keeps the path below which the application with the login is."""
 
 _HTML = ("text/html", "application/xhtml+xml")
 # Source: RFC 9110, section 12.4.2: a weight of 0 means "not acceptable".
@@ -45,12 +41,6 @@ def accepts_html(headers: Mapping[str, str]) -> bool:
             each.partition(";") for each in headers.get("accept", "").lower().split(",")
         )
     )
-
-
-def root_of(scope: Mapping[str, Any]) -> str:
-    """Return the path below which the application is, as the browser sees it; often empty."""
-    root: str = scope.get("root_path", "")
-    return root.rstrip("/")
 
 
 def local_target(wanted: object, default: str, root: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -93,18 +94,29 @@ async def test_a_page_is_sent_to_the_login(app: FastAPI, headers: dict[str, str]
     assert answer.status == 303
 
 
-async def test_below_a_mount_the_login_is_that_of_the_application_that_is_mounted() -> None:
-    """The one with the provider's login, and not of the application around it."""
+@pytest.mark.parametrize("provider", [True, False])
+@pytest.mark.parametrize("sessions_in", ["outer", "middle", "inner"])
+async def test_below_a_mount_the_login_is_that_of_the_application_with_the_sessions(
+    sessions_in: str, *, provider: bool
+) -> None:
+    """The innermost one, and not of an application around it, whoever proves who the user is."""
+    url = "/oauth2/authorization/green" if provider else "/login"
     inner = FastAPI()
-    need = Depends(LoginRequired(login_url="/oauth2/authorization/green"))
 
-    @inner.get("/orders", dependencies=[need])
+    @inner.get("/orders", dependencies=[Depends(LoginRequired(login_url=url))])
     async def orders() -> None: ...
 
-    filters = [SessionFilter(InMemorySessionStore()), SecurityContextFilter()]
-    inner.add_middleware(WebFilterChainMiddleware, filters=filters)
-    answer = await ask(Starlette(routes=[Mount("/shop", inner)]), "/shop/orders", headers=PAGE)
-    assert answer.get("location") == "/shop/oauth2/authorization/green?target=/shop/orders"
+    middle = Starlette(routes=[Mount("/cellar", inner)])
+    outer = Starlette(routes=[Mount("/shop", middle)])
+    apps: dict[str, Any] = {"outer": outer, "middle": middle, "inner": inner}
+    filters: list[Any] = [SessionFilter(InMemorySessionStore())]
+    if provider:
+        filters.append(SecurityContextFilter())
+    apps[sessions_in].add_middleware(WebFilterChainMiddleware, filters=filters)
+    answer = await ask(outer, "/shop/cellar/orders", headers=PAGE)
+    root = {"outer": "", "middle": "/shop", "inner": "/shop/cellar"}[sessions_in]
+    name = "target" if provider else "next"
+    assert answer.get("location") == f"{root}{url}?{name}=/shop/cellar/orders"
 
 
 @for_each("prefix", ["", "/inner"])

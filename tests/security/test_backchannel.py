@@ -12,6 +12,7 @@ import pytest
 from pyfly_session import SecurityContext, SessionStoreUnavailableError
 from pyfly_session.security.login import login
 from pyfly_session.security.oauth2.claims import alias, aliases
+from pyfly_session.security.oauth2.login_notes import LoginNotes
 from pyfly_session.security.oauth2.published import PAUSE
 from tests.security.provider import KEYS, FakeProvider
 from tests.security.shop import Shop
@@ -269,3 +270,28 @@ class TestNames:
         await place.require_failure(answer, "login_failed", 401)
         with pytest.raises(ValueError, match="must not begin with 'pyfly:'"):
             await login(None, SecurityContext(name))
+
+
+@pytest.mark.parametrize("failures", [0, 3])
+async def test_a_logout_during_a_login_ends_it_though_the_store_fails_for_a_moment(
+    place: Place, native_site: Site, monkeypatch: pytest.MonkeyPatch, failures: int
+) -> None:
+    """It comes after the first look for it, and before the session could be found."""
+    looks, look = 0, LoginNotes.logged_out
+
+    async def looked(notes: LoginNotes, names: list[str], since: float) -> list[str]:
+        nonlocal looks
+        looks += 1
+        if 1 < looks <= 1 + failures:
+            raise SessionStoreUnavailableError("the server is gone", operation="get")
+        found = await look(notes, names, since)
+        if looks == 1:
+            native_site.clock.advance(1)
+            assert (await place.post(place.green.logout_token(sid="s-1"))).status == 200
+        return found
+
+    monkeypatch.setattr("pyfly_session.security.oauth2.login._LOOK_SECONDS", 0)
+    monkeypatch.setattr(LoginNotes, "logged_out", looked)
+    browser = await place.enter(sid="s-1")
+    assert looks == 2 + failures
+    assert await place.is_in(browser) == [False]

@@ -18,7 +18,8 @@ from starlette.routing import Match, Route
 
 from pyfly_session.core.metadata import AUTHENTICATED_AT
 from pyfly_session.core.session import HttpSession
-from pyfly_session.errors import ConfigurationError, TooManySessionsError
+from pyfly_session.core.tasks import back_off
+from pyfly_session.errors import ConfigurationError, SessionStoreError, TooManySessionsError
 from pyfly_session.security.login import (
     ALIAS_PREFIX,
     PROVIDER_LOGIN,
@@ -29,7 +30,7 @@ from pyfly_session.security.login import (
     logout,
     session_of,
 )
-from pyfly_session.security.navigation import is_navigation, local_target, root_of
+from pyfly_session.security.navigation import is_navigation, local_target
 from pyfly_session.security.oauth2.authorization_request import (
     AUTHORIZATION,
     Attempt,
@@ -53,6 +54,7 @@ from pyfly_session.security.oauth2.registration import (
 )
 from pyfly_session.security.oauth2.tokens import LEEWAY, auth_time
 from pyfly_session.web.filters import HIGHEST_PRECEDENCE, CallNext, OncePerRequestFilter
+from pyfly_session.web.paths import root_of
 from pyfly_session.web.session_filter import SessionFilter
 
 _Json = Mapping[str, Any]
@@ -63,6 +65,8 @@ _ANSWER = frozenset({"state", "code", "iss", "error"})
 _CODES = frozenset({"access_denied", "login_required", "consent_required", "interaction_required"})
 _NO_STORE = {"Cache-Control": "no-store"}
 _MOST_OF_A_USER = 64 * 1024
+# Of a store that fails: about a minute in all.
+_LOOKS, _LOOK_SECONDS = 9, 0.1
 
 
 class OAuth2LoginHandler:
@@ -306,13 +310,22 @@ class OAuth2LoginHandler:
             session.set_attribute(PROVIDER_LOGIN, logged_in)
             _logger.info("a user logged in with %s", registration.registration_id)
 
-        async def end_if_logged_out() -> None:
-            """Look again, for a logout that could not find the session before it was stored."""
-            for name in await notes.logged_out(names, attempt.started_at):
-                await sessions.repository.principals.end_all(name, reason="provider")
-
-        later = BackgroundTask(end_if_logged_out)
+        later = BackgroundTask(self._end_if_logged_out, sessions, names, attempt.started_at)
         return RedirectResponse(attempt.target, 303, _NO_STORE, background=later)
+
+    async def _end_if_logged_out(
+        self, sessions: SessionFilter, names: list[str], since: float
+    ) -> None:
+        """Look again, for a logout that could not find the session before it was stored."""
+        for look in range(1, _LOOKS + 1):
+            try:
+                for name in await self.notes(sessions).logged_out(names, since):
+                    await sessions.repository.principals.end_all(name, reason="provider")
+                break
+            except SessionStoreError as error:
+                log = _logger.warning if look < _LOOKS else _logger.error
+                log("it is not known if a user logged out at the provider meanwhile: %s", error)
+            await back_off(2**look, _LOOK_SECONDS)
 
     async def _keep_answer(self, request: Request, provider: Provider) -> Response:
         answer = once_each(await read_form(request), _ANSWER)
