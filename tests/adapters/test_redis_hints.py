@@ -14,7 +14,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from redis.exceptions import ResponseError
 
+from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration import close_sessions, create_container
 from pyfly_session.errors import SessionStoreError, UnsupportedServerError
 from tests.support.cases import for_each
@@ -22,9 +24,10 @@ from tests.support.cases import for_each
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-async def refusal(url: str) -> SessionStoreError:
+async def refusal(url: str, **more: Any) -> SessionStoreError:
     """Return what the first use of a store raises."""
     redis = {"url": url, "connect-timeout": 0.5, "timeout": 0.5, "deadline": 2, "retries": 0}
+    redis |= more
     session = {"enabled": True, "store": "redis", "redis": redis}
     container = create_container({"pyfly": {"session": session}})
     try:
@@ -70,12 +73,33 @@ async def test_what_the_server_refuses(answer: bytes, hint: str) -> None:
         assert hint in str(await refusal(f"redis://{address}"))
 
 
-async def test_a_server_that_is_too_old() -> None:
-    server, address = await served(answering(b"-ERR unknown command `HELLO`\r\n"))
+@pytest.mark.parametrize("topology", ["standalone", "cluster", "sentinel"])
+@pytest.mark.parametrize("answer", [b"unknown command `HELLO`", b"syntax error"])
+async def test_a_server_that_is_too_old(answer: bytes, topology: str) -> None:
+    """In the handshake, and where it does not know a newer option of a command."""
+    server, address = await served(answering(b"-ERR %s\r\n" % answer))
+    node = address.removesuffix("/0")
+    kinds: dict[str, dict[str, Any]] = {
+        "standalone": {},
+        "cluster": {"cluster": {"nodes": [node]}},
+        "sentinel": {"sentinel": {"master": "shop", "nodes": [node]}},
+    }
     async with server:
-        error = await refusal(f"redis://{address}")
-    assert isinstance(error, UnsupportedServerError)
+        error = await refusal(f"redis://{address}", **kinds[topology])
+    assert isinstance(error, UnsupportedServerError), error
     assert "needs Redis 6.2 or newer" in str(error)
+
+
+async def test_a_server_that_turns_out_to_be_too_old_at_work(valkey: Any) -> None:
+    """A server of before 6.0 does not know how to leave the life of a key as it is."""
+
+    async def as_an_old_one(*command: Any, **options: Any) -> Any:
+        raise ResponseError("ERR syntax error")
+
+    store = RedisSessionStore(client=valkey, pipelining=False)
+    valkey.execute_command = as_an_old_one
+    with pytest.raises(UnsupportedServerError, match=r"needs Redis 6\.2 or newer"):
+        await store.compare_and_swap("a" * 32, b"{}", b'{"a":1}', 0)
 
 
 async def test_a_name_that_does_not_resolve() -> None:

@@ -70,6 +70,23 @@ def test_progress_goes_to_people_and_not_into_the_json(server: redis.Redis, run:
     assert "Connecting to redis://127.0.0.1:" in done.stderr
 
 
+@pytest.mark.parametrize("said", ["unknown command `HELLO`", "syntax error"])
+def test_a_server_that_refuses_the_handshake_is_too_old(
+    run: Run, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """Not one that is down."""
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    client = FakeAsyncRedis()
+
+    async def refuse(*command: Any, **options: Any) -> Any:
+        raise ResponseError(said)
+
+    client.execute_command = refuse
+    monkeypatch.setattr(redis_clients, "create_redis_client", lambda _: (client, []))
+    found = by_check(run)["connection"]
+    assert (found["level"], found["remedy"]) == ("error", "Redis 6.2 or newer is needed, or Valkey")
+
+
 def test_a_server_that_is_down_is_an_error_without_the_password(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

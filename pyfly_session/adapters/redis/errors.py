@@ -45,6 +45,22 @@ _HINTS = (
 )  # fmt: skip
 
 
+# What a server says to a command, or an option of one, that it does not know; the driver may have
+# wrapped it. Ours are always the same, so it is the server that is too old.
+_TOO_OLD = ("unknown command", "unknown subcommand", "syntax error")
+NEEDED = "Redis 6.2 or newer is needed, or Valkey"
+
+
+def is_too_old(error: BaseException) -> bool:
+    """Return whether a server does not know what is asked of it."""
+    found: BaseException | None = error
+    while isinstance(found, FAILURES):
+        if any(each in str(found).lower() for each in _TOO_OLD):
+            return True
+        found = found.__cause__ or found.__context__
+    return False
+
+
 class NoScriptingError(ResponseError):
     """The server runs no scripts for us; other commands have to do."""
 
@@ -88,15 +104,15 @@ def explained(error: BaseException) -> BaseException:
 
 def translated(operation: str, error: Exception) -> SessionStoreError:
     """Return our error for the driver's, at the adapter's edge."""
-    if isinstance(error, UNREACHED):
-        return SessionStoreUnavailableError(
-            f"the session store was not reached to {operation}: {_hinted(error)}",
-            operation=operation,
-        )
-    if isinstance(error, ResponseError) and "unknown command" in str(error).lower():
+    if is_too_old(error):
         return UnsupportedServerError(
             "the session store needs Redis 6.2 or newer, or Valkey; this server says:"
             f" {told(error)}",
+            operation=operation,
+        )
+    if isinstance(error, UNREACHED):
+        return SessionStoreUnavailableError(
+            f"the session store was not reached to {operation}: {_hinted(error)}",
             operation=operation,
         )
     return SessionStoreError(

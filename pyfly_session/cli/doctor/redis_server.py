@@ -18,9 +18,9 @@ from redis.exceptions import (
 )
 
 from pyfly_session import ids
-from pyfly_session.adapters.redis.errors import UNREACHED
+from pyfly_session.adapters.redis.errors import NEEDED, UNREACHED, is_too_old
 from pyfly_session.cli.doctor.findings import Finding, Level
-from pyfly_session.errors import SessionStoreError
+from pyfly_session.errors import SessionStoreError, UnsupportedServerError
 
 _OLDEST = (6, 2)
 _CLOCK_TOLERANCE_SECONDS = 2.0
@@ -100,7 +100,9 @@ async def _servers(client: Any, where: str) -> list[Server]:
 def _unreached(error: BaseException, where: str) -> Finding:
     reason = str(error) or type(error).__name__
     remedy = "start it, or correct the address in pyfly.session.redis and what is in between"
-    if isinstance(error, AuthenticationError) or "AUTH" in reason.upper():
+    if is_too_old(error):
+        remedy = NEEDED
+    elif isinstance(error, AuthenticationError) or "AUTH" in reason.upper():
         remedy = "correct user name and password, in pyfly.session.redis.url or beside it"
     elif "SSL" in reason.upper() or "CERTIFICATE" in reason.upper():
         remedy = "name the authority with ?ssl_ca_certs=FILE in pyfly.session.redis.url"
@@ -129,7 +131,7 @@ async def _version(server: Server) -> AsyncIterator[Finding]:
     if not compatible:
         yield Finding("hint", "version", "the server does not tell its version")
     elif tuple(numbers[:2]) < _OLDEST:
-        yield Finding("error", "version", shown, "Redis 6.2 or newer is needed, or Valkey")
+        yield Finding("error", "version", shown, NEEDED)
     else:
         yield Finding("ok", "version", shown)
 
@@ -256,7 +258,9 @@ async def try_store(store: Any, probe: str) -> AsyncIterator[Finding]:
             await store.delete_moved(probe)
         left = await store.exists(probe)
     except SessionStoreError as error:
-        yield Finding("error", check, _cause(error), _remedy(_cause(error)))
+        too_old = isinstance(error, UnsupportedServerError)
+        remedy = NEEDED if too_old else _remedy(_cause(error))
+        yield Finding("error", check, _cause(error), remedy)
         return
     if (created, loaded, changed, left) != (True, first, second, False):
         message = "a session that was stored did not come back as it was"
@@ -284,7 +288,6 @@ def _remedy(reason: str) -> str | None:
         ("READONLY", "use the address of the master"),
         ("read only replica", "use the address of the master"),
         ("MISCONF", "make room on the server's disk; it refuses writes"),
-        ("unknown command", "Redis 6.2 or newer is needed, or Valkey"),
     ):
         if sign in reason:
             return remedy
