@@ -189,7 +189,8 @@ def take_over(session: HttpSession, put: Any, scope: Mapping[str, Any]) -> None:
     if _is_of_another_middleware(put, scope):
         _warn_of_shadow(type(put).__module__)
         return
-    if put is None or getattr(put, "__name__", "") == "Empty":
+    # Litestar's is a class, or the member of an enum.
+    if put is None or getattr(put, "__name__", getattr(put, "name", "")) in ("Empty", "EMPTY"):
         put = {}
     if not isinstance(put, Mapping):
         _logger.error("what was put in the place of request.session is no mapping: %r", type(put))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,13 @@ KNOWN = "a" * 32
 
 
 class Empty:
-    """What Litestar's ``clear_session`` puts there."""
+    """What the ``clear_session`` of a Litestar of before 2.25 puts there."""
+
+
+class _EmptyEnum(enum.Enum):
+    """What that of later ones does."""
+
+    EMPTY = 0
 
 
 async def show(request: Request) -> Response:
@@ -68,6 +75,7 @@ def application(site: Site, make: Callable[[Request], Any], *, foreign: bool = F
         ({}, {}),
         (None, {}),
         (Empty, {}),
+        (_EmptyEnum.EMPTY, {}),
         ({"b": 3}, {"b": 3}),
         ({"a": [2], "c": None}, {"a": [2], "c": None}),
     ],
