@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 import time
@@ -63,6 +64,8 @@ _CALLBACK = "/login/oauth2/code/"
 # Which provider the user came from, to log out there.
 _ANSWER = frozenset({"state", "code", "iss", "error"})
 _CODES = frozenset({"access_denied", "login_required", "consent_required", "interaction_required"})
+_REFUSED = {"error": "too_many_sessions"}
+_OTHER_TAB_SECONDS = 0.2
 _NO_STORE = {"Cache-Control": "no-store"}
 _MOST_OF_A_USER = 64 * 1024
 # Of a store that fails: about a minute in all.
@@ -245,6 +248,8 @@ class OAuth2LoginHandler:
         found = self._attempts(provider.registration).find(request, state)
         attempt = found or Attempt(name, "", self._target_of(request), 0, None, state)
         answer = attempt.answer or answer
+        if answer == _REFUSED and (response := _to_target(request, attempt)) is not None:
+            return response
         try:
             if found is None or not answer.keys() & {"code", "error"}:
                 return await self._once_more(request, provider, attempt, found is not None)
@@ -271,6 +276,8 @@ class OAuth2LoginHandler:
     async def _take(
         self, request: Request, provider: Provider, attempt: Attempt, answer: Mapping[str, str]
     ) -> Response:
+        if answer == _REFUSED:
+            raise TooManySessionsError(context_of(session_of(request)).user_id or "")
         await provider.require_issuer(answer.get("iss"))
         if "error" in answer:
             # Not used up: who cancelled may change their mind, and go back to the provider's page.
@@ -279,7 +286,17 @@ class OAuth2LoginHandler:
             return _to_target(request, attempt) or _look_again(attempt)
         token = await provider.exchange(answer["code"], attempt)
         claims = await provider.claims(token, attempt)
-        return await self._log_in(request, provider, attempt, token, claims)
+        try:
+            return await self._log_in(request, provider, attempt, token, claims)
+        except TooManySessionsError:
+            if not is_navigation(request.headers):
+                raise
+        # The only place may have gone to another tab, whose answer is on the way to the browser.
+        await asyncio.sleep(_OTHER_TAB_SECONDS)
+        response = _look_again(attempt)
+        again = replace(attempt, answer=_REFUSED)
+        self._attempts(provider.registration).keep(request, response, again)
+        return response
 
     async def _log_in(
         self, request: Request, provider: Provider, attempt: Attempt, token: _Json, claims: _Json

@@ -1,0 +1,70 @@
+"""Tabs of one browser that come back from a provider at once take one place, not several."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from pyfly_session.concurrency import ConcurrencyControlPolicy, SessionConcurrencyController
+from tests.security.shop import Shop, path_of
+from tests.security.test_attempts import BACK, NAVIGATION, follow
+from tests.web.conftest import Site
+from tests.web.driver import Browser
+
+
+@pytest.mark.parametrize("strategy", ["reject-new", "evict-oldest"])
+@pytest.mark.parametrize("creation", ["always", "if-required"])
+@pytest.mark.parametrize("meanwhile", ["nothing", "expired", "replaced", "forgotten"])
+async def test_five_tabs_that_come_back_at_once_are_all_logged_in(
+    native_site: Site, meanwhile: str, creation: Any, strategy: str
+) -> None:
+    """However their session ended meanwhile, so that nothing but the browser is common to them."""
+    native_site.configure(creation=creation)
+    policy = ConcurrencyControlPolicy(max_sessions=1, strategy=strategy)
+    native_site.filter.concurrency = SessionConcurrencyController(
+        native_site.filter.repository.principals, policy
+    )
+    shop = Shop(native_site)
+    opened = [shop.browser.open(f"/oauth2/authorization/green?target=/{n}") for n in range(5)]
+    answers = [await each.end() for each in opened]
+    for each in answers:
+        shop.browser.take(each)
+    locations = [each.get("location") or "" for each in answers]
+    if meanwhile == "expired":
+        native_site.clock.advance(1801)
+    elif meanwhile == "replaced":
+        await shop.browser.get("/rotate")
+    elif meanwhile == "forgotten":
+        shop.browser.cookie = None
+    opened = [
+        shop.browser.open(f"{BACK}?{shop.green.log_in(each)}", headers=NAVIGATION)
+        for each in locations
+    ]
+    answers = await asyncio.gather(*(each.end() for each in opened))
+    for each in reversed(answers):
+        shop.browser.take(each)
+    assert [each.status for each in answers] == [303] * 5
+    assert [await follow(shop, each) for each in answers] == [f"/{n}" for n in range(5)]
+    assert (await shop.who()).startswith("alice ")
+
+
+async def test_another_browser_is_refused_after_one_more_look(memory_site: Site) -> None:
+    """And leaves nothing behind; a client that is no page is refused at once."""
+    policy = ConcurrencyControlPolicy(max_sessions=1, strategy="reject-new")
+    principals = memory_site.filter.repository.principals
+    memory_site.filter.concurrency = SessionConcurrencyController(principals, policy)
+    shop = Shop(memory_site)
+    await shop.log_in()
+    first, shop.browser = shop.browser, Browser(shop.app)
+    answer = await shop.come_back(shop.green.log_in(await shop.start()), headers=NAVIGATION)
+    assert (answer.status, path_of(answer.get("location"))) == (303, BACK)
+    again = await shop.browser.get(answer.get("location") or "", headers=NAVIGATION)
+    assert again.status == 409
+    assert again.get("location") is None
+    assert await shop.who() == "None None"
+    answer = await shop.come_back(shop.green.log_in(await shop.start()))
+    await shop.require_failure(answer, "too_many_sessions", 409)
+    assert (await first.get("/")).text == "alice None"
+    assert await principals.count("alice") == 1
