@@ -81,7 +81,7 @@ def test_a_server_that_refuses_the_handshake_is_too_old(
     async def refuse(*command: Any, **options: Any) -> Any:
         raise ResponseError(said)
 
-    client.execute_command = refuse
+    monkeypatch.setattr(client, "execute_command", refuse)
     monkeypatch.setattr(redis_clients, "create_redis_client", lambda _: (client, []))
     found = by_check(run)["connection"]
     assert (found["level"], found["remedy"]) == ("error", "Redis 6.2 or newer is needed, or Valkey")
