@@ -183,7 +183,7 @@ def headers_of(request: Any) -> Iterable[Header]:
 
 def scope_of(request: Any) -> dict[str, Any]:
     """Return what a scope would say of a request that is none of Starlette's and has no scope."""
-    url = getattr(request, "url", None)
+    url: Any = getattr(request, "url", None)
     known = {"path": url.path} if isinstance(getattr(url, "path", None), str) else {}
     scheme = getattr(url, "scheme", "http")
     return {"method": getattr(request, "method", "GET"), "scheme": scheme, **known}
