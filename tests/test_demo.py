@@ -15,7 +15,7 @@ from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
 from pyfly_session.config import Config
 from tests.support.cases import for_each
 
-COOKIE = "PYFLY_SESSION"
+COOKIE = "PYFLY_DEMO"
 
 
 @pytest.fixture(autouse=True)

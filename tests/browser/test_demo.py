@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def demo() -> Iterator[Shop]:
 def visitor(demo: Shop, visit: Visit) -> Visitor:
     """Return somebody with a fresh browser, on the page."""
     visitor = visit(demo)
+    # A name of its own: on this host may be an application with the common one.
+    visitor.cookie_name = "PYFLY_DEMO"
     visitor.go()
     return visitor
 
@@ -184,3 +187,64 @@ def test_the_time_that_is_left_is_counted_down(visitor: Visitor) -> None:
     assert left.inner_text() == "28:59"
     page.clock.run_for(1800_000)
     assert visitor.sees("This session has ended.")
+
+
+def told(visitor: Visitor, name: str) -> str:
+    """Press the button of a scene, and return what is told of it."""
+    page = visitor.page
+    with page.expect_navigation():
+        page.get_by_role("button", name=name).click()
+    # Where the focus was it is again.
+    assert page.evaluate(_FOCUSED) == name
+    return str(page.locator(".told:not(:empty)").inner_text())
+
+
+def test_forty_requests_at_once_lose_nothing_and_elsewhere_most(visitor: Visitor) -> None:
+    text = told(visitor, "Forty requests at once")
+    here, elsewhere = (int(each) for each in re.findall(r"\d+", text)[1:])
+    assert here == 40
+    assert elsewhere < 40
+    assert cart(visitor) == "40"
+
+
+def test_a_logout_beats_a_slow_request(visitor: Visitor) -> None:
+    visitor.press("Alice")
+    text = told(visitor, "A logout and a slow request")
+    assert text == "The slow request wrote after the logout. The session stayed ended."
+    assert visitor.sees("Who are you?")
+
+
+def test_a_second_device_is_signed_out(visitor: Visitor, demo: Shop, visit: Visit) -> None:
+    visitor.press("Bob")
+    phone = visit(demo)
+    phone.go()
+    phone.press("Bob")
+    visitor.press("Log in on a second device")
+    assert visitor.sees("Bob is logged in on 3 devices")
+    visitor.press("Sign out all others")
+    assert visitor.sees("Bob is logged in on this device alone")
+    phone.page.reload()
+    assert phone.sees("Who are you?")
+
+
+def test_a_store_that_goes_away_and_comes_back_logs_nobody_out(visitor: Visitor) -> None:
+    visitor.press("Add Moss")
+    visitor.press("Alice")
+    text = told(visitor, "Send the store away")
+    assert re.fullmatch(r"[1-9]\d* requests got 503\. The store is back, .*", text)
+    assert visitor.sees("You are Alice")
+    assert cart(visitor) == "1"
+    visitor.expect_status(503)
+
+
+def test_other_tabs_follow(visitor: Visitor) -> None:
+    other = visitor.context.new_page()
+    visitor.go("/", other)
+    with other.expect_navigation():
+        visitor.press("Alice")
+    assert other.get_by_text("You are Alice").is_visible()
+    with other.expect_navigation():
+        visitor.press("Log out")
+    assert other.get_by_text("Who are you?").is_visible()
+    # What was logged out is gone from under the keys, so its heading has the focus.
+    assert visitor.page.evaluate(_FOCUSED) == "Who are you?"

@@ -15,12 +15,14 @@ class Visitor:
     Attributes:
         context: The browser's side: cookies, pages.
         page: The tab that was opened first.
+        cookie_name: What the session's cookie is called.
         console: Warnings and errors of all pages.
     """
 
     def __init__(self, context: Any, shop: Shop) -> None:
         self.context = context
         self.shop = shop
+        self.cookie_name = COOKIE
         self.console: list[str] = []
         context.on("console", self._note)
         context.on("weberror", lambda error: self.console.append(str(error.error)))
@@ -84,15 +86,15 @@ class Visitor:
     def cookie(self) -> str | None:
         """The session id that the browser would send to the shop."""
         cookies = self.context.cookies(self.shop.url)
-        return next((each["value"] for each in cookies if each["name"] == COOKIE), None)
+        return next((each["value"] for each in cookies if each["name"] == self.cookie_name), None)
 
     @cookie.setter
     def cookie(self, value: str) -> None:
-        self.context.add_cookies([{"name": COOKIE, "value": value, "url": self.shop.url}])
+        self.context.add_cookies([{"name": self.cookie_name, "value": value, "url": self.shop.url}])
 
     def forget_cookie(self) -> None:
         """Lose the session, and keep what the provider set."""
-        self.context.clear_cookies(name=COOKIE)
+        self.context.clear_cookies(name=self.cookie_name)
 
     def expect_status(self, status: int) -> None:
         """Forget what the browser itself says to the console of a page with such a status."""

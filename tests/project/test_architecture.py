@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
         *(*_WIRING, "__init__", "auto_configuration", "management"),
-        *("@click", "@redis", "@sqlalchemy", "@uvicorn"),
+        *("@click", "@dependency_injector", "@redis", "@sqlalchemy", "@uvicorn"),
     },
     "testing": {
         *(*_WIRING, "auto_configuration", "testing.contract"),

@@ -20,6 +20,7 @@ from starlette.staticfiles import StaticFiles
 from pyfly_session import HttpSession, allow_session_type
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.cli.demo_app.page import SHORT_IDLE_SECONDS, render_page, short
+from pyfly_session.cli.demo_app.scenes import devices_of, scenes
 from pyfly_session.config import Config
 
 USERS = ("Alice", "Bob")
@@ -37,9 +38,11 @@ def create_app(config: Config) -> Starlette:
             Route("/cart", add_to_cart, methods=["POST"]),
             Route("/new-id", new_id, methods=["POST"]),
             Route("/idle-time", idle_time, methods=["POST"]),
+            *scenes(),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
         ]
     )
+    app.state.elsewhere, app.state.slow = {}, {}
     app.state.profile = ", ".join(config.profiles)
     # All that an application has to do; handlers find the session at request.state.session.
     return enable_sessions(app, config=config)
@@ -56,7 +59,8 @@ class Event:
 
 async def page(request: Request) -> Response:
     """Show the session. Only reads it, and a session that is only read is not written."""
-    return render_page(request, users=USERS, items=ITEMS)
+    devices = await devices_of(request)
+    return render_page(request, users=USERS, items=ITEMS, devices=devices)
 
 
 async def login(request: Request) -> Response:

@@ -17,7 +17,7 @@ _SHOWN_CHARACTERS = 4
 _HEADERS = {
     # Own files only, no script or style within the page, and no page around it.
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; script-src 'self';"
-    " style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    " connect-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -39,7 +39,9 @@ def clock(seconds: float) -> str:
 _templates.env.filters["clock"] = clock
 
 
-def render_page(request: Request, *, users: Sequence[str], items: Sequence[str]) -> Response:
+def render_page(
+    request: Request, *, users: Sequence[str], items: Sequence[str], devices: Sequence[object]
+) -> Response:
     """Return the page about the request's session."""
     session: HttpSession = request.state.session
     properties: SessionProperties = request.app.state.session_container.properties()
@@ -63,6 +65,7 @@ def render_page(request: Request, *, users: Sequence[str], items: Sequence[str])
         "short_idle": SHORT_IDLE_SECONDS,
         "user": session.get_attribute("user"),
         "users": users,
+        "devices": devices,
         "cart": {item: cart.get(item, 0) for item in items},
         "events": list(reversed(session.get_attribute("events") or [])),
         "ended": _ended(request) if session.is_new else None,

@@ -5,6 +5,7 @@ from pathlib import Path
 from pyfly_session.config import Config, bind_properties, load_config
 
 _PACKAGE = Path(__file__).parents[2]
+_COOKIE_NAME = "pyfly.session.cookie-name"
 _SECURE = "pyfly.session.cookie.secure"
 
 
@@ -25,6 +26,9 @@ def demo_config(profile: str) -> Config:
     session = config["pyfly"]["session"]
     # A variable may switch sessions off; here that would leave nothing to show.
     session["enabled"] = True
+    if _COOKIE_NAME not in config.origins or "variable" not in config.origins[_COOKIE_NAME]:
+        # On this host an application of yours may have the common one.
+        session["cookie-name"] = "PYFLY_DEMO"
     # Stylesheet and script have no use for a session.
     session["exclude-patterns"] = [*bind_properties(config).exclude_patterns, "/static/*"]
     return config
