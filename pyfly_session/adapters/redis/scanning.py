@@ -36,9 +36,14 @@ async def scan(commands: CommandBatcher, prefix: str) -> AsyncIterator[Sequence[
     seen: set[str] = set()
     while (node := await cluster.next_primary(seen)) is not None:
         seen.add(node.name)
-        send = partial(commands.alone, "scan", cluster.send_to, node)
-        async for found in _scan_server(send, prefix):
+        async for found in _scan_server(partial(_to_node, commands, node), prefix):
             yield found
+
+
+async def _to_node(commands: CommandBatcher, node: Any, *sent: tuple[Any, ...]) -> Any:
+    assert commands.cluster is not None  # noqa: S101 - for mypy
+    async with commands.alone("scan"):
+        return await commands.cluster.send_to(node, *sent)
 
 
 async def _scan_server(send: Send, prefix: str) -> AsyncIterator[Sequence[Scanned]]:

@@ -17,7 +17,8 @@ _SHOWN_CHARACTERS = 4
 _HEADERS = {
     # Own files only, no script or style within the page, and no page around it.
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; script-src 'self';"
-    " connect-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    " connect-src 'self'; style-src 'self'; form-action 'self'; base-uri 'none';"
+    " frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
