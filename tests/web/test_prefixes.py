@@ -134,6 +134,17 @@ async def test_a_line_end_behind_a_path_gets_around_no_guard() -> None:
     assert (await ask(starlette(), "/staff\n")).status == 401
 
 
+@for_each("path", ["/shop//staff\n", "/shop//staff/all\n", "/shop/staff\n", "/shop/\n/staff"])
+async def test_a_line_end_gets_around_no_guard_outside_of_a_mount(path: str) -> None:
+    """A Mount does not count it, and hands on what is the path of the page."""
+    mounted = Starlette(routes=[Mount("/shop", Starlette(routes=routes()))])
+    assert (await ask(mounted, "/shop//staff\n")).text == WAGES, "else this test would show nothing"
+    guard = StaffOnly()
+    guard.url_patterns = ("/shop/staff", "/shop/staff/*")
+    answer = await ask(WebFilterChainMiddleware(mounted, [guard]), path)
+    assert answer.status == 401
+
+
 @served
 @for_each(
     "path",
