@@ -8,14 +8,13 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from tests.faults.conftest import OpenShop
 from tests.faults.servers import Server
-from tests.faults.shop import Shop
 from tests.faults.waiting import eventually
+from tests.support.serving import served
 
 KNOWN = "a" * 32
 
@@ -23,26 +22,8 @@ KNOWN = "a" * 32
 class Web:
     """An application behind uvicorn, on a real socket."""
 
-    def __init__(self, shop: Shop) -> None:
-        config = uvicorn.Config(
-            shop.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning"
-        )
-        self._server = uvicorn.Server(config)
-
-    async def start(self) -> Web:
-        # Without the signal handlers that serve() would put over those of the tests.
-        self._task = asyncio.ensure_future(self._server._serve())
-
-        async def is_up() -> bool:
-            return self._server.started
-
-        await eventually(is_up)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
-        return self
-
-    async def close(self) -> None:
-        self._server.should_exit = True
-        await self._task
+    def __init__(self, port: int) -> None:
+        self.port = port
 
     async def open(self, path: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Send a request with the known cookie."""
@@ -62,9 +43,7 @@ def serve(open_shop: OpenShop, server: Server, closing: AsyncExitStack) -> Any:
     async def start(page: Any) -> Web:
         await server.seed(KNOWN, user="alice")
         shop = open_shop(server.url, page=page)
-        web = await Web(shop).start()
-        closing.push_async_callback(web.close)
-        return web
+        return Web(await closing.enter_async_context(served(shop.app)))
 
     return start
 

@@ -6,9 +6,7 @@ import asyncio
 import itertools
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -18,6 +16,7 @@ from tests.identity.conftest import MakeSite
 from tests.identity.site import Held, Process, Site
 from tests.identity.watched import Call
 from tests.support.cases import for_each
+from tests.support.serving import served
 from tests.web.driver import COOKIE, SetCookie
 
 # Before Python 3.12 asyncio.wait_for, which the driver of the real server uses, can lose one.
@@ -175,19 +174,6 @@ class Disconnects:
             return message
 
         await self._app(scope, listen, send)
-
-
-@asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[int]:
-    """Serve the application from the event loop of the test; yield the port."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
-    task = asyncio.ensure_future(server.serve())
-    while not server.started:  # noqa: ASYNC110 - nothing tells of it
-        await asyncio.sleep(0.001)
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await task
 
 
 class Client:

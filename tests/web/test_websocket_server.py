@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
@@ -18,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.web import WebSocketRules
+from tests.support.serving import served
 from tests.web.conftest import Site
 from tests.web.driver import SetCookie, ask
 
@@ -37,10 +37,7 @@ class Service:
         self.app = site.app(
             WebSocketRoute("/", self.count), WebSocketRoute("/ticks", self.tick), logout=logout
         )
-        config = uvicorn.Config(
-            self.app, host="127.0.0.1", port=0, lifespan="off", log_level="warning"
-        )
-        self._server = uvicorn.Server(config)
+        self._stack = contextlib.AsyncExitStack()
 
     async def count(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -64,16 +61,11 @@ class Service:
             self.disconnects.append(error.code)
 
     async def start(self) -> Service:
-        # Without the signal handlers that serve() would put over those of the tests.
-        self._task = asyncio.ensure_future(self._server._serve())
-        while not self._server.started:  # noqa: ASYNC110 - nothing tells of it
-            await asyncio.sleep(0.001)
-        self.port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.port = await self._stack.enter_async_context(served(self.app))
         return self
 
     async def close(self) -> None:
-        self._server.should_exit = True
-        await self._task
+        await self._stack.aclose()
 
     def open(self, path: str = "/", *, cookie: str | None = KNOWN, **options: Any) -> connect:
         headers = {} if cookie is None else {"Cookie": f"PYFLY_SESSION={cookie}"}

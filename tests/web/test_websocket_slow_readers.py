@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -20,6 +19,7 @@ from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.web import WebSocketRules
 from pyfly_session.web import websocket as module
 from tests.needs import lacks
+from tests.support import serving
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 
@@ -78,25 +78,16 @@ async def served(
     await memory_site.seed(KNOWN, **{PRINCIPAL: "alice"})
     memory_site.configure(websocket=WebSocketRules(check_interval=3600))
     talker = Talker(memory_site)
-    config = uvicorn.Config(
-        talker.app, host="127.0.0.1", port=0, lifespan="off", log_level="error", ws=request.param
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.ensure_future(server._serve())
-    while not server.started:
-        assert not serving.done(), serving
-        await asyncio.sleep(0.001)
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.setblocking(False)
-    loop = asyncio.get_running_loop()
-    await loop.sock_connect(client, server.servers[0].sockets[0].getsockname())
-    await loop.sock_sendall(client, HANDSHAKE.encode())
-    await talker.stuck.wait()
-    yield talker, client
-    client.close()
-    server.should_exit = True
-    await serving
+    async with serving.served(talker.app, ws=request.param) as port:
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", port))
+        await loop.sock_sendall(client, HANDSHAKE.encode())
+        await talker.stuck.wait()
+        yield talker, client
+        client.close()
 
 
 async def test_the_waiting_sender_is_told_when_the_session_ends(served: Any) -> None:
