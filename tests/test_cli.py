@@ -17,7 +17,6 @@ from click.testing import CliRunner, Result
 from pyfly_session import __version__, cli
 from pyfly_session.cli import demo as demo_command
 from pyfly_session.cli.group import commands
-from tests.support.cases import for_each
 
 
 @pytest.fixture(autouse=True)
@@ -151,7 +150,7 @@ def test_ctrl_c_is_a_good_end() -> None:
 
 
 @pytest.mark.usefixtures("no_serving")
-@for_each(
+@pytest.mark.parametrize(
     ("host", "url"),
     [
         ("127.0.0.1", r"http://127\.0\.0\.1:\d+\n"),

@@ -44,7 +44,7 @@ def command_of(folder: Path) -> re.Match[str]:
 
 
 @pytest.mark.timeout(300)  # some start processes, which a busy machine takes its time for
-@for_each("folder", FOLDERS)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_an_example_passes_its_tests(folder: Path) -> None:
     done = run_tests(folder, "-rs", "-W", "error", "-c", os.devnull)
     assert done.returncode == 0, done.stdout

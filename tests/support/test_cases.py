@@ -42,6 +42,16 @@ def test_coroutines_are_awaited() -> None:
     assert tried == [1, 2]
 
 
+def test_a_case_is_not_skipped() -> None:
+    @for_each("number", [1, 2])
+    def test(number: int) -> None:
+        pytest.skip("not here")
+
+    run: Callable[..., Any] = test
+    with pytest.raises(AssertionError, match="would be skipped, too"):
+        run()
+
+
 def test_no_case_at_all_is_a_mistake() -> None:
     with pytest.raises(AssertionError, match="a test without cases"):
         for_each("number", [])
