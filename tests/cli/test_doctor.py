@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import string
 import sys
 from pathlib import Path
@@ -14,13 +15,14 @@ from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyfly_session.cli.doctor.findings import load_all
+from pyfly_session.cli.doctor.findings import PAGES, load_all
 from pyfly_session.config import describe_properties, load_config
 from pyfly_session.errors import ConfigurationError
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
 
-SHIPPED = Path(__file__).parent.parent.parent / "config"
+ROOT = Path(__file__).parent.parent.parent
+SHIPPED = ROOT / "config"
 SAFE = """
 pyfly:
   session:
@@ -49,6 +51,15 @@ def findings(result: Result, level: str = "") -> list[dict[str, Any]]:
     """Return what a run with ``--json`` found, at one level if it is given."""
     found: list[dict[str, Any]] = json.loads(result.stdout)["findings"]
     return [each for each in found if level in ("", each["level"])]
+
+
+def test_every_check_has_a_page_of_the_docs() -> None:
+    package = ROOT / "pyfly_session" / "cli" / "doctor"
+    source = "".join(path.read_text("utf-8") for path in package.glob("*.py"))
+    checks = re.findall(r'(?:of_error\(|(?:Finding|about)\(\s*(?:level|"\w+"),\s*)"(\w+)"', source)
+    assert len({*checks}) > 10
+    assert {*checks} - PAGES.keys() == set()
+    assert [page for page in PAGES.values() if not (ROOT / page).is_file()] == []
 
 
 def test_every_mistake_is_told_at_once(

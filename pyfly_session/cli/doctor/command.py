@@ -59,7 +59,12 @@ def doctor(
     levels = [each.level for each in findings]
     failed = "error" in levels or (strict and "warning" in levels)
     if as_json:
-        print_json({"ok": not failed, "findings": [asdict(each) for each in findings]})
+        print_json(
+            {
+                "ok": not failed,
+                "findings": [asdict(each) | {"page": each.page} for each in findings],
+            }
+        )
     else:
         _print(findings)
         if errors:
@@ -144,6 +149,8 @@ def _print(findings: list[Finding]) -> None:
         click.echo(f"{level}{each.check:<{width}}  {one_line(each.message)}{place}")
         if each.remedy:
             click.echo(f"{'':<{8 + width}}  -> {one_line(each.remedy)}")
+        if each.level != "ok":
+            click.echo(f"{'':<{8 + width}}  see {each.page}")
     levels = [each.level for each in findings]
     counts = {level: levels.count(level) for level in ("error", "warning", "hint")}
     told = (f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items())

@@ -25,6 +25,25 @@ Level = Literal["ok", "hint", "warning", "error"]
 _BELOW_PYFLY = {"session": None, "security": "oauth2", "profiles": "active"}
 
 
+_SERVER = "docs/how-to/use-redis.md"
+_TOPOLOGY = "docs/how-to/run-on-cluster-and-sentinel.md"
+PAGES = {
+    "configuration": "docs/reference/properties.md",
+    "sessions": "docs/reference/properties.md",
+    "store": "docs/how-to/choose-a-store.md",
+    "cookie": "docs/explanation/security.md",
+    "lifetime": "docs/how-to/session-lifetime.md",
+    "encryption": "docs/how-to/encrypt-sessions.md",
+    "transport": "docs/how-to/deploy.md",
+    "login": "docs/how-to/oauth2-login.md",
+    "start": "docs/how-to/override-a-bean.md",
+    "table": "docs/how-to/use-sql.md",
+    **dict.fromkeys(("connection", "version", "clock", "memory", "persistence"), _SERVER),
+    **dict.fromkeys(("scripting", "replication", "cluster"), _TOPOLOGY),
+}
+"""The page of the docs about each thing that is looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One thing that was looked at.
@@ -47,6 +66,11 @@ class Finding:
     key: str | None = None
     origin: str | None = None
     server: str | None = None
+
+    @property
+    def page(self) -> str:
+        """The page of the docs about it."""
+        return PAGES[self.check]
 
 
 def of_error(check: str, error: ConfigurationError, remedy: str | None = None) -> Finding:
