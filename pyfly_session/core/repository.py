@@ -52,7 +52,7 @@ _RECHECK_SECONDS = 0.05
 # Two logins of one user with the same former id that are no further apart are one: a button that
 # was pressed twice. Later it is a user whose browser never got the first answer.
 _SAME_LOGIN_SECONDS = 10
-_SETTLED = frozenset({ANONYMOUS, PRINCIPAL, SECURITY_CONTEXT})
+_SETTLED = frozenset({ANONYMOUS, MAX_INACTIVE_INTERVAL, PRINCIPAL, SECURITY_CONTEXT})
 
 
 class CommitListener(Protocol):

@@ -163,7 +163,7 @@ async def test_one_of_its_own_can_be_given_back_by_somebody_who_is_nobody(
     browser = browser_of(memory_site)
     assert await lives(browser, "/add") == NOBODY
     assert await lives(browser, "/own?seconds=50") == 50
-    assert await lives(browser, "/own?seconds=") == TTL
+    assert await lives(browser, "/own?seconds=") == NOBODY
     assert await lives(browser, "/login") == TTL
 
 
