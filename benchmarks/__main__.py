@@ -32,7 +32,8 @@ def main() -> int:
     names = set(options.only.split(",")) if options.only else None
     turns = ("rounds", "served_rounds", "meetings", "imports") if options.rounds else ()
     length = SMOKE if options.smoke else FULL if options.full else QUICK
-    plan = amounts(length, **dict.fromkeys(turns, options.rounds))
+    more = {"connections": options.connections} if options.connections else {}
+    plan = amounts(length, **dict.fromkeys(turns, options.rounds), **more)
     results = Results(plan, roster(names), versions(), bool(options.only or options.parts))
     logging.disable()
     share()
@@ -64,6 +65,7 @@ def _options() -> argparse.Namespace:
     length.add_argument("--full", action="store_true", help="a quarter of an hour, not 2 minutes")
     length.add_argument("--smoke", action="store_true", help="only to see that it runs")
     parser.add_argument("--rounds", type=int, metavar="N", help="turns of each contestant")
+    parser.add_argument("--connections", type=int, metavar="N", help="requests at a time, not 64")
     parser.add_argument("--only", metavar="NAME,…", help="these contestants, and those without")
     parser.add_argument("--parts", metavar="PART,…", help="these measurements, see the README")
     parser.add_argument(

@@ -25,6 +25,7 @@ litestar-memory     | litestar, memory                      | litestar:memory   
 ours-memory         | pyfly_session, memory                 | starlette:ours_memory    | memory   |
 starsessions-redis  | starsessions, Redis                   | starlette:others_redis   | redis    | starsessions
 litestar-redis      | litestar, Redis                       | litestar:redis           | redis    |
+fastapi-redis       | Redis SDK for FastAPI                 | fastapi:redis            | redis    | fastapi-redis-sdk
 ours-redis          | pyfly_session, Redis                  | starlette:ours_redis     | redis    |
 ours-sqlite         | pyfly_session, SQLite                 | starlette:ours_sqlite    | sql      | sqlalchemy aiosqlite
 ours-postgresql     | pyfly_session, PostgreSQL             | starlette:ours_postgres  | sql      | sqlalchemy asyncpg
@@ -34,6 +35,7 @@ ours-always         | pyfly_session, creation: always       | starlette:ours_alw
 ours-counted        | pyfly_session, Redis, swaps counted   | starlette:ours_counted   | (redis)  |
 ours-unbounded      | pyfly_session, any number             | starlette:ours_unbounded | (memory) |
 bare-litestar       | no sessions, litestar                 | litestar:bare            | (none)   |
+bare-fastapi        | no sessions, FastAPI                  | fastapi:bare             | (none)   |
 """  # noqa: E501
 
 

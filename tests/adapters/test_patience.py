@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import select
 import socket
 import time
@@ -13,7 +14,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pyfly_session.adapters.redis import RedisSessionStore, connections
-from pyfly_session.adapters.redis.patience import patience
+from pyfly_session.adapters.redis.patience import Patience
 from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
 
@@ -29,7 +30,7 @@ async def test_answer_that_lies_in_the_socket_while_the_loop_is_stuck_is_in_time
     reader, writer = await asyncio.open_connection(sock=ours)
 
     async def answer() -> bytes:
-        async with patience(BRIEF):
+        async with Patience(BRIEF):
             return await reader.readexactly(1)
 
     asked = asyncio.ensure_future(answer())
@@ -44,22 +45,22 @@ async def test_answer_that_lies_in_the_socket_while_the_loop_is_stuck_is_in_time
 
 async def test_silence_ends_with_the_time() -> None:
     with pytest.raises(TimeoutError):
-        async with patience(BRIEF):
+        async with Patience(BRIEF):
             await asyncio.Event().wait()
 
 
 async def test_time_can_begin_anew_and_be_without_end() -> None:
-    async with patience(BRIEF) as begin:
+    async with Patience(BRIEF) as begin:
         for _ in range(6):
             begin()
             await asyncio.sleep(BRIEF / 2)
-    async with patience(None):
+    async with Patience(None):
         await asyncio.sleep(0)
 
 
 async def test_cancellation_is_no_timeout() -> None:
     async def waiting() -> None:
-        async with patience(10):
+        async with Patience(10):
             await asyncio.Event().wait()
 
     task = asyncio.ensure_future(waiting())
@@ -162,3 +163,18 @@ async def test_command_that_gets_no_answer_in_time_is_not_given_the_same_time_ag
         with pytest.raises(Exception, match="Timeout reading") as caught:
             await connection.read_response()
         assert isinstance(caught.value, RedisConnectionError) is expected
+
+
+async def test_a_command_leaves_nothing_to_the_collector(valkey_url: str) -> None:
+    client = client_of(valkey_url)
+    store = RedisSessionStore(client, deadline=LONG)
+    await store.load_and_slide("a", 60)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            await store.load_and_slide("a", 60)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    await client.aclose()

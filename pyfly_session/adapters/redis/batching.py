@@ -25,7 +25,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.cluster import ClusterCommands
 from pyfly_session.adapters.redis.errors import NoScriptingError, explained, lacks_scripting, told
-from pyfly_session.adapters.redis.patience import patience, some_turns_later
+from pyfly_session.adapters.redis.patience import Patience, some_turns_later
 from pyfly_session.adapters.redis.scripts import CREATE, LOAD, SLIDE, TEXTS
 
 Command = tuple[Any, ...]
@@ -123,7 +123,7 @@ class CommandBatcher:
         """Let something be done outside of any batch; errors as for `ask`."""
         self._circuit.enter(operation)
         with self._circuit.watching():
-            async with patience(self.deadline):
+            async with Patience(self.deadline):
                 yield
 
     def _lane(self, key: str) -> _Lane:

@@ -10,7 +10,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from pyfly_session.adapters.redis.patience import patience
+from pyfly_session.adapters.redis.patience import Patience
 
 T = TypeVar("T", bound=AbstractConnection)
 
@@ -46,7 +46,7 @@ def patient(connection_class: type[T]) -> type[T]:  # noqa: C901 - a class, not 
                 return
             options["check_health"] = False
             try:
-                async with patience(self._connect_seconds) as self._next_step:
+                async with Patience(self._connect_seconds) as self._next_step:
                     await super().connect_check_health(**options)
             except TimeoutError as error:
                 await self.disconnect(nowait=True)
@@ -72,7 +72,7 @@ def patient(connection_class: type[T]) -> type[T]:  # noqa: C901 - a class, not 
                 return await super().read_response(*arguments, **options)
             idle = self.is_idle
             try:
-                async with patience(self._answer_seconds):
+                async with Patience(self._answer_seconds):
                     answer = await super().read_response(*arguments, **options)
             except (TimeoutError, RedisTimeoutError) as error:
                 raise self._verdict(f"Timeout reading from {self!r}", idle=idle) from error

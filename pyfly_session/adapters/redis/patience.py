@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from typing import Any
 
 # A timer that is late fires before an answer is read that has lain in the socket for long. So a
 # time is up when this many timers for parts of it have fired, each a turn of the loop after the
@@ -12,37 +12,40 @@ from collections.abc import AsyncIterator, Callable
 _PARTS = 8
 
 
-@contextlib.asynccontextmanager
-async def patience(seconds: float | None) -> AsyncIterator[Callable[[], None]]:
+class Patience:
     """As `asyncio.timeout`, but time in which the event loop is stuck does not count in full.
 
-    Yields:
-        What to call to have the time begin anew.
+    Entered, it gives what to call to have the time begin anew. A class, for a function that names
+    itself is garbage that only the collector finds.
     """
-    left = _PARTS
-    timers: list[asyncio.TimerHandle] = []
 
-    def begin() -> None:
-        nonlocal left
-        left = _PARTS
+    def __init__(self, seconds: float | None) -> None:
+        self._part = None if seconds is None else seconds / _PARTS
+        self._left = _PARTS
+        self._timer: asyncio.TimerHandle | None = None
+        self._scope = asyncio.timeout(None)
 
-    def look(part: float) -> None:
-        nonlocal left
-        if left:
-            left -= 1
-            timers[:] = [loop.call_later(part, look, part)]
-        else:
-            scope.reschedule(loop.time())
+    async def __aenter__(self) -> Callable[[], None]:
+        await self._scope.__aenter__()
+        if self._part is not None:
+            self._look(self._part)
+        return self._begin
 
-    async with asyncio.timeout(None) as scope:
+    async def __aexit__(self, *error: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._scope.__aexit__(*error)
+
+    def _begin(self) -> None:
+        self._left = _PARTS
+
+    def _look(self, part: float) -> None:
         loop = asyncio.get_running_loop()
-        if seconds is not None:
-            look(seconds / _PARTS)
-        try:
-            yield begin
-        finally:
-            for timer in timers:
-                timer.cancel()
+        if self._left:
+            self._left -= 1
+            self._timer = loop.call_later(part, self._look, part)
+        else:
+            self._scope.reschedule(loop.time())
 
 
 def some_turns_later(callback: Callable[..., object], *arguments: object, turns: int = 4) -> None:

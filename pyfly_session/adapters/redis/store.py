@@ -22,7 +22,7 @@ from pyfly_session import ids
 from pyfly_session.adapters.redis.batching import BYTES, CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.errors import FAILURES, NoScriptingError, translated
-from pyfly_session.adapters.redis.patience import patience
+from pyfly_session.adapters.redis.patience import Patience
 from pyfly_session.adapters.redis.scanning import scan
 from pyfly_session.adapters.redis.scripts import (
     CREATE,
@@ -198,7 +198,7 @@ class RedisSessionStore:
         gone the new one lives for seconds only, so that nothing is left that no one knows of.
         """
         try:
-            async with patience(self._commands.deadline):
+            async with Patience(self._commands.deadline):
                 return await self._rename(session_id, new_id, expected, value, ttl)
         except FAILURES as error:
             raise await self._failure("rename", error) from error
