@@ -76,7 +76,7 @@ class SessionRequired(_Requirement):
     In OpenAPI it is the security scheme ``Session``.
 
     Args:
-        login_url: Path of the login page in this application, or the URL of another one; None
+        login_url: Path of the login page in the application with the sessions, or a URL; None
             for a 401 in any case.
         target_parameter: Name of the query parameter that tells the login page where the
             browser wanted to go; ``next`` unless given, and ``target`` for a login with a
@@ -98,7 +98,7 @@ class LoginRequired(_Requirement):
     `SessionRequired` does; a user without the rights gets a 403.
 
     Args:
-        login_url: Path of the login page in this application, or the URL of another one.
+        login_url: Path of the login page in the application with the sessions, or a URL.
         target_parameter: Name of the query parameter that carries the way back.
         max_age: Seconds since the user proved who they are, at most; after that they have to do
             it again, at their provider too.
