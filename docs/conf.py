@@ -71,6 +71,7 @@ _PAGE = re.compile(r"^- \[[^\]]*\]\((?P<page>[\w./-]+)\.md\)", re.M)
 _FILE = re.compile(r"\]\((?P<path>(?!\.\./)[\w./-]+\.(?!md\b)\w+)\)")
 _LEXERS = {".py": "python", ".yaml": "yaml", ".html": "html+jinja", ".css": "css", ".js": "js"}
 _BACKLINK = re.compile(r'(?P<before>class="viewcode-back" href="[^"#]*#)(?P<name>[\w.]+)')
+_PARAMETERS = re.compile(r"<dl>\n(?P<lines>(?:<dd>.*</dd>\n)+)</dl>")
 _MODULE = re.compile(r"\[`(?P<name>[^`]+)`\]\((?P<path>(?:\.\./)+pyfly_session/[\w/]+)\.py\)")
 
 # In which module what a module defines is documented, by its full name.
@@ -160,6 +161,24 @@ def _backlinks(
     context["body"] = _BACKLINK.sub(link, context["body"])
 
 
+def _accessible(
+    app: Sphinx, page: str, template: str, context: dict[str, Any], document: object
+) -> None:
+    """Mend what a screen reader stumbles over in the pages as Sphinx and the theme make them."""
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = tree.replace(
+        'role="heading"', 'role="heading" aria-level="2"'
+    )
+
+    # The parameters of a signature are lines of it, and no descriptions of terms.
+    def lines(found: re.Match[str]) -> str:
+        inner = found["lines"].replace("<dd>", "<div>").replace("</dd>", "</div>")
+        return f'<div class="parameters">{inner}</div>'
+
+    if "body" in context:
+        context["body"] = _PARAMETERS.sub(lines, context["body"])
+
+
 def _errors(
     app: Sphinx, kind: str, name: str, each: Any, options: object, lines: list[str]
 ) -> None:
@@ -177,3 +196,5 @@ def setup(app: Sphinx) -> None:
     app.connect("source-read", _examples)
     app.connect("viewcode-follow-imported", _home)
     app.connect("html-page-context", _backlinks)
+    # After the theme.
+    app.connect("html-page-context", _accessible, priority=900)

@@ -11,9 +11,19 @@ if (entry && navigation) {
   }
 }
 
+// What is wider than the page can be scrolled by keys, too.
+const reach = (box) => {
+  if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  else box.removeAttribute("tabindex");
+};
+for (const block of document.querySelectorAll(".highlight pre")) {
+  new ResizeObserver(() => reach(block)).observe(block);
+}
+
 // A table that is wider than the page fades at the side where it goes on.
 for (const table of document.querySelectorAll(".table-wrapper")) {
   const look = () => {
+    reach(table);
     const rest = table.scrollWidth - table.clientWidth - table.scrollLeft;
     table.classList.toggle("goes-on", rest > 1);
     table.classList.toggle("began-before", table.scrollLeft > 1);

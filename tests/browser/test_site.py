@@ -123,6 +123,62 @@ def test_every_page_shows_where_it_is_fits_a_phone_and_writes_nothing_to_the_con
     assert not found
 
 
+# Where somebody comes to who types a word into the search.
+_SOUGHT = {
+    "cookie": "how-do-i",
+    "nginx": "deploy",
+    "password": "log-in-with-your-own-form",
+    "logout": "log-in-and-out",
+    "worker": "deploy",
+    "csrf": "log-in-with-your-own-form",
+    "memory": "choose-a-store",
+    "test": "test-an-application",
+}
+
+
+def test_the_search_finds_what_people_type(site: Path, chromium: Any) -> None:
+    context = chromium.new_context()
+    tab = context.new_page()
+    missing = {}
+    for word, page in _SOUGHT.items():
+        tab.goto(f"{(site / 'search.html').as_uri()}?q={word}")
+        tab.locator(".search-summary", has_text="found").wait_for()
+        links = tab.locator("#search-results li > a").evaluate_all("all => all.map(a => a.href)")
+        if not any(f"/{page}.html" in link for link in links[:10]):
+            missing[word] = links[:3]
+    context.close()
+    assert not missing
+
+
+# One of each kind: text, wide blocks, wide tables, lists of properties, signatures, the search.
+_KINDS = [
+    *("docs/index", "docs/how-to/deploy", "docs/explanation/performance"),
+    *("docs/reference/properties", "docs/reference/api/codec", "search"),
+]
+
+
+@pytest.mark.parametrize(("theme", "size"), [("light", _DESK), ("dark", _PHONE)])
+def test_an_accessibility_checker_finds_nothing_serious(
+    site: Path, chromium: Any, theme: str, size: dict[str, int]
+) -> None:
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ModuleNotFoundError:
+        lacks("axe-playwright-python")
+    context = chromium.new_context(color_scheme=theme, viewport=size)
+    tab = context.new_page()
+    found = []
+    for page in _KINDS:
+        tab.goto((site / f"{page}.html").as_uri())
+        found += [
+            (page, each["id"], each["nodes"][0]["html"])
+            for each in Axe().run(tab).response["violations"]
+            if each["impact"] in ("serious", "critical")
+        ]
+    context.close()
+    assert not found
+
+
 @pytest.mark.parametrize("picture", ["request", "imports"])
 def test_a_picture_follows_the_theme_that_the_reader_chose(
     site: Path, chromium: Any, picture: str
