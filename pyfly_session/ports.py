@@ -29,6 +29,7 @@ class SessionStore(Protocol):
     all, and is made by `pyfly_session.ids.record_id`; no client can send one, so a visitor
     never reaches a record. A store keeps a record as it keeps a session: every method takes
     ids of both kinds. Only `Rename.rename` is never called for a record.
+    `ScanSessions.scan_sessions`, by which operators see who is logged in, gives none.
     """
 
     async def get(self, session_id: str) -> dict[str, Any] | None:

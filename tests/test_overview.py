@@ -79,6 +79,19 @@ async def test_what_is_no_session_and_what_has_outlived_its_time_is_left_out(clo
     assert (await page_of(repository.capable_store, clock, max_lifetime=100)).total == 0
 
 
+async def test_no_store_is_looked_at_for_longer_than_there_is_patience(clock: Clock) -> None:
+    class Endless(InMemorySessionStore):
+        async def scan_sessions(self) -> Any:
+            while True:
+                async for step in super().scan_sessions():
+                    yield step
+
+    repository = SessionRepository(Endless(clock=clock), clock=clock)
+    await log_in(repository, "alice")
+    page = await page_of(repository.capable_store, clock, patience=0.01)
+    assert (len(page.sessions), page.complete, page.problem) == (1, False, None)
+
+
 async def test_a_store_that_fails_on_the_way_tells_what_it_found(clock: Clock) -> None:
     class Half(InMemorySessionStore):
         async def scan_sessions(self) -> Any:

@@ -7,13 +7,13 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from pyfly_session import SessionCodec, SessionStoreError
 from pyfly_session.errors import SessionDecodingError
 from pyfly_session.ids import mask
-from pyfly_session.ports import FORWARD_SECONDS, Moved
+from pyfly_session.ports import FORWARD_SECONDS, SCAN_HEAD, SCAN_STEP, Moved, Scanned
 
 T = TypeVar("T")
 
@@ -145,6 +145,22 @@ class SqliteSessionStore:
             return way.new_id if way else None
 
         return await self._run("delete", delete)
+
+    async def scan_sessions(self) -> AsyncIterator[list[Scanned]]:
+        after = ""
+
+        def step() -> list[Scanned]:
+            now = self._clock()
+            rows = self._execute(
+                "SELECT id, substr(value, 1, ?), length(value), ends - ? FROM sessions"
+                " WHERE id > ? AND ends > ? AND id NOT LIKE '%:%' ORDER BY id LIMIT ?",
+                *(SCAN_HEAD, now, after, now, SCAN_STEP),
+            )
+            return [Scanned(*row) for row in rows]
+
+        while found := await self._run("scan", step):
+            yield found
+            after = found[-1].session_id
 
     # What they are made of.
 

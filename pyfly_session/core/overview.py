@@ -170,7 +170,8 @@ class SessionOverview:
             while True:
                 left = None if patience is None else max(0.0, end - time.monotonic())
                 await asyncio.wait({ahead}, timeout=left)
-                if not ahead.done():
+                # A store that has all at hand is always done, and would go on past the end.
+                if left == 0 or not ahead.done():
                     return
                 step = await ahead
                 if step is None:
