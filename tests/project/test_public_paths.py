@@ -72,7 +72,8 @@ STABLE: dict[str, set[str]] = {
     },
     "pyfly_session.ports": {
         *("CompareAndSwap", "CreateIfAbsent", "FORWARD_SECONDS", "LoadAndSlide", "Loss", "Moved"),
-        *("Rename", "SessionStore", "WatchLosses"),
+        *("Rename", "SCAN_HEAD", "SCAN_STEP", "ScanSessions", "Scanned", "SessionStore"),
+        "WatchLosses",
     },
     "pyfly_session.scopes": {"SessionScopeFilter", "current_session", "session_scoped"},
     "pyfly_session.security": {
