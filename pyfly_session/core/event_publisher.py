@@ -100,7 +100,7 @@ class EventPublisher:
     ) -> Outcome:
         """Publish that a session was created, or given another id."""
         stored = session.stored
-        if not self._listeners or stored is None or outcome not in _STORED:
+        if stored is None or outcome not in _STORED:
             return outcome
         handle, principal, at = self._handle(stored.id), session.principal, self._clock()
         if former is None or outcome is Outcome.FORKED:

@@ -54,6 +54,7 @@ class SessionCookie:
     partitioned: bool = False
     persistent: bool = True
     # Made once, for they go through every request.
+    _bare_name: bytes = field(init=False, repr=False, compare=False)
     _start: bytes = field(init=False, repr=False, compare=False)
     _after: dict[int, bytes] = field(init=False, repr=False, compare=False)
     _find: Callable[[bytes], list[bytes]] = field(init=False, repr=False, compare=False)
@@ -63,9 +64,10 @@ class SessionCookie:
 
     def __post_init__(self) -> None:
         self._check()
-        object.__setattr__(self, "_start", f"{self.name}=".encode("latin-1"))
+        object.__setattr__(self, "_bare_name", self.name.encode())
+        object.__setattr__(self, "_start", self._bare_name + b"=")
         object.__setattr__(self, "_after", {})
-        token = re.escape(self.name.encode("latin-1"))
+        token = re.escape(self._bare_name)
         wanted = rb'(?:^|;)\s*%s\s*=[\s"]*(%s)[\s"]*(?=;|$)' % (token, ids.ACCEPTABLE.encode())
         object.__setattr__(self, "_find", re.compile(wanted).findall)
         object.__setattr__(self, "_tail", self._format_attributes())
@@ -102,7 +104,10 @@ class SessionCookie:
         """
         found: list[str] = []
         for header, value in headers:
-            if header == b"cookie":
+            if header == b"cookie" and (at := value.find(self._bare_name)) >= 0:
+                if at:
+                    # Other cookies can be long, and the pattern would be tried at each byte.
+                    value = value[max(0, value.rfind(b";", 0, at)) :]
                 # The pattern lets through acceptable ids only.
                 for content in self._find(value):
                     candidate = content.decode("ascii")
