@@ -35,6 +35,17 @@ def prod(folder: Path) -> None:
     write(folder, pyfly=PROD)
 
 
+@pytest.fixture(autouse=True)
+def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return what sets from when on a server is slow; on a busy machine none is here."""
+
+    def set_to(seconds: float) -> None:
+        monkeypatch.setattr("pyfly_session.cli.doctor.redis_server._SLOW_SECONDS", seconds)
+
+    set_to(30)
+    return set_to
+
+
 @pytest.fixture
 def server(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
     """Return a client of a real, empty server that the configuration leads to."""
@@ -293,6 +304,16 @@ def test_a_server_that_cannot_save_is_an_error(
     messages = [each["message"] for each in findings(run("doctor", "--json"), "error")]
     assert messages[0].startswith(f"{sign} is err")
     assert messages[1].startswith("the server is loading")
+
+
+@pytest.mark.usefixtures("server")
+def test_a_server_that_is_far_away_is_a_hint(run: Run, slow: Callable[[float], None]) -> None:
+    slow(0)
+    [found] = [
+        each for each in findings(run("doctor", "--json"), "hint") if "reading" in each["message"]
+    ]
+    assert "every request reads one" in found["message"]
+    assert found["remedy"] == "bring server and application closer together"
 
 
 def test_a_probe_that_fails_half_way_is_removed(

@@ -48,7 +48,9 @@ def command_of(folder: Path) -> re.Match[str]:
 def test_an_example_passes_its_tests(folder: Path) -> None:
     done = run_tests(folder, "-rs", "-W", "error", "-c", os.devnull)
     assert done.returncode == 0, done.stdout
-    assert "skipped" not in done.stdout
+    skipped = [each for each in done.stdout.splitlines() if each.startswith("SKIPPED")]
+    # A store has what it needs.
+    assert [each for each in skipped if "has no capability" not in each] == []
 
 
 @contextmanager

@@ -106,6 +106,11 @@ async def enter(request: Request) -> PlainTextResponse:
     return PlainTextResponse("")
 
 
+@pytest.fixture(autouse=True)
+def machine_that_is_fast_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pyfly_session.cli.doctor.redis_server._SLOW_SECONDS", 30)
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
     """Return a client of a server of one's own, set up as an operator of the pages finds it."""
