@@ -16,11 +16,7 @@ from starlette.routing import Route
 from pyfly_session import ConfigurationError, SecurityContext
 from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
 from pyfly_session.config import load_config
-from pyfly_session.config.binding import leaves
 from pyfly_session.config.oauth2_properties import (
-    ClientProperties,
-    LoginProperties,
-    RegistrationProperties,
     bind_oauth2_properties,
 )
 from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository
@@ -30,7 +26,6 @@ from tests.security.provider import FakeProvider, Network
 from tests.support.cases import for_each
 from tests.web.driver import App, Browser, ask
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "how-to" / "oauth2-login.md"
 GREEN = {"client-id": "shop", "client-secret": "s3cret", "issuer-uri": "https://green.test"}
 
 
@@ -260,11 +255,3 @@ def test_files_are_checked_and_an_error_says_where(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigurationError, match=r"must be true or false.*pyfly.yaml"):
         load_config(tmp_path, environ={})
-
-
-def test_every_property_is_in_the_documentation() -> None:
-    text = PAGE.read_text("utf-8")
-    for section in (ClientProperties, LoginProperties, RegistrationProperties):
-        for key, each in leaves(section, ""):
-            assert f"| `{key[1:]}` |" in text or f".{key[1:]}` |" in text, key
-            assert each.facts["description"] in text
