@@ -23,6 +23,8 @@ _TO_DO = re.compile(
     r"|it looks like|for another|to share|or choose|add|choose|close|give|make|quote|remove|rename"
     r"|see|set|use)\b)"
 )
+UNREACHED = "see: pyfly-session doctor; after a failover repeat the command"
+"""What to do about a store that was not reached."""
 # What stands in a cell that is empty.
 NOTHING = "-"
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pyfly_session import SessionError, SessionStoreUnavailableError, __version__
-from pyfly_session.cli.common import print_json, split_remedy
+from pyfly_session.cli.common import UNREACHED, print_json, split_remedy
 from pyfly_session.cli.config import conditions, config
 from pyfly_session.cli.demo import demo
 from pyfly_session.cli.doctor.command import doctor
@@ -35,7 +35,7 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except SessionStoreUnavailableError as error:
             cause = str(error).rstrip(".")
-            raise self._told(click.ClickException(f"{cause}; see: pyfly-session doctor")) from error
+            raise self._told(click.ClickException(f"{cause}; {UNREACHED}")) from error
         except SessionError as error:
             key = getattr(error, "key", None)
             raise self._told(click.ClickException(str(error)), key) from error

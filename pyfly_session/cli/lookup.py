@@ -13,7 +13,7 @@ import click
 from pyfly_session import ids
 from pyfly_session.auto_configuration.application import close_clients
 from pyfly_session.auto_configuration.store import choose_store
-from pyfly_session.cli.common import store_place
+from pyfly_session.cli.common import UNREACHED, store_place
 from pyfly_session.core.overview import SessionPage
 from pyfly_session.management import session_lookup
 from pyfly_session.management.session_lookup import Found, is_handle, shortened
@@ -45,7 +45,7 @@ class Lookup(session_lookup.Lookup):
             raise click.ClickException("this store cannot list its sessions; give --principal NAME")
         if told[0].problem:
             problem = told[0].problem.rstrip(".")
-            raise click.ClickException(f"{problem}; see: pyfly-session doctor")
+            raise click.ClickException(f"{problem}; {UNREACHED}")
         return told
 
     async def one(self, given: str, principal: str | None) -> Found:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pyfly_session.cli.common import UNREACHED
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
 
@@ -58,7 +59,7 @@ def test_an_error_is_told_to_programs_as_well_as_to_people(
 def test_an_error_of_the_store_names_the_doctor(folder: Path, run: Run) -> None:
     write(folder, pyfly="pyfly: {session: {store: redis, redis: {url: 'redis://127.0.0.1:1'}}}")
     result = run("sessions", "list", "--principal", "alice", "--json")
-    assert error(result.stdout)["remedy"] == "see: pyfly-session doctor"
+    assert error(result.stdout)["remedy"] == UNREACHED
 
 
 def test_a_demo_that_cannot_begin_says_what_to_do(

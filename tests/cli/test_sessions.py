@@ -24,6 +24,7 @@ from starlette.testclient import TestClient
 
 from pyfly_session import SecurityContext, allow_session_type, ids
 from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session.cli.common import UNREACHED
 from pyfly_session.security import login
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
@@ -360,5 +361,5 @@ def test_a_dead_server_is_one_sentence(folder: Path, run: Run) -> None:
     result = run("sessions", "list", "--principal", "alice")
     assert result.exit_code == 1
     assert result.output.startswith("Error: the session store was not reached")
-    assert result.output.endswith("; see: pyfly-session doctor\n")
+    assert result.output.endswith(f"; {UNREACHED}\n")
     assert "hunter2" not in result.output
