@@ -17,6 +17,7 @@ const reach = (box) => {
   else box.removeAttribute("tabindex");
 };
 for (const block of document.querySelectorAll(".highlight pre")) {
+  reach(block);
   new ResizeObserver(() => reach(block)).observe(block);
 }
 
