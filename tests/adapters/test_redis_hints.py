@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -21,6 +22,10 @@ from pyfly_session.auto_configuration import close_sessions, create_container
 from pyfly_session.errors import SessionStoreError, UnsupportedServerError
 from tests.support.cases import for_each
 
+# Cluster and Sentinel need a newer driver than a single server does.
+several = pytest.mark.skipif(
+    redis.__version__ < "8", reason="the driver is too old for several nodes"
+)
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -73,7 +78,14 @@ async def test_what_the_server_refuses(answer: bytes, hint: str) -> None:
         assert hint in str(await refusal(f"redis://{address}"))
 
 
-@pytest.mark.parametrize("topology", ["standalone", "cluster", "sentinel"])
+@pytest.mark.parametrize(
+    "topology",
+    [
+        "standalone",
+        pytest.param("cluster", marks=several),
+        pytest.param("sentinel", marks=several),
+    ],
+)
 @pytest.mark.parametrize("answer", [b"unknown command `HELLO`", b"syntax error"])
 async def test_a_server_that_is_too_old(answer: bytes, topology: str) -> None:
     """In the handshake, and where it does not know a newer option of a command."""
