@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from pyfly_session.cli.demo_app import scenes
 from pyfly_session.cli.demo_app.app import create_app
 from pyfly_session.cli.demo_app.page import clock, short
 from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
@@ -227,3 +230,55 @@ def test_secure_stays_where_the_environment_asks_for_it(
 )
 def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.fixture
+async def presses(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx2.AsyncClient]:
+    """Return a client that can press several buttons at once, of a demo that hurries."""
+    monkeypatch.setattr(scenes, "_WORK_SECONDS", 0.01)
+    monkeypatch.setattr(scenes, "_SLOW_SECONDS", 0.05)
+    monkeypatch.setattr(scenes, "_OUTAGE_SECONDS", 0.05)
+    transport = httpx2.ASGITransport(create_app(demo_config("dev")))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://demo") as client:
+        await client.get("/")
+        yield client
+
+
+async def test_forty_requests_at_once_are_forty_lanterns(presses: httpx2.AsyncClient) -> None:
+    await presses.post("/forty?start")
+    await asyncio.gather(*(presses.post("/forty") for _ in range(40)))
+    told = (await presses.get("/forty")).json()
+    assert told["here"] == 40
+    assert told["elsewhere"] < 40
+
+
+async def test_a_slow_request_does_not_revive_the_session_that_was_logged_out(
+    presses: httpx2.AsyncClient,
+) -> None:
+    short_id = presses.cookies[COOKIE][:4]
+    slow = asyncio.ensure_future(presses.post("/slow"))
+    await asyncio.sleep(0)
+    await presses.post("/logout")
+    await slow
+    assert (await presses.get(f"/fate?id={short_id}")).json() == {"alive": False}
+    assert (await presses.get("/fate?id=none")).status_code == 404
+
+
+async def test_a_second_device_is_added_and_signed_out(presses: httpx2.AsyncClient) -> None:
+    assert (await presses.post("/device")).status_code == 409
+    await presses.post("/login", data={"user": "Alice"})
+    await presses.post("/device")
+    assert "Alice is logged in on 2 devices" in (await presses.get("/")).text
+    await presses.post("/sign-out-others")
+    assert "Alice is logged in on this device alone" in (await presses.get("/")).text
+
+
+async def test_the_store_goes_away_and_comes_back_with_what_it_held(
+    presses: httpx2.AsyncClient,
+) -> None:
+    await presses.post("/cart", data={"item": "Jar"})
+    assert (await presses.post("/outage")).status_code == 204
+    assert (await presses.get("/")).status_code == 503
+    await asyncio.sleep(scenes._OUTAGE_SECONDS)
+    # Its timer was set before this one.
+    assert cart_total((await presses.get("/")).text) == 1
