@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pyfly_session.security.login import login as login
     from pyfly_session.security.login import logout as logout
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Without EncryptedSessionCodec: an import of all names would ask for it, and for cryptography.
 __all__ = [
