@@ -7,6 +7,7 @@ from tests.support.cases import for_each
 from tests.test_properties import bound, refusal
 
 PASSWORD = "s3cr3t"
+NODES = ["node:7000"]
 
 
 @for_each(
@@ -26,9 +27,27 @@ PASSWORD = "s3cr3t"
             "cookie-name",
             "no pyfly.session.cookie.domain, got x.org",
         ),
+        ({"concurrency": {"max_sessions": 0}}, "concurrency.max-sessions", "-1 for no limit"),
+        (
+            {"redis": {"cluster": {"nodes": NODES}, "sentinel": {"master": "m", "nodes": NODES}}},
+            "redis.cluster.nodes",
+            "excludes pyfly.session.redis.sentinel; remove one",
+        ),
+        ({"redis": {"sentinel": {"master": "m"}}}, "redis.sentinel.master", "sentinel.nodes"),
+        ({"redis": {"sentinel": {"nodes": NODES}}}, "redis.sentinel.nodes", "sentinel.master"),
+        (
+            {"redis": {"url": "unix:///s", "cluster": {"nodes": NODES}}},
+            "redis.url",
+            "redis:// or rediss:// for Cluster and Sentinel",
+        ),
+        (
+            {"redis": {"url": "redis://h/3", "cluster": {"nodes": NODES}}},
+            "redis.url",
+            "names database 3; a Cluster has only 0",
+        ),
     ],
 )
-def test_cookie_that_browsers_would_refuse_is_refused(
+def test_properties_that_exclude_each_other_are_refused(
     session: dict[str, Any], key: str, remedy: str
 ) -> None:
     error = refusal(**session)

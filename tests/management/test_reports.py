@@ -230,3 +230,10 @@ def test_an_override_holds_from_the_next_request_on(memory_shop: Shop) -> None:
         with memory_shop.container.session_store.override(store):
             assert client.get("/counts").json()["store"] == "FourVerbStore"
     assert root.who() == "root"
+
+
+def test_the_page_says_what_is_wrong_with_what_it_was_asked_for() -> None:
+    with opened(create_container({"pyfly": {"session": {"enabled": True}}})) as client:
+        answer = client.get("/?page=many")
+    assert answer.status_code == 200
+    assert "page must be a number" in answer.text

@@ -379,3 +379,10 @@ class TestForeignRequests:
 
         answer = await memory_site.filter.do_filter(PlainRequest({}), call_next)
         assert [each["max_age"] for each in answer.cookies] == [None]
+
+
+def test_several_ways_are_a_resolver_by_themselves_and_answer_newcomers_the_first_way() -> None:
+    asked = [(b"x-auth-token", b"a" * 32)]
+    assert list(BOTH.candidates(asked)) == list(SessionHeader().candidates(asked))
+    assert BOTH.issue("b" * 32, 60, known=False) == SessionCookie().issue("b" * 32, 60, known=False)
+    assert BOTH.expire() == SessionCookie().expire()

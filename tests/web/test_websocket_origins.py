@@ -209,3 +209,18 @@ def test_what_is_no_origin_is_refused(value: Any) -> None:
     if isinstance(value, list):
         with pytest.raises(ConfigurationError, match="allowed_origins must be like"):
             WebSocketRules(allowed_origins=value)
+
+
+@for_each(
+    ("wrong", "message"),
+    [
+        ({"close_on_session_end": "maybe"}, "close_on_session_end must be 'authenticated'"),
+        ({"check_interval": 0}, "check_interval must be more than 0"),
+        ({"allowed_origins": "https://shop.example"}, "allowed_origins must be a list"),
+        ({"allowed_origins": ["shop.example"]}, "allowed_origins must be like https://host"),
+    ],
+)
+def test_a_wrong_rule_is_refused_by_name(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"WebSocketRules: {message}") as caught:
+        WebSocketRules(**wrong)
+    assert caught.value.key in wrong
