@@ -82,10 +82,13 @@ async def test_a_new_session_is_stored_with_its_metadata(
     assert data == {"_created_at": clock() - 2, "_last_accessed": clock(), "user": "alice"}
 
 
+@pytest.mark.parametrize("cleared", [False, True])
 async def test_an_empty_new_session_is_stored_only_if_asked_for(
-    repository: SessionRepository, store: InterposedStore
+    repository: SessionRepository, store: InterposedStore, *, cleared: bool
 ) -> None:
     session = repository.create()
+    if cleared:
+        session.clear()
 
     assert await repository.commit(session, create=False) is Outcome.UNSAVED
     assert store.calls == []

@@ -302,7 +302,8 @@ class HttpSession(AttributeAccess):
             self.authenticate(None)
         for name in list(self.attributes):
             self.attributes.remove(name)
-        self._cleared = True
+        # Of a session that nobody has stored there is nothing else to remove.
+        self._cleared = self.stored is not None
 
     @property
     def principal(self) -> str | None:
