@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -162,7 +163,10 @@ def test_an_accessibility_checker_finds_nothing_serious(
     site: Path, chromium: Any, theme: str, size: dict[str, int]
 ) -> None:
     try:
-        from axe_playwright_python.sync_playwright import Axe
+        with warnings.catch_warnings():
+            # It reads a file of its own as it is imported.
+            warnings.simplefilter("ignore", EncodingWarning)
+            from axe_playwright_python.sync_playwright import Axe
     except ModuleNotFoundError:
         lacks("axe-playwright-python")
     context = chromium.new_context(color_scheme=theme, viewport=size)
