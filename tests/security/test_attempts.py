@@ -56,28 +56,28 @@ async def follow(shop: Shop, answer: Answer, user: str = "alice") -> str | None:
     return f"{answer.status} {answer.text[:80]}"
 
 
+async def begin_tabs(shop: Shop, count: int) -> list[str]:
+    """Begin a login in each of some tabs at once."""
+    opened = [shop.browser.open(f"/oauth2/authorization/green?target=/{n}") for n in range(count)]
+    answers = [await each.end() for each in opened]
+    for each in answers:
+        shop.browser.take(each)
+    return [each.get("location") or "" for each in answers]
+
+
+async def return_at_once(shop: Shop, locations: list[str]) -> list[Answer]:
+    """Come back in all tabs at once; the answers arrive in the opposite order."""
+    opened = [
+        shop.browser.open(f"{BACK}?{shop.green.log_in(each)}", headers=NAVIGATION)
+        for each in locations
+    ]
+    answers = await asyncio.gather(*(each.end() for each in opened))
+    for each in reversed(answers):
+        shop.browser.take(each)
+    return answers
+
+
 class TestTabs:
-    async def begin(self, shop: Shop, count: int) -> list[str]:
-        """Begin a login in each of some tabs at once."""
-        opened = [
-            shop.browser.open(f"/oauth2/authorization/green?target=/{n}") for n in range(count)
-        ]
-        answers = [await each.end() for each in opened]
-        for each in answers:
-            shop.browser.take(each)
-        return [each.get("location") or "" for each in answers]
-
-    async def return_at_once(self, shop: Shop, locations: list[str]) -> list[str | None]:
-        """Come back in all tabs at once; the answers arrive in the opposite order."""
-        opened = [
-            shop.browser.open(f"{BACK}?{shop.green.log_in(each)}", headers=NAVIGATION)
-            for each in locations
-        ]
-        answers = await asyncio.gather(*(each.end() for each in opened))
-        for each in reversed(answers):
-            shop.browser.take(each)
-        return [await follow(shop, each) for each in answers]
-
     @for_each("known", [False, True])
     @for_each("creation", ["always", "if-required"])
     @for_each(
@@ -90,7 +90,7 @@ class TestTabs:
         shop = Shop(native_site)
         if known:
             await shop.browser.get("/put?cart=lamp")
-        locations = await self.begin(shop, 5)
+        locations = await begin_tabs(shop, 5)
         former = shop.browser.cookie
         if meanwhile == "expired":
             native_site.clock.advance(1801)
@@ -102,7 +102,8 @@ class TestTabs:
             await native_site.probe.inner.delete(former or "")
         elif meanwhile == "forgotten":
             shop.browser.cookie = None
-        assert await self.return_at_once(shop, locations) == [f"/{n}" for n in range(5)]
+        answers = await return_at_once(shop, locations)
+        assert [await follow(shop, each) for each in answers] == [f"/{n}" for n in range(5)]
         assert (await shop.who()).startswith("alice ")
 
     async def test_five_tabs_of_two_providers(self, shop: Shop) -> None:
@@ -120,7 +121,7 @@ class TestTabs:
         self, shop: Shop
     ) -> None:
         """Otherwise the second would put out what the first tab is just loading."""
-        locations = await self.begin(shop, 2)
+        locations = await begin_tabs(shop, 2)
         shop.site.clock.advance(1)
         cookies = []
         for each in locations:
@@ -129,7 +130,7 @@ class TestTabs:
         assert cookies[0] == cookies[1]
 
     async def test_another_user_in_the_second_tab_is_another_login(self, shop: Shop) -> None:
-        locations = await self.begin(shop, 2)
+        locations = await begin_tabs(shop, 2)
         shop.site.clock.advance(1)
         await shop.come_back(shop.green.log_in(locations[0], "alice"))
         await shop.browser.get("/put?cart=lamp")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 
 from pyfly_session.concurrency import ConcurrencyControlPolicy, SessionConcurrencyController
 from tests.security.shop import Shop, path_of
-from tests.security.test_attempts import BACK, NAVIGATION, follow
+from tests.security.test_attempts import BACK, NAVIGATION, begin_tabs, follow, return_at_once
 from tests.web.conftest import Site
 from tests.web.driver import Browser
 
@@ -27,24 +26,14 @@ async def test_five_tabs_that_come_back_at_once_are_all_logged_in(
         native_site.filter.repository.principals, policy
     )
     shop = Shop(native_site)
-    opened = [shop.browser.open(f"/oauth2/authorization/green?target=/{n}") for n in range(5)]
-    answers = [await each.end() for each in opened]
-    for each in answers:
-        shop.browser.take(each)
-    locations = [each.get("location") or "" for each in answers]
+    locations = await begin_tabs(shop, 5)
     if meanwhile == "expired":
         native_site.clock.advance(1801)
     elif meanwhile == "replaced":
         await shop.browser.get("/rotate")
     elif meanwhile == "forgotten":
         shop.browser.cookie = None
-    opened = [
-        shop.browser.open(f"{BACK}?{shop.green.log_in(each)}", headers=NAVIGATION)
-        for each in locations
-    ]
-    answers = await asyncio.gather(*(each.end() for each in opened))
-    for each in reversed(answers):
-        shop.browser.take(each)
+    answers = await return_at_once(shop, locations)
     assert [each.status for each in answers] == [303] * 5
     assert [await follow(shop, each) for each in answers] == [f"/{n}" for n in range(5)]
     assert (await shop.who()).startswith("alice ")
