@@ -20,7 +20,7 @@ from pyfly_session.config.oauth2_properties import OAuth2Properties
 from pyfly_session.config.session_properties import PREFIX
 from pyfly_session.errors import ConfigurationError
 
-__all__ = ["Condition", "conditions", "container_report"]
+__all__ = ["Condition", "conditions", "container_report", "own_bean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _store(report: _Report, bean: str) -> Condition:
 
 def _unused(report: _Report, bean: str, kind: str) -> Condition | None:
     """Explain what is there for another store than the one in use, or return None."""
-    if _own(report.container, "session_store"):
+    if own_bean(report.container, "session_store"):
         return Condition(bean, "none", "the session_store of the application is in use")
     if report.properties.store_kind == kind:
         return None
@@ -280,11 +280,11 @@ _BEANS: dict[str, Explain] = {
 
 
 def _provided(container: Any, bean: str) -> Condition | None:
-    own = _own(container, bean)
+    own = own_bean(container, bean)
     return Condition(bean, own, _BACKS_OFF) if own else None
 
 
-def _own(container: Any, bean: str) -> str | None:
+def own_bean(container: Any, bean: str) -> str | None:
     """Describe the provider that the application put in place of ours, or return None."""
     provider, declared = getattr(container, bean), getattr(SessionContainer, bean)
     overriding = provider.last_overriding

@@ -68,11 +68,8 @@ def _is_importable(module: str) -> bool:
     return True
 
 
-def store_warning(
-    properties: SessionProperties, origins: Mapping[str, str] | None = None
-) -> str | None:
-    """Return what sessions would be lost by, though the configuration is valid, or None."""
-    kind, reason = choose_store(properties, origins)
+def store_warning(kind: str, reason: str, properties: SessionProperties) -> str | None:
+    """Return what sessions are lost by, the store being what `choose_store` returned, or None."""
     if kind != properties.store_kind:
         return f"{reason}; sessions are lost on restart and not shared between workers"
     if kind == "memory" and _is_one_of_several():
@@ -84,11 +81,12 @@ def store_warning(
 
 
 def _choice(properties: SessionProperties, origins: Mapping[str, str], warned: set[str]) -> str:
-    said = store_warning(properties, origins)
+    kind, reason = choose_store(properties, origins)
+    said = store_warning(kind, reason, properties)
     if said is not None and said not in warned:
         warned.add(said)
         _logger.warning(said)
-    return choose_store(properties, origins)[0]
+    return kind
 
 
 def _is_one_of_several() -> bool:

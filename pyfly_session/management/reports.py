@@ -8,7 +8,8 @@ import time
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.auto_configuration.store import store_warning
+from pyfly_session.auto_configuration.conditions import own_bean
+from pyfly_session.auto_configuration.store import choose_store, store_warning
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.effective import effective_values
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
@@ -76,12 +77,17 @@ async def health(container: Any, deadline: float) -> dict[str, Any]:
     else:
         took = (time.perf_counter() - began) * 1000
         told = {"status": "UP", "store": type(store).__name__, "milliseconds": round(took, 1)}
-        warning = None
-        if not container.session_store.overridden:
-            warning = store_warning(container.properties(), container.config_origins())
+        warning = _store_warning(container)
         return told if warning is None else told | {"warning": warning}
     name = None if store is None else type(store).__name__
     return {"status": "DOWN", "store": name, "reason": reason}
+
+
+def _store_warning(container: Any) -> str | None:
+    if own_bean(container, "session_store"):
+        return None
+    properties = container.properties()
+    return store_warning(*choose_store(properties, container.config_origins()), properties)
 
 
 def configuration(container: Any) -> list[dict[str, Any]]:

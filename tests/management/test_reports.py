@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 import redis
+from dependency_injector import providers
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from pyfly_session.auto_configuration import create_container, enable_sessions
+from pyfly_session.auto_configuration import (
+    SessionContainer,
+    create_container,
+    enable_sessions,
+)
 from pyfly_session.config import load_config
 from pyfly_session.errors import SessionStoreUnavailableError
 from pyfly_session.management import Management
@@ -40,8 +45,8 @@ def served(url: str) -> TestClient:
     return TestClient(enable_sessions(app, container))
 
 
-def over(store: Any) -> Any:
-    container = create_container({"pyfly": {"session": {"enabled": True}}})
+def over(store: Any, /, **session: Any) -> Any:
+    container = create_container({"pyfly": {"session": {"enabled": True, **session}}})
     container.session_store.override(store)
     return container
 
@@ -74,6 +79,16 @@ class TestHealth:
             told = client.get("/health").json()
         assert (told["status"], told["store"]) == ("UP", "InMemorySessionStore")
         assert "got 'rediss'; fell back to memory" in told["warning"]
+
+    def test_the_store_of_the_application_is_the_one_asked_for(self) -> None:
+        class Mine(SessionContainer):
+            session_store = providers.Singleton(FourVerbStore)
+
+        config = {"pyfly": {"session": {"enabled": True, "store": "rediss"}}}
+        for container in (Mine(config=config), over(FourVerbStore(), store="rediss")):
+            with opened(container) as client:
+                told = client.get("/health").json()
+            assert (told["status"], "warning" in told) == ("UP", False)
 
     def test_looking_leaves_nothing_in_the_store(self) -> None:
         store = FourVerbStore()
