@@ -262,3 +262,26 @@ async def test_login_that_is_stored_at_the_second_attempt_makes_room_as_well() -
     phone = (await ask(app, "/enter_with_too_much", swallow=True)).session_id
     assert (await ask(app, "/who", cookie=phone)).text == "alice"
     assert (await ask(app, "/who", cookie=laptop)).text == "None"
+
+
+async def test_login_that_is_stored_at_the_second_attempt_needs_room_again() -> None:
+    """With ``reject-new``, a browser that logged in between the two attempts has the place."""
+    concurrency = {"enabled": True, "max-sessions": 1, "strategy": "reject-new"}
+    settings = {"enabled": True, "max-size": 4096, "concurrency": concurrency}
+    others: list[str | None] = []
+
+    async def other_logs_in_first(request: Request, error: Exception) -> Response:
+        if others:  # Called again, by what is outside of the filter.
+            return PlainTextResponse("sorry", 500)
+        others.append((await ask(app, "/enter")).session_id)
+        return await take_out(request, error)
+
+    routes = [Route(f"/{page.__name__}", page) for page in (enter, enter_with_too_much, who)]
+    app = enable_sessions(
+        Starlette(routes=routes, exception_handlers={Exception: other_logs_in_first}),
+        config={"pyfly": {"session": settings}},
+    )
+    late = await ask(app, "/enter_with_too_much", swallow=True)
+    assert late.status == 500
+    assert late.session_id is None
+    assert (await ask(app, "/who", cookie=others[0])).text == "alice"

@@ -36,9 +36,11 @@ from pyfly_session.core.principals.records import (
 )
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
+from pyfly_session.errors import TooManySessionsError
 from pyfly_session.ports import FORWARD_SECONDS
 
 _REMEMBERED = 65_536
+_NO_LIMIT = (-1, True)
 _AT_ONCE = 64
 MOST_SESSIONS = 500  # Beyond that the oldest login ends, whatever the limit.
 
@@ -91,8 +93,9 @@ class PrincipalSessions:
         self._clock = clock
         self._end = end
         self._later = later
-        # The limit to hold a login to when it is stored, by the key that it is noted under.
-        self._limits: OrderedDict[str, int] = OrderedDict()
+        # The limit to hold a login to when it is stored, and whether the oldest makes room for it
+        # then; by the key that it is noted under.
+        self._limits: OrderedDict[str, tuple[int, bool]] = OrderedDict()
         # When the entry of a session in use has to be renewed by this process.
         self._due: OrderedDict[str, float] = OrderedDict()
 
@@ -206,16 +209,22 @@ class PrincipalSessions:
             created_at: Unix time of the login.
             replaces: The ids that it had in this request; the stored one first.
             idle: Its idle time in seconds.
+
+        Raises:
+            TooManySessionsError: Its login gave its place back, and it was taken meanwhile.
         """
-        await self.register_limited(
+        limit, evicts = self._limits.get(self._key(session_id), _NO_LIMIT)
+        noted = await self.register_limited(
             principal,
             session_id,
             created_at,
-            max_sessions=-1,
+            max_sessions=-1 if evicts else limit,
             evict_oldest=False,
             replaces=replaces,
             idle=idle,
         )
+        if not noted.accepted:
+            raise TooManySessionsError(principal)
 
     async def register_limited(  # noqa: C901 - one atomic decision
         self,
@@ -275,8 +284,8 @@ class PrincipalSessions:
 
         if not await self._records.change(principal, with_room):
             return SessionRegistration(False)
-        if evict_oldest and max_sessions >= 0:
-            self._limits[mine] = max_sessions
+        if max_sessions >= 0:
+            self._limits[mine] = max_sessions, evict_oldest
             if len(self._limits) > _REMEMBERED:
                 self._limits.popitem(last=False)
         return SessionRegistration(True)
@@ -290,7 +299,8 @@ class PrincipalSessions:
             False if somebody ended it meanwhile; it is gone then.
         """
         noted, mine = self._key(noted_id), self._key(session_id)
-        limit = self._limits.pop(noted, -1)
+        limit, evicts = self._limits.pop(noted, _NO_LIMIT)
+        limit = limit if evicts else -1
         marked: Entries = {}
 
         async def confirmed(entries: Entries) -> Entries | None:
