@@ -283,5 +283,5 @@ async def test_login_that_is_stored_at_the_second_attempt_needs_room_again() -> 
     )
     late = await ask(app, "/enter_with_too_much", swallow=True)
     assert late.status == 500
-    assert late.session_id is None
+    assert late.cookie() is None
     assert (await ask(app, "/who", cookie=others[0])).text == "alice"
