@@ -32,3 +32,9 @@ for (const table of document.querySelectorAll(".table-wrapper")) {
   table.addEventListener("scroll", look, { passive: true });
   new ResizeObserver(look).observe(table);
 }
+
+// Both are an <aside>; whoever hears the page tells them apart by these names.
+const asides = { ".sidebar-drawer": "All pages", ".toc-drawer": "On this page" };
+for (const [box, name] of Object.entries(asides)) {
+  document.querySelector(box)?.setAttribute("aria-label", name);
+}
