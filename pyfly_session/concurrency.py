@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pyfly_session.core.principals.index import SessionRegistration
+from pyfly_session.core.principals.records import SessionRegistration
 
 __all__ = [
     "ConcurrencyControlPolicy",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pyfly_session.core.metadata import (
@@ -31,6 +30,7 @@ from pyfly_session.core.principals.records import (
     Entry,
     PrincipalRecords,
     PrincipalSession,
+    SessionRegistration,
     left_to_end,
     of_nobody,
 )
@@ -43,19 +43,6 @@ _REMEMBERED = 65_536
 _NO_LIMIT = (-1, True)
 _AT_ONCE = 64
 MOST_SESSIONS = 500  # Beyond that the oldest login ends, whatever the limit.
-
-
-@dataclass(frozen=True, slots=True)
-class SessionRegistration:
-    """What `PrincipalSessions.register_limited` did.
-
-    Attributes:
-        accepted: The session was registered.
-        evicted: The ids of the sessions that were ended to make room, oldest login first.
-    """
-
-    accepted: bool
-    evicted: tuple[str, ...] = ()
 
 
 class PrincipalSessions:
@@ -201,14 +188,7 @@ class PrincipalSessions:
         replaces: Collection[str] = (),
         idle: int | None = None,
     ) -> None:
-        """Note a session that is about to be stored; `confirm` it when it is.
-
-        Args:
-            principal: Whose it is.
-            session_id: The id that it is about to have.
-            created_at: Unix time of the login.
-            replaces: The ids that it had in this request; the stored one first.
-            idle: Its idle time in seconds.
+        """Note a session that is about to be stored, whatever the limit; `confirm` it when it is.
 
         Raises:
             TooManySessionsError: Its login gave its place back, and it was taken meanwhile.
@@ -285,9 +265,7 @@ class PrincipalSessions:
         if not await self._records.change(principal, with_room):
             return SessionRegistration(False)
         if max_sessions >= 0:
-            self._limits[mine] = max_sessions, evict_oldest
-            if len(self._limits) > _REMEMBERED:
-                self._limits.popitem(last=False)
+            _keep(self._limits, mine, (max_sessions, evict_oldest))
         return SessionRegistration(True)
 
     async def confirm(
@@ -491,13 +469,18 @@ class PrincipalSessions:
         return Entry(logged_in_at, now, until, state, former)
 
     def _remember(self, session_id: str, idle: int) -> None:
-        self._due[session_id] = self._clock() + idle / 2
-        self._due.move_to_end(session_id)
-        if len(self._due) > _REMEMBERED:
-            self._due.popitem(last=False)
+        _keep(self._due, session_id, self._clock() + idle / 2)
 
     def _key(self, session_id: str) -> str:
         return str(self._sessions.key_of(session_id))
+
+
+def _keep(known: OrderedDict[str, Any], key: str, value: object) -> None:
+    """Note a value as the newest, and forget the oldest if there are too many."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > _REMEMBERED:
+        known.popitem(last=False)
 
 
 def login_time(session: HttpSession) -> float:

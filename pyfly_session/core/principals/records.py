@@ -90,6 +90,19 @@ class PrincipalSession:
         return ids.mask(self.session_id)
 
 
+@dataclass(frozen=True, slots=True)
+class SessionRegistration:
+    """What `PrincipalSessions.register_limited` did.
+
+    Attributes:
+        accepted: The session was registered.
+        evicted: The ids of the sessions that were ended to make room, oldest login first.
+    """
+
+    accepted: bool
+    evicted: tuple[str, ...] = ()
+
+
 Entries = dict[str, Entry]
 
 
