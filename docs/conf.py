@@ -52,6 +52,7 @@ toc_object_entries_show_parents = "hide"
 
 html_theme = "furo"
 html_title = "pyfly_session"
+templates_path = ["templates"]
 html_static_path = ["assets"]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
@@ -176,7 +177,9 @@ def _accessible(
         return f'<div class="parameters">{inner}</div>'
 
     if "body" in context:
-        context["body"] = _PARAMETERS.sub(lines, context["body"])
+        body = _PARAMETERS.sub(lines, context["body"])
+        # The corner of a table heads nothing.
+        context["body"] = body.replace('<th class="head"><p></p></th>', '<td class="head"></td>')
 
 
 def _errors(

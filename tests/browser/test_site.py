@@ -158,8 +158,7 @@ _KINDS = [
 ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("size", [_DESK, _PHONE], ids=["desk", "phone"])
+@pytest.mark.parametrize(("theme", "size"), [("light", _DESK), ("dark", _PHONE)])
 def test_an_accessibility_checker_finds_nothing(
     site: Path, chromium: Any, theme: str, size: dict[str, int]
 ) -> None:
