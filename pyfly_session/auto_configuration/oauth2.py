@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dependency_injector import providers
+from msgspec.structs import asdict
 
 from pyfly_session.auto_configuration.overrides import following
 from pyfly_session.auto_configuration.web import SessionFilterAutoConfiguration, when
@@ -35,28 +36,13 @@ _BACK_CHANNEL = f"{PREFIX}.login.back-channel-logout"
 
 
 def _registration(name: str, given: RegistrationProperties) -> ClientRegistration:
-    return ClientRegistration(
-        registration_id=name,
-        client_id=given.client_id or "",
-        client_secret=given.client_secret or "",
-        redirect_uri=given.redirect_uri or "",
-        response_mode=given.response_mode.replace("query", "").replace("-", "_"),
-        scopes=given.scopes,
-        authorization_uri=given.authorization_uri or "",
-        token_uri=given.token_uri or "",
-        user_info_uri=given.user_info_uri or "",
-        jwks_uri=given.jwks_uri or "",
-        issuer_uri=given.issuer_uri or "",
-        provider_name=given.client_name or given.provider_name or "",
-        end_session_uri=given.end_session_uri or "",
-        post_logout_redirect_uri=given.post_logout_redirect_uri or "",
-        client_authentication_method=given.client_authentication_method or "",
-        require_iss=given.require_iss,
-        load_user_info=given.load_user_info,
-        user_name_attribute=given.user_name_attribute or "",
-        role_claims=given.role_claims,
-        role_mapping=given.role_mapping,
-    )
+    # What is not given has the default of the registration itself.
+    known = {key: value for key, value in asdict(given).items() if value}
+    known["provider_name"] = given.client_name or given.provider_name or ""
+    known["response_mode"] = {"query": "", "form-post": "form_post"}[given.response_mode]
+    for key in ("client_name", "use_pkce", "authorization_grant_type"):
+        known.pop(key, None)
+    return ClientRegistration(**{"registration_id": name, "client_id": "", **known})
 
 
 def _repository(properties: OAuth2Properties) -> InMemoryClientRegistrationRepository:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dependency_injector import providers
+from msgspec.structs import asdict
 
 from pyfly_session.auto_configuration.overrides import following
 from pyfly_session.auto_configuration.store import SessionStoreAutoConfiguration
@@ -38,19 +39,10 @@ _logger = logging.getLogger(__name__)
 
 def resolver_of(properties: SessionProperties) -> SessionIdResolver:
     """Return the way, or the ways, that the properties choose."""
-    cookie = properties.cookie
     ways: list[SessionIdResolver] = [
         SessionHeader(properties.header.name)
         if way == "header"
-        else SessionCookie(
-            name=properties.cookie_name,
-            secure=cookie.secure,
-            path=cookie.path,
-            domain=cookie.domain,
-            same_site=cookie.same_site,
-            partitioned=cookie.partitioned,
-            persistent=cookie.persistent,
-        )
+        else SessionCookie(properties.cookie_name, **asdict(properties.cookie))
         for way in properties.resolver
     ]
     return ways[0] if len(ways) == 1 else SessionIdResolvers(*ways)
@@ -154,12 +146,7 @@ def _session_filter(
         passive_patterns=properties.passive_patterns,
         on_store_error=properties.on_store_error,
         keep_client=properties.keep_client,
-        websocket=WebSocketRules(
-            close_on_session_end=properties.websocket.close_on_session_end,
-            check_interval=properties.websocket.check_interval,
-            slide_on_send=properties.websocket.slide_on_send,
-            allowed_origins=properties.websocket.allowed_origins,
-        ),
+        websocket=WebSocketRules(**asdict(properties.websocket)),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from pyfly_session.core.codec import Parts, Raw, SessionCodec, report_lost_attribute
-from pyfly_session.core.metadata import RESERVED_NAMES
+from pyfly_session.core.metadata import RESERVED_NAMES, equal
 from pyfly_session.core.shown_values import ShownValues
 from pyfly_session.errors import SessionDecodingError, SessionEncodingError, SessionUpdateError
 
@@ -74,7 +74,7 @@ class Update:
             SessionEncodingError: The result cannot be stored.
         """
         current = fragment_of(parts, name, codec)
-        if self.repeatable and _same(current, self.base):
+        if self.repeatable and equal(current, self.base):
             return Raw(self.fragment)
         try:
             value = None if current is None else codec.decode(current)
@@ -440,12 +440,6 @@ def _copy(update: Update) -> Update:
     copy.functions, copy.repeatable = update.functions, update.repeatable
     copy.fragment = update.fragment
     return copy
-
-
-def _same(one: Raw | None, other: Raw | None) -> bool:
-    if one is other:
-        return True
-    return one is not None and other is not None and bytes(one) == bytes(other)
 
 
 # A float may be one that JSON has no word for.

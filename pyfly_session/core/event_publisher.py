@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.core.change import Change, Stored
+from pyfly_session.core.change import Stored
 from pyfly_session.core.merge import Outcome
 from pyfly_session.core.metadata import PRINCIPAL, read_metadata
 from pyfly_session.core.session import HttpSession
@@ -86,29 +86,17 @@ class EventPublisher:
         """Await what is going to be published; it goes on if the caller is cancelled."""
         return await self._tasks.finish(work)
 
-    def loaded(self, session: HttpSession) -> None:
-        """Do nothing: a load is no event."""
-
-    async def before(self, session: HttpSession, change: Change) -> None:
-        """Do nothing: what is not stored yet is no event."""
-
-    async def released(self, session: HttpSession) -> None:
-        """Do nothing, for the same reason."""
-
-    async def after(
-        self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
-    ) -> Outcome:
+    def committed(self, session: HttpSession, outcome: Outcome, former: Stored | None) -> None:
         """Publish that a session was created, or given another id."""
         stored = session.stored
-        if stored is None or outcome not in _STORED:
-            return outcome
+        if not self._listeners or stored is None or outcome not in _STORED:
+            return
         handle, principal, at = self._handle(stored.id), session.principal, self._clock()
         if former is None or outcome is Outcome.FORKED:
             self.publish(SessionCreated(handle=handle, principal=principal, at=at))
         elif former.id != stored.id:
             before = self._handle(former.id)
             self.publish(SessionIdChanged(handle=handle, former=before, principal=principal, at=at))
-        return outcome
 
     def destroyed(self, session_id: str, principal: str | None, reason: str) -> None:
         """Tell of a session that has ended; once, whoever noticed it as well."""

@@ -67,7 +67,7 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
         logs_in_late = change.principal is not None and session.moved
         return Verdict.FORK if logs_in_late else Verdict.MERGE
     before, now = loaded.taken_apart(codec), current.taken_apart(codec)
-    same_owner = equal(before, now, PRINCIPAL)
+    same_owner = equal(before.get(PRINCIPAL), now.get(PRINCIPAL))
     if change.principal is None:
         if same_owner:
             return Verdict.MERGE

@@ -175,9 +175,8 @@ METADATA_NAMES = (*_FIRST_NAMES, *sorted(RARE_NAMES - {MAX_INACTIVE_INTERVAL}))
 """All metadata, in the order in which it begins the stored form."""
 
 
-def equal(one: Mapping[str, Raw], other: Mapping[str, Raw], name: str) -> bool:
-    """Return whether two sessions have the same stored value of a name, or both have none."""
-    first, second = one.get(name), other.get(name)
-    if first is None or second is None:
-        return first is second
-    return bytes(first) == bytes(second)
+def equal(one: Raw | None, other: Raw | None) -> bool:
+    """Return whether two stored values, or their absence, are the same."""
+    if one is None or other is None:
+        return one is other
+    return one is other or bytes(one) == bytes(other)

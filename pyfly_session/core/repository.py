@@ -1,20 +1,19 @@
 """`SessionRepository`: loads, creates and commits sessions over any store.
 
 The one place that decides what a commit does, by the state of the session: untouched, new,
-changed, rotated or ended. Knows nothing of HTTP, and of principals no more than whose a session
-is: what else must happen around a commit is a `CommitListener`.
+changed, rotated or ended. Knows nothing of HTTP, and of users only whose session it is: the list
+of who has which sessions is kept by `Registration`, around a commit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any
 
 from pyfly_session import ids
 from pyfly_session.core.change import Change, Stored
@@ -31,7 +30,6 @@ from pyfly_session.core.metadata import (
     PRINCIPAL,
     SECURITY_CONTEXT,
     is_interval,
-    read_metadata,
     read_one,
 )
 from pyfly_session.core.principals.index import PrincipalSessions
@@ -44,7 +42,7 @@ from pyfly_session.errors import SessionDecodingError, SessionStoreError
 from pyfly_session.events import SessionListener
 from pyfly_session.ports import Moved, SessionStore
 
-__all__ = ["CommitListener", "Outcome", "SessionRepository"]
+__all__ = ["Outcome", "SessionRepository"]
 
 _logger = logging.getLogger(__name__)
 # A request that took longer than this asks once more whether its session still lives.
@@ -52,29 +50,7 @@ _RECHECK_SECONDS = 0.05
 # Two logins of one user with the same former id that are no further apart are one: a button that
 # was pressed twice. Later it is a user whose browser never got the first answer.
 _SAME_LOGIN_SECONDS = 10
-_SETTLED = frozenset({ANONYMOUS, MAX_INACTIVE_INTERVAL, PRINCIPAL, SECURITY_CONTEXT})
-
-
-class CommitListener(Protocol):
-    """Takes part in the commits that create, move or end a session, or change whose it is."""
-
-    def loaded(self, session: HttpSession) -> None:
-        """See a session that was loaded and belongs to somebody."""
-        ...
-
-    async def before(self, session: HttpSession, change: Change) -> None:
-        """Prepare for what is about to be stored; an error stops it."""
-        ...
-
-    async def after(
-        self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
-    ) -> Outcome:
-        """See what became of it; ``former`` is what was stored before. Returns the outcome."""
-        ...
-
-    async def released(self, session: HttpSession) -> None:
-        """Take back what `before` or a login prepared: it is not going to be stored."""
-        ...
+_ABOUT_WHO_IT_IS = frozenset({ANONYMOUS, MAX_INACTIVE_INTERVAL, PRINCIPAL, SECURITY_CONTEXT})
 
 
 class SessionRepository:
@@ -166,10 +142,7 @@ class SessionRepository:
             remember=self.invalidation.remember,
             later=tasks.finish_later,
         )
-        registration = Registration(self.principals)
-        self._commit_listeners: tuple[CommitListener, ...] = (
-            (events, registration) if listeners else (registration,)
-        )
+        self._registration = Registration(self.principals)
 
     def create(self) -> HttpSession:
         """Return a new session with an id made here; it is stored when it is committed."""
@@ -204,7 +177,7 @@ class SessionRepository:
             )
             return None
         own = session.own_lifetime
-        if (self.max_lifetime is not None or own is not None) and self._has_outlived(session):
+        if self._has_outlived(session):
             await self.invalidation.delete(session_id, "expired")
             return None
         if not slide:
@@ -216,8 +189,7 @@ class SessionRepository:
             if not (is_exact and self.capable_store.has_slid(payload)):
                 await self.finish(self._slide(stored, self.seconds_to_live(session)))
         if stored.fragments is not None and PRINCIPAL in stored.fragments:
-            for listener in self._commit_listeners:
-                listener.loaded(session)
+            self._registration.loaded(session)
         return session
 
     async def keep_alive(self, session: HttpSession, *, slide: bool) -> bool:
@@ -248,8 +220,7 @@ class SessionRepository:
             # Another request gave it an idle time of its own.
             await self._slide(current, now)
         if session.principal is not None:
-            for listener in self._commit_listeners:
-                listener.loaded(session)
+            self._registration.loaded(session)
         return True
 
     async def _slide(self, stored: Stored, ttl: int) -> None:
@@ -265,24 +236,32 @@ class SessionRepository:
 
     def seconds_to_live(self, session: HttpSession) -> int:
         """Return how long the session lives from now if nobody uses it, at least 1 second."""
-        return self._bounded(session.max_inactive_interval or self.ttl, self._latest_end(session))
+        return self._seconds_to_live(session.metadata, session.loaded_at)
 
-    def _bounded(self, idle: int, latest_end: float) -> int:
+    def _seconds_to_live_of(self, fragments: Parts) -> int:
+        if self.max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
+            return self.ttl
+        return self._seconds_to_live(lambda name: read_one(fragments, name, self._codec), math.inf)
+
+    def _seconds_to_live(self, metadata: Callable[[str], Any], created_at: float) -> int:
+        idle: int = metadata(MAX_INACTIVE_INTERVAL) or self.ttl
+        latest_end = self._latest_end(metadata, created_at)
         if latest_end == math.inf:
             return idle
         return max(1, min(idle, math.ceil(latest_end - self._clock())))
 
-    def _latest_end(self, session: HttpSession) -> float:
-        own = session.own_lifetime
-        fixed = math.inf if own is None or own.ends_at is None else own.ends_at
+    def _latest_end(self, metadata: Callable[[str], Any], created_at: float) -> float:
+        """Return when a session ends however much it is used; ``created_at`` if it has none."""
+        fixed, created = metadata(ENDS_AT), metadata(CREATED_AT)
+        latest_end: float = math.inf if fixed is None else fixed
         if self.max_lifetime is None:
-            return fixed
-        created_at: float | None = session.metadata(CREATED_AT)
-        created_at = session.loaded_at if created_at is None else created_at
-        return min(fixed, created_at + self.max_lifetime)
+            return latest_end
+        return min(latest_end, (created_at if created is None else created) + self.max_lifetime)
 
     def _has_outlived(self, session: HttpSession) -> bool:
-        return self._clock() >= self._latest_end(session)
+        if self.max_lifetime is None and session.own_lifetime is None:
+            return False
+        return self._clock() >= self._latest_end(session.metadata, session.loaded_at)
 
     def known_outcome(self, session: HttpSession) -> Outcome | None:
         """Return what became of an unchanged session, if it takes no question to the store."""
@@ -291,9 +270,7 @@ class SessionRepository:
         invalidation, stored = self.invalidation, session.stored
         if invalidation.ended and stored is not None and invalidation.has_ended(stored.id):
             return Outcome.GONE
-        if (
-            self.max_lifetime is not None or session.own_lifetime is not None
-        ) and self._has_outlived(session):
+        if self._has_outlived(session):
             return Outcome.GONE
         if self._clock() - session.loaded_at > _RECHECK_SECONDS:
             return None
@@ -302,7 +279,7 @@ class SessionRepository:
     async def commit(  # noqa: C901 - the one switch
         self, session: HttpSession, *, create: bool = True
     ) -> Outcome:
-        """Store what the request did to the session. May be repeated; costs nothing if clean.
+        """Store what the request did to the session. May be repeated; at most one look if clean.
 
         Args:
             session: A session of this repository.
@@ -340,7 +317,7 @@ class SessionRepository:
             return await self._writer.write(session, change, former)
         # A login, a new id or another lifetime counts as an access, wherever it happens.
         session.slides = True
-        return await self._commit_with_listeners(session, change, former)
+        return await self._commit_and_tell(session, change, former)
 
     def _settle_idle_time(self, session: HttpSession) -> None:
         """Give a session that is nobody's the idle time of those, and take it back at a login."""
@@ -350,8 +327,8 @@ class SessionRepository:
         elif session.max_inactive_interval is None and self.anonymous_ttl is not None:
             stored = session.stored
             before = {} if stored is None else stored.taken_apart(self._codec)
-            # Not to any write of a visitor: it may meet the login, which must not get it.
-            if stored is None or not _SETTLED.isdisjoint(before):
+            # Not with any write of a visitor: a login stored meanwhile would inherit the time.
+            if stored is None or not _ABOUT_WHO_IT_IS.isdisjoint(before):
                 session.mark_anonymous(self.anonymous_ttl)
 
     async def _untouched(self, session: HttpSession, stored: Stored) -> Outcome:
@@ -365,13 +342,12 @@ class SessionRepository:
             return known
         return Outcome.UNTOUCHED if await self.capable_store.exists(stored.id) else Outcome.GONE
 
-    async def _commit_with_listeners(
+    async def _commit_and_tell(
         self, session: HttpSession, change: Change, former: Stored | None
     ) -> Outcome:
-        """Store a change that listeners take part in."""
+        """Store a change that the list of who has which sessions, or a listener, has to hear of."""
         try:
-            for listener in reversed(self._commit_listeners):
-                await listener.before(session, change)
+            await self._registration.before(session, change)
             if former is None:
                 outcome = await self._create(session, change)
             else:
@@ -384,23 +360,20 @@ class SessionRepository:
     async def _tell_after(
         self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
     ) -> Outcome:
-        for listener in self._commit_listeners:
-            try:
-                outcome = await listener.after(session, change, outcome, former)
-            except SessionStoreError as error:
-                # What was done is done; a record that is not true yet is repaired by later use.
-                _logger.warning(
-                    "session %s: %s", ids.mask(session.current_id), error, exc_info=error
-                )
-        return outcome
+        self._events.committed(session, outcome, former)
+        try:
+            return await self._registration.after(session, change, outcome, former)
+        except SessionStoreError as error:
+            # What was done is done; a record that is not true yet is repaired by later use.
+            _logger.warning("session %s: %s", ids.mask(session.current_id), error, exc_info=error)
+            return outcome
 
     async def release(self, session: HttpSession) -> None:
         """Take note that what a request began with the session is not going to be stored."""
-        for listener in self._commit_listeners:
-            try:
-                await listener.released(session)
-            except SessionStoreError as error:
-                _logger.warning("the place of a failed login could not be freed: %s", error)
+        try:
+            await self._registration.released(session)
+        except SessionStoreError as error:
+            _logger.warning("the place of a failed login could not be freed: %s", error)
 
     async def _create(self, session: HttpSession, change: Change) -> Outcome:
         session_id, parts = session.current_id, change.applied_to({}, self._codec)
@@ -438,21 +411,6 @@ class SessionRepository:
         if change.is_empty:
             return Outcome.STORED
         return await self._writer.write(session, change, stored)
-
-    def _seconds_to_live_of(self, fragments: Parts) -> int:
-        if self.max_lifetime is None and MAX_INACTIVE_INTERVAL not in fragments:
-            return self.ttl
-        idle, latest_end = self.ttl, math.inf
-        with contextlib.suppress(SessionDecodingError):
-            if MAX_INACTIVE_INTERVAL in fragments:
-                own = read_metadata(fragments, self._codec, MAX_INACTIVE_INTERVAL, ENDS_AT)
-                idle = own.get(MAX_INACTIVE_INTERVAL, idle)
-                latest_end = own.get(ENDS_AT, latest_end)
-            if self.max_lifetime is not None:
-                created = read_metadata(fragments, self._codec, CREATED_AT)
-                absolute = created.get(CREATED_AT, math.inf) + self.max_lifetime
-                latest_end = min(latest_end, absolute)
-        return self._bounded(idle, latest_end)
 
     async def has_just_logged_in(self, session: HttpSession, principal: str) -> bool:
         """Return whether another request logged the same user in, with the same former id.

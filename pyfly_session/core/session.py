@@ -44,8 +44,9 @@ class HttpSession(AttributeAccess):
     Attributes:
         invalidated: True if `invalidate` has been called.
         why_transient: Why nothing is saved, None if it is: ``unavailable`` (the store failed),
-            ``replaced`` (its id, a moment ago), ``withheld`` (its cookie, maybe, for the request
-            comes from another site), ``outside`` (of the cookie's path).
+            ``replaced`` (the id that came was given up a moment ago), ``withheld`` (the request
+            comes from another site, so the browser may have kept the cookie back), ``outside``
+            (of the cookie's path).
         accessed: Anything looked at the session, so that the response depends on it.
         touched: Something may have happened to it since its last commit.
         stored: What the store is known to hold, None for a session never stored.
@@ -55,6 +56,13 @@ class HttpSession(AttributeAccess):
         own_lifetime: How long it and its cookie live, None if as configured for all.
         slides: Whether this request keeps it alive.
         write_refusal: With which message changes are refused, None if they are not.
+        rotation_refusal: With which message a change of id is refused, None if it is not.
+        loaded_at: Unix time when this request saw it first, in seconds.
+        attempt: What an interrupted creation may have stored; kept by the repository.
+        commit_under_way: Done when a commit is that outlived its request; kept by the writer.
+        displaced: The names by which it was found before this request; with ``registrations``
+            (the id noted for each name) and ``settle_login`` (tells a registry of the
+            application's own) kept by `pyfly_session.core.principals.registration`.
     """
 
     __slots__ = (
@@ -81,14 +89,15 @@ class HttpSession(AttributeAccess):
         self.rotation_refusal: str | None = None
         # None until somebody reads or changes an attribute.
         self._attributes: Attributes | None = None
-        # What this request changed of the metadata, None for what it removed; replaced as a whole.
+        # What this request changed of the metadata, None for what it removed. Another dictionary
+        # with each change: a commit tells by that what came while it was under way.
         self._noted: Mapping[str, Any] = _NOTHING
         self.displaced: frozenset[str] = frozenset()
         self.registrations: Mapping[str, str] = _NOTHING
         self.settle_login: Callable[[bool], Awaitable[None]] | None = None
-        self.stored = stored
-        # As it was when this request saw it last; never what another one's session holds.
-        self._loaded = stored
+        # What the next swap expects; and what attributes are read from, which is never another
+        # user's, though the session may have become that.
+        self.stored = self._loaded = stored
         self.presented_id: str | None = None
         self.commit_under_way: Future[None] | None = None
         self.attempt: tuple[bytes, Change] | None = None
@@ -230,7 +239,7 @@ class HttpSession(AttributeAccess):
             found = self._fragments.get(name)
             if found is None:
                 return default
-            # Most requests read a text or two: nothing is kept. The second reading tells of errors.
+            # Most requests read a text or two: nothing is kept. `read` logs what is unreadable.
             try:
                 value = self._codec.decode(found)
             except errors.SessionDecodingError:
@@ -351,7 +360,7 @@ class HttpSession(AttributeAccess):
         self.require_rotation()
         self.touched = True
         if self.moved:
-            return  # The id is another request's by now; this one has no right to the next one.
+            return  # Another request gave it a new id, which this one may not learn.
         self._previous_id = self.current_id
         self._id = self._wanted_id = new_id or ids.new_id()
         self.id_is_known = False
@@ -392,7 +401,7 @@ class HttpSession(AttributeAccess):
         self.committed(stored, change)
 
     def ended(self) -> None:
-        """Take note that the store has it no more."""
+        """Take note that the store has it no more, under whatever id."""
         self.stored = None
         self._wanted_id = None
         self.touched = self.moved = False
@@ -438,8 +447,9 @@ class HttpSession(AttributeAccess):
         if alone:
             self._loaded = stored
         else:
-            now = stored.taken_apart(self._codec)
-            if not self.moved or meta.equal(self._fragments, now, meta.PRINCIPAL):
+            owner = stored.taken_apart(self._codec).get(meta.PRINCIPAL)
+            # Of a session that became another user's, this request goes on seeing what it loaded.
+            if not self.moved or meta.equal(self._fragments.get(meta.PRINCIPAL), owner):
                 self._loaded = stored
                 self.own_lifetime = lifetime_of(self.metadata)
         self.touched = bool(self._noted)

@@ -91,6 +91,7 @@ class SessionWriter:
                 parts = change.applied_to(stored.taken_apart(self._codec), self._codec)
                 value = assembled(parts, stored.fragments, self._codec, self._max_size)
                 ttl = self._seconds_to_live(parts) if session.slides else self._keep(parts)
+                # Not within the deadline of waiting: here only the store's own counts.
                 found = await self._store.compare_and_swap(stored.id, stored.payload, value, ttl)
                 if found == value:
                     latest = Stored(stored.id, value)

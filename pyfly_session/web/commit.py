@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, NamedTuple
 
 from starlette.types import Message, Scope, Send
 
@@ -21,7 +21,7 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.web.cookies import Header, SessionCookie
 from pyfly_session.web.filters import HeadHook, HeadHooks
-from pyfly_session.web.request_session import take_over
+from pyfly_session.web.request_session import SessionMapping, take_over
 from pyfly_session.web.session_id_resolver import SessionIdResolver
 
 _logger = logging.getLogger(__name__)
@@ -37,31 +37,27 @@ _OVER = (
 _LIVE = (Outcome.UNTOUCHED, Outcome.STORED, Outcome.FORKED)
 _FINAL = (Outcome.GONE, Outcome.ENDED, Outcome.DROPPED)
 _NO_STORE = (b"cache-control", b"no-store")
+# "etag" is as long as the one, "last-modified" as the other.
 _VARY_LENGTH, _CACHE_LENGTH = len(b"vary"), len(b"cache-control")
 _is_shared = re.compile(rb"(?:^|[\s,])(?:public|s-maxage)(?:[\s,=]|$)", re.IGNORECASE).search
 
 
-class CommitRules:
+class CommitRules(NamedTuple):
     """What holds for every commit of one filter.
 
-    Args:
+    Attributes:
         repository: Commits the sessions.
-        vary: The request headers that may hold an id.
+        vary: The response header that names those which may hold an id.
         create: Store a new session although nothing was written to it.
         tolerant: Go on without the session if it cannot be loaded, or a new one not stored.
+        max_age: Of the cookies of sessions without a bound of their own; None: to be worked out.
     """
 
-    __slots__ = ("create", "max_age", "repository", "tolerant", "vary")
-
-    def __init__(
-        self, repository: SessionRepository, *, vary: bytes, create: bool, tolerant: bool
-    ) -> None:
-        self.repository = repository
-        # As long as sessions live that have no bound of their own.
-        self.max_age = repository.ttl if repository.max_lifetime is None else None
-        self.vary = (b"vary", vary)
-        self.create = create
-        self.tolerant = tolerant
+    repository: SessionRepository
+    vary: Header
+    create: bool
+    tolerant: bool
+    max_age: int | None
 
 
 class ResponseCommit:
@@ -78,15 +74,14 @@ class ResponseCommit:
         keep_alive: Slides the session while the request runs.
 
     Attributes:
-        mapping: What the scope has as ``request.session``.
         failure: Why the store keeps the response from being sent, or None. Texts, because an
             error that is kept refers to the frames it passed, and they to this object.
         head_sent: The head of the response, with the cookie, has left.
     """
 
     __slots__ = (
-        "_candidates", "_hooks", "_keep_alive", "_outcome", "_resolver", "_rules", "_scope",
-        "_send", "failure", "head_sent", "mapping", "session", "unloaded",
+        "_candidates", "_hooks", "_keep_alive", "_mapping", "_outcome", "_resolver", "_rules",
+        "_scope", "_send", "failure", "head_sent", "session", "unloaded",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +97,7 @@ class ResponseCommit:
     ) -> None:
         self._rules = rules
         self._keep_alive = keep_alive
+        keep_alive.running.add(self)
         self._scope = scope
         self._resolver = resolver
         self._candidates = candidates
@@ -112,7 +108,8 @@ class ResponseCommit:
         self.unloaded = unloaded
         self.failure: str | None = None
         self.head_sent = False
-        self.mapping: Any = None
+        self._mapping: Any = SessionMapping(session)
+        scope["session"] = self._mapping
 
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response, before the session is committed."""
@@ -131,7 +128,7 @@ class ResponseCommit:
             session.touched
             or self._hooks
             or self.failure is not None
-            or self._scope.get("session") is not self.mapping
+            or self._scope.get("session") is not self._mapping
         ):
             return self.finish_head(message, self._send)
         if self._outcome is None:
@@ -160,6 +157,7 @@ class ResponseCommit:
         self.follow()
         headers = head["headers"]
         if self._outcome is None or self.failure is not None or self.session.touched:
+            # The head of an accepted WebSocket has no status.
             failed_anyway = head.get("status", 101) >= 500
             if self.failure is None:
                 try:
@@ -178,8 +176,8 @@ class ResponseCommit:
     def follow(self) -> None:
         """Do to the session what the application did by putting something else in its place."""
         put = self._scope.get("session")
-        if put is not self.mapping:
-            self.mapping = put
+        if put is not self._mapping:
+            self._mapping = put
             take_over(self.session, put, self._scope)
 
     def needs_session(self, headers: list[Header]) -> bool:
@@ -279,6 +277,7 @@ class ResponseCommit:
         """
         self._keep_alive.running.discard(self)
         if outer is not None and not outer.head_sent:
+            # What we wrote on a head that was lost has to be written on the next one again.
             outer.before_head(self.finish_head if self.head_sent else self._run_hooks)
         else:
             self._hooks = ()
@@ -305,7 +304,7 @@ class ResponseCommit:
             " WebFilterChainMiddleware can it be changed while a body streams or in the background"
         )
         self.session.write_refusal = late
-        cookie = kept_by(self._resolver, self.session.own_lifetime)
+        resolver = kept_by(self._resolver, self.session.own_lifetime)
         headers = raw_headers_of(response)
         before = list(headers)
         self._write_headers(headers)
@@ -313,8 +312,8 @@ class ResponseCommit:
             return
         theirs = getattr(response, "headers", {})
         for name, value in headers:
-            if name == b"set-cookie" and isinstance(cookie, SessionCookie):
-                self._set_cookie_of(response, cookie)
+            if name == b"set-cookie" and isinstance(resolver, SessionCookie):
+                self._set_cookie_of(response, resolver)
             elif (name, value) not in before:
                 # However the response spells it.
                 known = (each for each in theirs if each.lower() == name.decode())
@@ -381,7 +380,7 @@ class ResponseCommit:
                 elif given[0].lower() == b"last-modified":
                     is_file = True
         if is_file and self._outcome is Outcome.UNTOUCHED and not self.session.accessed:
-            # The browser may keep it, and has the cookie.
+            # The browser may keep the file, and the cookie it has.
             return
         if cached and header is not None and any(_is_shared(value) for _, value in cached):
             if self._outcome is Outcome.UNTOUCHED:

@@ -32,7 +32,6 @@ from pyfly_session.web.filters import (
 )
 from pyfly_session.web.neighbours import warn_of_neighbour
 from pyfly_session.web.paths import ROOT, browser_path, root_of, route_path
-from pyfly_session.web.request_session import SessionMapping
 from pyfly_session.web.session_id_resolver import (
     SessionIdResolver,
     headers_of,
@@ -125,14 +124,15 @@ class SessionFilter(OncePerRequestFilter):
             if resolver is None
             else require_resolver(resolver)
         )
-        # Of several ways one request came only one.
+        # Of several ways, a request is answered by the one that its id came.
         self._way_of = getattr(self.resolver, "of_request", None)
         self.creation = creation
         self._rules = CommitRules(
             self.repository,
-            vary=self.resolver.vary,
+            vary=(b"vary", self.resolver.vary),
             create=creation == "always",
             tolerant=on_store_error == "anonymous",
+            max_age=None if self.repository.max_lifetime else self.repository.ttl,
         )
         if not isinstance(websocket, WebSocketRules | None):
             raise ConfigurationError(
@@ -144,7 +144,7 @@ class SessionFilter(OncePerRequestFilter):
         self.passive_patterns = _patterns("passive_patterns", passive_patterns)
         self._websocket = websocket or WebSocketRules()
         self._keep_alive: KeepAlive | None = None
-        self._warned_of_outer = self._looked_around = False
+        self._warned_of_outer = self._looked_for_neighbours = False
 
     @property
     def store(self) -> SessionStore:
@@ -174,7 +174,7 @@ class SessionFilter(OncePerRequestFilter):
             scope[ROOT] = root_of(scope)
         hooks = scope.get(CHAIN)
         state = scope.setdefault("state", {})
-        # Without a chain around us, what an earlier one left in the state counts no more.
+        # Without a chain around us, this is what a finished request has left in the state.
         outer = None if hooks is None else state.get("session_filter")
         if (outer is not None and self._shares_id_with(outer)) or (
             (self.exclude_patterns or self.url_patterns) and self.leaves_alone(route_path(scope))
@@ -289,7 +289,7 @@ class SessionFilter(OncePerRequestFilter):
             SessionStoreError: It cannot be loaded, and the request may not go on without.
         """
         if self._keep_alive is None:
-            # Before a store fails on an event loop that it cannot use.
+            # Refuses Trio with a clear message, before a store fails on it.
             running_loop()
         resolver = self._resolver_of(headers, scope)
         candidates, session, unloaded = resolver.candidates(headers), None, None
@@ -306,20 +306,9 @@ class SessionFilter(OncePerRequestFilter):
             unloaded = str(error)
         if session is None:
             session = self._new(headers, scope, resolver, candidates, unloaded)
-        keep_alive = self._keep_alive
-        if (
-            keep_alive is None
-            or keep_alive.timer is None
-            or keep_alive.loop is not asyncio.get_running_loop()
-            or session.own_lifetime is not None
-        ):
-            keep_alive = self._watch(session)
-        commit = ResponseCommit(
-            self._rules, session, resolver, candidates, send, unloaded, scope, keep_alive
+        return ResponseCommit(
+            self._rules, session, resolver, candidates, send, unloaded, scope, self._watch(session)
         )
-        keep_alive.running.add(commit)
-        scope["session"] = commit.mapping = SessionMapping(session)
-        return commit
 
     def _resolver_of(self, headers: Iterable[Header], scope: Any) -> SessionIdResolver:
         """Return the way that a request came, as it is over HTTPS if that is how it came."""
@@ -357,8 +346,8 @@ class SessionFilter(OncePerRequestFilter):
     ) -> HttpSession:
         """Return a new session; it may be one that is not saved."""
         session = self.repository.create()
-        if not self._looked_around:
-            self._looked_around = True
+        if not self._looked_for_neighbours:
+            self._looked_for_neighbours = True
             warn_of_neighbour(self, resolver, self.store, scope)
         if unloaded is not None:
             _logger.warning("a request goes on without its session: %s", unloaded)
@@ -389,11 +378,12 @@ class SessionFilter(OncePerRequestFilter):
 
     def _watch(self, session: HttpSession) -> KeepAlive:
         """Return what keeps the session alive while its request runs."""
-        loop, keep_alive = running_loop(), self._keep_alive
-        if keep_alive is None or keep_alive.loop is not loop:
+        keep_alive = self._keep_alive
+        if keep_alive is None or keep_alive.loop is not asyncio.get_running_loop():
             shortest = min(self.repository.ttl, self.repository.anonymous_ttl or math.inf)
-            keep_alive = self._keep_alive = KeepAlive(loop, shortest)
-        keep_alive.start(session.max_inactive_interval)
+            keep_alive = self._keep_alive = KeepAlive(running_loop(), shortest)
+        if keep_alive.timer is None or session.own_lifetime is not None:
+            keep_alive.start(session.max_inactive_interval)
         return keep_alive
 
     async def _answer(

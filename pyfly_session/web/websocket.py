@@ -107,25 +107,15 @@ class LiveSocket:
         rules: How often to look, and what to do when the session has ended.
         receive: The server's.
         send: The server's.
+
+    Attributes:
+        is_over: Nothing more can be sent.
     """
 
     __slots__ = (
-        "_active",
-        "_closing",
-        "_commit",
-        "_failed",
-        "_looking",
-        "_over",
-        "_receive",
-        "_repository",
-        "_rules",
-        "_send",
-        "_sending",
-        "_slides",
-        "_timer",
-        "_unwatch",
-        "_waiting",
-    )
+        "_active", "_closing", "_commit", "_failed", "_looking", "_receive", "_repository",
+        "_rules", "_send", "_sending", "_slides", "_timer", "_unwatch", "_waiting", "is_over",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -140,7 +130,7 @@ class LiveSocket:
         self._rules = rules
         self._active = False
         self._slides = commit.session.slides
-        self._over = False
+        self.is_over = False
         self._failed = False
         self._receive = receive
         self._send = send
@@ -152,11 +142,6 @@ class LiveSocket:
         self._unwatch: Callable[[], None] | None = None
         self._closing: asyncio.Task[Any] | None = None
 
-    @property
-    def is_over(self) -> bool:
-        """True if nothing more can be sent."""
-        return self._over
-
     async def receive(self) -> Message:
         """Return the client's next message, or a disconnect once the session has ended."""
         if self._closing is None:
@@ -165,7 +150,7 @@ class LiveSocket:
                 if message["type"] == "websocket.receive":
                     self._active = True
                 elif message["type"] == "websocket.disconnect":
-                    self._over = True
+                    self.is_over = True
                 return message
         return {"type": "websocket.disconnect", "code": _POLICY_VIOLATION, "reason": _ENDED}
 
@@ -200,7 +185,7 @@ class LiveSocket:
                 return
             raise OSError(_CLOSED)
         if closes:
-            self._over = True
+            self.is_over = True
         elif self._rules.slide_on_send and message["type"] == "websocket.send":
             self._active = True
         await self._send_on(message)
@@ -228,7 +213,7 @@ class LiveSocket:
 
     async def leave(self) -> None:
         """Look no more: the application is done."""
-        self._over = True
+        self.is_over = True
         for waiting in (self._timer, self._looking):
             if waiting is not None:
                 waiting.cancel()
@@ -259,7 +244,7 @@ class LiveSocket:
             _logger.log(level, "a WebSocket could not look after session %s: %s", masked, error)
             self._failed = True
         self._looking = None
-        if going_on and not self._over:
+        if going_on and not self.is_over:
             self._look_later()
 
     async def _look(self) -> bool:
@@ -283,7 +268,7 @@ class LiveSocket:
 
     def _end(self) -> None:
         """Close the socket, unless it may go on without its session."""
-        if self._over or self._closing is not None or not self._needs_session():
+        if self.is_over or self._closing is not None or not self._needs_session():
             return
         self._closing = self._repository.finish_later(self._close())
         if self._waiting is not None:

@@ -27,7 +27,7 @@ async def _settle(session: HttpSession, *, stored: bool) -> None:
 
 
 class Registration:
-    """A commit listener: a session is noted before it is stored, and confirmed after.
+    """Takes part in each commit: a session is noted before it is stored, and confirmed after.
 
     Before, for no one may overlook it; looked at again after, for somebody who ended it meanwhile
     could not find it yet. Shared by all requests.
