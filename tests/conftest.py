@@ -30,10 +30,7 @@ LONG_RUN = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 # same examples each time: what it says is about the change. Everybody else searches.
 settings.register_profile("normal", deadline=None, derandomize="CI" in os.environ)
 settings.register_profile(
-    "long",
-    deadline=None,
-    max_examples=5000,
-    suppress_health_check=[HealthCheck.too_slow],
+    "long", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("long" if LONG_RUN else "normal")
 

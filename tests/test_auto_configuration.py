@@ -629,8 +629,7 @@ class TestEnableSessions:
     def test_the_configuration_directory_is_read(self, tmp_path: Path, monkeypatch: Any) -> None:
         (tmp_path / "config").mkdir()
         (tmp_path / "config" / "pyfly.yaml").write_text(
-            "pyfly:\n  session:\n    enabled: true\n    cookie-name: FROM_YAML\n",
-            "utf-8",
+            "pyfly:\n  session:\n    enabled: true\n    cookie-name: FROM_YAML\n", "utf-8"
         )
         monkeypatch.chdir(tmp_path)
         client = TestClient(enable_sessions(application()))

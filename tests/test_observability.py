@@ -204,11 +204,7 @@ class TestCounters:
         browser = browser_of()
         for path in ("/add", "/add", "/look", "/rotate", "/leave"):
             browser.get(path)
-        assert observer.counted("pyfly.session.commits") == {
-            "created": 1,
-            "stored": 2,
-            "ended": 1,
-        }
+        assert observer.counted("pyfly.session.commits") == {"created": 1, "stored": 2, "ended": 1}
 
     def test_requests_that_store_nothing_are_no_commits(
         self, observer: Observer, browser_of: Any

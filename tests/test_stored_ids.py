@@ -236,9 +236,7 @@ async def test_a_store_with_four_verbs_can_have_hashed_ids_too(
     assert store.entries == {}
 
 
-async def test_what_the_store_tells_of_other_ids_is_not_hashed_again(
-    native: SessionStore,
-) -> None:
+async def test_what_the_store_tells_of_other_ids_is_not_hashed_again(native: SessionStore) -> None:
     capable = HashedIdStore(native)
     value = b"{}"
     assert await capable.create_if_absent("a", value, 60)

@@ -236,9 +236,7 @@ async def test_a_session_and_its_way_live_in_one_cluster_slot(prefix: str) -> No
 # A client that decodes responses
 
 
-async def test_every_operation_works_with_a_client_that_decodes_responses(
-    text_client: Any,
-) -> None:
+async def test_every_operation_works_with_a_client_that_decodes_responses(text_client: Any) -> None:
     store = RedisSessionStore(client=text_client)
     value, other = DEFAULT_CODEC.dumps({"name": "alïce"}), DEFAULT_CODEC.dumps({"name": "b"})
 

@@ -80,11 +80,7 @@ async def test_what_the_server_refuses(answer: bytes, hint: str) -> None:
 
 @pytest.mark.parametrize(
     "topology",
-    [
-        "standalone",
-        pytest.param("cluster", marks=several),
-        pytest.param("sentinel", marks=several),
-    ],
+    ["standalone", pytest.param("cluster", marks=several), pytest.param("sentinel", marks=several)],
 )
 @pytest.mark.parametrize("answer", [b"unknown command `HELLO`", b"syntax error"])
 async def test_a_server_that_is_too_old(answer: bytes, topology: str) -> None:

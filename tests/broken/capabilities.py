@@ -62,10 +62,7 @@ class VerbsHaveAWorldOfTheirOwn(CapableSoundStore):
 
 
 class LoadDoesNotSlide(CapableSoundStore):
-    caught_by = (
-        "test_load_and_slide_gives_the_full_time",
-        "test_reading_keeps_a_session_alive",
-    )
+    caught_by = ("test_load_and_slide_gives_the_full_time", "test_reading_keeps_a_session_alive")
 
     async def load_and_slide(self, session_id: str, ttl: int) -> bytes | None:
         return self.find(session_id)

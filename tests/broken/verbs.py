@@ -73,10 +73,7 @@ class ExistsSlides(SoundStore):
 
 
 class SaveKeepsTheFirstEnd(SoundStore):
-    caught_by = (
-        "test_saving_again_starts_the_time_anew",
-        "test_reading_keeps_a_session_alive",
-    )
+    caught_by = ("test_saving_again_starts_the_time_anew", "test_reading_keeps_a_session_alive")
     promise = ""
 
     def put(self, session_id: str, value: bytes, ttl: int) -> None:

@@ -168,11 +168,7 @@ def user(server: Any, monkeypatch: pytest.MonkeyPatch, rights: str) -> Iterator[
     ],
 )
 def test_missing_rights_are_errors(
-    server: redis.Redis,
-    run: Run,
-    monkeypatch: pytest.MonkeyPatch,
-    rights: str,
-    refused: set[str],
+    server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch, rights: str, refused: set[str]
 ) -> None:
     with user(server, monkeypatch, rights):
         found = by_check(run)

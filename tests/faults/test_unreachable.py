@@ -42,9 +42,7 @@ async def test_id_of_the_session_stays_out_of_the_log(
     assert "s3cret" not in caplog.text
 
 
-async def test_request_without_a_cookie_needs_the_server_only_to_store(
-    open_shop: OpenShop,
-) -> None:
+async def test_request_without_a_cookie_needs_the_server_only_to_store(open_shop: OpenShop) -> None:
     with refusing_port() as port:
         shop = open_shop(
             f"redis://127.0.0.1:{port}", patience=PATIENCE, session={"creation": "if-required"}

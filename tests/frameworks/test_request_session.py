@@ -240,9 +240,7 @@ async def test_views_of_one_session_follow_each_other(memory_site: Site) -> None
     assert (await browser.get("/both")).text == "ok"
 
 
-async def test_what_looks_past_the_methods_finds_the_data_or_complains(
-    memory_site: Site,
-) -> None:
+async def test_what_looks_past_the_methods_finds_the_data_or_complains(memory_site: Site) -> None:
     import msgspec
 
     async def encode(request: Request) -> Response:

@@ -6,12 +6,7 @@ import pytest
 from dependency_injector import providers
 
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.events import (
-    SessionCreated,
-    SessionDestroyed,
-    SessionEvent,
-    SessionIdChanged,
-)
+from pyfly_session.events import SessionCreated, SessionDestroyed, SessionEvent, SessionIdChanged
 from tests.conftest import Clock
 from tests.identity.conftest import HASHED
 from tests.identity.site import Process, Site

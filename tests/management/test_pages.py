@@ -57,9 +57,7 @@ def test_an_operator_searches_asks_and_ends(shop: Shop, root: Person) -> None:
     assert (phone.who(), laptop.who()) == ("nobody", "alice")
 
 
-def test_a_form_answers_with_a_redirect_so_that_a_reload_repeats_nothing(
-    memory_shop: Shop,
-) -> None:
+def test_a_form_answers_with_a_redirect_so_that_a_reload_repeats_nothing(memory_shop: Shop) -> None:
     root, _ = memory_shop.person("root"), memory_shop.person("alice")
     data = {"principal": "alice", "all": "true"}
     answer = root.post("/manage/end", data=data, follow_redirects=False)

@@ -13,11 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from pyfly_session.auto_configuration import (
-    SessionContainer,
-    create_container,
-    enable_sessions,
-)
+from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
 from pyfly_session.config import load_config
 from pyfly_session.errors import SessionStoreUnavailableError
 from pyfly_session.management import Management
@@ -33,12 +29,7 @@ def opened(container: Any, **options: Any) -> TestClient:
 
 def served(url: str) -> TestClient:
     """Return an application over a server that stores no sessions by itself."""
-    session = {
-        "enabled": True,
-        "store": "redis",
-        "redis": {"url": url},
-        "creation": "if-required",
-    }
+    session = {"enabled": True, "store": "redis", "redis": {"url": url}, "creation": "if-required"}
     container = create_container({"pyfly": {"session": session}})
     management = Management(container, guard=lambda request: True)
     app = Starlette(routes=[Mount("/manage", management)])

@@ -8,13 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pyfly_session import HttpSession, SessionRepository
 from pyfly_session.core.metadata import MAX_INACTIVE_INTERVAL

@@ -13,10 +13,7 @@ from starlette.routing import Route
 
 from pyfly_session import HttpSession, SecurityContext, WebFilterChainMiddleware
 from pyfly_session.security import SecurityContextFilter, why_ended
-from pyfly_session.security.oauth2 import (
-    InMemoryClientRegistrationRepository,
-    claims_to_context,
-)
+from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository, claims_to_context
 from pyfly_session.security.oauth2.back_channel_logout import OAuth2BackChannelLogoutFilter
 from pyfly_session.security.oauth2.login import OAuth2LoginFilter, OAuth2LoginHandler
 from tests.security.provider import FakeProvider, Network

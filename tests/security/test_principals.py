@@ -695,9 +695,7 @@ async def test_name_of_any_characters_finds_its_own_sessions(
     assert await repository.principals.count(name + "x") == 1
 
 
-async def test_records_of_encrypted_sessions_are_encrypted_and_limit_logins(
-    clock: Clock,
-) -> None:
+async def test_records_of_encrypted_sessions_are_encrypted_and_limit_logins(clock: Clock) -> None:
     codec = EncryptedSessionCodec([Fernet.generate_key()])
     store = InMemorySessionStore(clock=clock, codec=codec)
     places = [Place(store, clock, policy=limit(2)) for _ in range(2)]

@@ -16,9 +16,7 @@ from starlette.routing import Route
 from pyfly_session import ConfigurationError, SecurityContext
 from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
 from pyfly_session.config import load_config
-from pyfly_session.config.oauth2_properties import (
-    bind_oauth2_properties,
-)
+from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository
 from pyfly_session.security.oauth2.login import OAuth2LoginHandler
 from tests.conftest import Clock
@@ -144,10 +142,7 @@ def test_an_empty_container_has_defaults() -> None:
 @for_each(
     ("wrong", "message"),
     [
-        (
-            {"green": {**GREEN, "client-ident": 1}},
-            r"is not a known .*green\.client-id",
-        ),
+        ({"green": {**GREEN, "client-ident": 1}}, r"is not a known .*green\.client-id"),
         ({"green": {**GREEN, "issuer-uri": "green.test"}}, "must be a URL that starts with"),
         ({"green": {"issuer-uri": "https://green.test"}}, r"green\.client-id is required"),
         ({"green": {"client-id": "shop"}}, r"authorization-uri is required where"),

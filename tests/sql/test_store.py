@@ -23,10 +23,7 @@ from pyfly_session.ports import FORWARD_SECONDS, Moved
 from tests.conftest import Clock
 from tests.sql.conftest import DATABASES, MakeStore
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.parametrize("database_url", DATABASES, indirect=True),
-]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("database_url", DATABASES, indirect=True)]
 TTL = 1800
 
 

@@ -108,13 +108,7 @@ class TestOutsideOfThePath:
 
     @for_each(
         ("path", "covered"),
-        [
-            ("/a b", True),
-            ("/a b/c", True),
-            ("/a bc", False),
-            ("/a", False),
-            ("/", False),
-        ],
+        [("/a b", True), ("/a b/c", True), ("/a bc", False), ("/a", False), ("/", False)],
     )
     def test_a_path_is_compared_as_browsers_do(self, path: str, covered: bool) -> None:
         assert SessionCookie(path="/a%20b").covers(path) is covered

@@ -169,12 +169,7 @@ async def test_no_cookie_means_no_call_of_the_store(site: Site) -> None:
 async def test_default_attributes_are_the_original_ones(site: Site) -> None:
     cookie = (await send(site)).cookie()
     assert cookie is not None
-    assert cookie.attributes == {
-        "httponly": "",
-        "max-age": "1800",
-        "path": "/",
-        "samesite": "lax",
-    }
+    assert cookie.attributes == {"httponly": "", "max-age": "1800", "path": "/", "samesite": "lax"}
 
 
 async def test_secure_flag_is_set_when_asked_for(memory_site: Site) -> None:

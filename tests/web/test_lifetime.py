@@ -179,9 +179,7 @@ async def test_late_write_keeps_the_idle_time_that_another_request_gave(
     assert await timed_site.stored(browser.cookie) is None
 
 
-async def test_late_write_keeps_that_idle_time_after_many_changes_of_id(
-    memory_site: Site,
-) -> None:
+async def test_late_write_keeps_that_idle_time_after_many_changes_of_id(memory_site: Site) -> None:
     """So many that the writer has to look again before it gets there."""
     browser = await logged_in(memory_site, ttl=100)
     assert browser.cookie
@@ -200,9 +198,7 @@ async def test_late_write_keeps_that_idle_time_after_many_changes_of_id(
     assert await memory_site.stored(browser.cookie) is None
 
 
-async def test_time_of_creation_stays_and_that_of_the_access_is_of_this_request(
-    site: Site,
-) -> None:
+async def test_time_of_creation_stays_and_that_of_the_access_is_of_this_request(site: Site) -> None:
     browser = await logged_in(site)
     for passed in (5, 10, 20):
         site.clock.now = START + passed

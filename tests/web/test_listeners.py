@@ -17,12 +17,7 @@ from pyfly_session.auto_configuration import SessionContainer, close_sessions, e
 from pyfly_session.core.event_publisher import EventPublisher
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.core.tasks import BackgroundTasks
-from pyfly_session.events import (
-    SessionCreated,
-    SessionDestroyed,
-    SessionEvent,
-    SessionIdChanged,
-)
+from pyfly_session.events import SessionCreated, SessionDestroyed, SessionEvent, SessionIdChanged
 from tests.conftest import Clock
 from tests.support.cases import for_each
 from tests.web.conftest import Site

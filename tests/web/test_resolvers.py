@@ -243,10 +243,7 @@ class TestOfOnesOwn:
         session_id = fresh[1:33]
         headers = [("X-Mine", f"<{session_id}>")]
         known = await ask(app, "/user", headers=headers)
-        assert (known.get("x-mine"), known.get("vary")) == (
-            f"<{session_id}>;1800;True",
-            "X-Mine",
-        )
+        assert (known.get("x-mine"), known.get("vary")) == (f"<{session_id}>;1800;True", "X-Mine")
         assert (await ask(app, "/leave", headers=headers)).get("x-mine") == "<>"
         assert await site.stored(session_id) is None
 

@@ -233,10 +233,7 @@ def update_two(session: HttpSession) -> None:
 # What is stored by that request alone, and if another one adds an item to the cart meanwhile.
 # As everywhere, the last writer of an attribute wins who sets it, or changes it in place.
 COMBINATIONS: dict[Change, tuple[dict[str, Any], dict[str, Any]]] = {
-    several: (
-        {"cart": ["old", "a", "b", "c"]},
-        {"cart": ["old", "theirs", "a", "b", "c"]},
-    ),
+    several: ({"cart": ["old", "a", "b", "c"]}, {"cart": ["old", "theirs", "a", "b", "c"]}),
     set_then_update: ({"cart": ["set", "updated"]}, {"cart": ["set", "updated"]}),
     update_then_set: ({"cart": ["set"]}, {"cart": ["set"]}),
     update_then_remove: ({}, {}),
@@ -249,10 +246,7 @@ COMBINATIONS: dict[Change, tuple[dict[str, Any], dict[str, Any]]] = {
         {"cart": ["old", "updated", "changed"]},
         {"cart": ["old", "updated", "changed"]},
     ),
-    update_with_a_date_then_change: (
-        {"cart": ["old", "changed"]},
-        {"cart": ["old", "changed"]},
-    ),
+    update_with_a_date_then_change: ({"cart": ["old", "changed"]}, {"cart": ["old", "changed"]}),
     update_two: (
         {"cart": ["old", "updated"], "visits": 1},
         {"cart": ["old", "theirs", "updated"], "visits": 1},
