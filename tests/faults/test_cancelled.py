@@ -129,9 +129,7 @@ async def test_new_session_is_complete_or_absent(
 
 
 @MOMENTS
-async def test_late_write_of_a_stream_is_kept(
-    server: Server, open_shop: OpenShop, moment: Moment
-) -> None:
+async def test_late_write_is_kept(server: Server, open_shop: OpenShop, moment: Moment) -> None:
     async def stream(request: Request) -> Response:
         async def body() -> AsyncIterator[str]:
             yield "begin"

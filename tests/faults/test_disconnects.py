@@ -54,9 +54,7 @@ async def leave(writer: asyncio.StreamWriter) -> None:
     await asyncio.sleep(0)
 
 
-async def test_client_that_leaves_during_the_stream_loses_no_late_write(
-    server: Server, serve: Any
-) -> None:
+async def test_client_leaving_stream_loses_no_late_write(server: Server, serve: Any) -> None:
     finished = asyncio.Event()
 
     async def page(request: Request) -> Response:
@@ -79,9 +77,7 @@ async def test_client_that_leaves_during_the_stream_loses_no_late_write(
     await until_stored(server, {"user": "alice", "cart": ["rope"]})
 
 
-async def test_client_that_leaves_before_its_answer_has_its_write_kept(
-    server: Server, serve: Any
-) -> None:
+async def test_client_leaving_early_has_its_write_kept(server: Server, serve: Any) -> None:
     arrived, go_on = asyncio.Event(), asyncio.Event()
 
     async def page(request: Request) -> Response:
@@ -98,9 +94,7 @@ async def test_client_that_leaves_before_its_answer_has_its_write_kept(
     await until_stored(server, {"user": "alice", "cart": ["rope"]})
 
 
-async def test_client_that_leaves_while_sending_has_its_logout_kept(
-    server: Server, serve: Any
-) -> None:
+async def test_client_leaving_sending_has_logout_kept(server: Server, serve: Any) -> None:
     errors: list[BaseException] = []
     arrived = asyncio.Event()
 

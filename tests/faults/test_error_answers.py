@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-from contextlib import AsyncExitStack
-
 import pytest
 
 from tests.faults.conftest import OpenShop, StartServer
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server
 from tests.faults.shop import assert_unavailable
+from tests.support.types import Log
 
 KNOWN = "a" * 32
 
 
-async def test_server_out_of_memory_reads_and_logs_out_but_does_not_write(
-    server: Server, open_shop: OpenShop
-) -> None:
+async def test_full_server_reads_and_logs_out(server: Server, open_shop: OpenShop) -> None:
     shop = open_shop(server.url)
     await server.seed(KNOWN, user="alice")
     await server.admin.config_set("maxmemory-policy", "noeviction")
@@ -89,7 +84,7 @@ async def test_connection_to_a_former_master_is_given_up(
 async def test_server_that_wants_another_password_gives_503_and_names_the_reason(
     start_server: StartServer,
     open_shop: OpenShop,
-    caplog: pytest.LogCaptureFixture,
+    caplog: Log,
     given: str | None,
 ) -> None:
     server = await start_server(password="right")
@@ -101,65 +96,6 @@ async def test_server_that_wants_another_password_gives_503_and_names_the_reason
     await server.admin.config_set("requirepass", given or "")
     server.admin.connection_pool.connection_kwargs["password"] = given
     assert (await shop.get("/write")).status == 200
-
-
-async def test_user_who_may_not_run_scripts_is_served_without_them(
-    server: Server, open_shop: OpenShop, caplog: pytest.LogCaptureFixture
-) -> None:
-    await server.admin.acl_setuser(
-        "sessions",
-        enabled=True,
-        passwords=["+secret"],
-        keys=["*"],
-        categories=["+@all", "-@scripting"],
-    )
-    await server.seed(KNOWN, user="alice")
-    shop = open_shop(server.url, redis={"username": "sessions", "password": "secret"})
-    answers = [await shop.get(path, KNOWN) for path in ("/read", "/write", "/login")]
-    assert [each.status for each in answers] == [200, 200, 200]
-    assert await server.stored(answers[-1].session_id) == {"user": "bob", "cart": ["rope"]}
-    assert caplog.text.count("'evalsha'") == 1
-
-
-async def test_server_that_is_too_old_gives_503_and_says_so(
-    start_server: StartServer, open_shop: OpenShop, caplog: pytest.LogCaptureFixture
-) -> None:
-    lacking = [("--rename-command", each, "") for each in ("EVALSHA", "EVAL", "TTL")]
-    server = await start_server(*itertools.chain(*lacking))
-    shop = open_shop(server.url)
-    await server.seed(KNOWN, user="alice")
-    assert_unavailable(await shop.get("/read", KNOWN))
-    assert "needs Redis 6.2 or newer" in caplog.text
-    assert KNOWN not in caplog.text
-
-
-async def test_server_without_scripts_is_used_without_them(
-    start_server: StartServer, open_shop: OpenShop
-) -> None:
-    server = await start_server(
-        *("--rename-command", "EVALSHA", ""), *("--rename-command", "EVAL", "")
-    )
-    shop = open_shop(server.url)
-    await server.seed(KNOWN, user="alice")
-    assert (await shop.get("/write", KNOWN)).status == 200
-    answer = await shop.get("/login", KNOWN)
-    assert await server.stored(answer.session_id) == {"user": "bob", "cart": ["rope"]}
-    assert await server.session_ids() == {answer.session_id}
-
-
-@pytest.mark.parametrize("path", ["/write", "/login"])
-async def test_server_that_forgot_the_script_learns_it_again(
-    server: Server, open_shop: OpenShop, path: str
-) -> None:
-    shop = open_shop(server.url)
-    await server.seed(KNOWN, user="alice")
-    assert (await shop.get("/write", KNOWN)).status == 200
-    await server.admin.script_flush()
-    answer = await shop.get(path, KNOWN)
-    assert answer.status == 200
-    stored = await server.stored(answer.session_id)
-    assert stored is not None
-    assert stored["cart"] == ["rope"]
 
 
 @pytest.mark.parametrize(
@@ -188,21 +124,3 @@ async def test_unexpected_answer_gives_no_200_with_lost_data(
     assert answer.status == 503 or (path == "/read" and reply[:1] in b"+:"), answer
     proxy.heal()
     assert (await shop.get("/read", KNOWN)).text == '["alice",false]'
-
-
-async def test_address_of_something_else_gives_503(
-    server: Server, open_shop: OpenShop, closing: AsyncExitStack
-) -> None:
-    """An HTTP server, for example."""
-
-    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(100)
-        writer.write(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
-        writer.close()
-
-    listener = await asyncio.start_server(web, "127.0.0.1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    shop = open_shop(f"redis://127.0.0.1:{port}")
-    assert_unavailable(await shop.get("/read", KNOWN))
-    listener.close()
-    await listener.wait_closed()

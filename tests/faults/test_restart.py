@@ -45,9 +45,7 @@ async def test_server_that_is_down_for_a_while_is_used_again(
     assert await server.stored(KNOWN) == {"user": "alice", "cart": ["rope"]}
 
 
-async def test_application_that_starts_before_its_server_needs_no_restart(
-    server: Server, open_shop: OpenShop
-) -> None:
+async def test_application_may_start_before_server(server: Server, open_shop: OpenShop) -> None:
     server.kill()
     shop = open_shop(server.url)
     assert_unavailable(await shop.get("/write"))
@@ -71,9 +69,7 @@ async def test_server_that_dies_under_the_handler_gives_503(
     assert (await shop.get("/write", KNOWN)).status == 200
 
 
-async def test_server_that_lost_its_data_gives_a_new_session_and_adopts_no_id(
-    server: Server, open_shop: OpenShop
-) -> None:
+async def test_server_that_lost_data_gives_new_session(server: Server, open_shop: OpenShop) -> None:
     shop = open_shop(server.url)
     await server.seed(KNOWN, user="alice")
     assert (await shop.get("/read", KNOWN)).text == '["alice",false]'
