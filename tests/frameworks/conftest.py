@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.pool import StaticPool
 
-from tests.web.conftest import memory_site, native_site, site
+from tests.web.conftest import site
 
-__all__ = ["database", "memory_site", "native_site", "site"]
+__all__ = ["database", "site"]
 
 
 @pytest.fixture

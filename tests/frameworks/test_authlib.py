@@ -69,8 +69,8 @@ async def test_a_user_logs_in_with_a_provider(site: Site) -> None:
         assert (await browser.get("/me")).json() == {"email": "alice@example.org"}
 
 
-async def test_the_way_back_counts_once(memory_site: Site) -> None:
-    shop = Shop(memory_site)
+async def test_the_way_back_counts_once(site: Site) -> None:
+    shop = Shop(site)
     async with shop.browser as browser:
         query = shop.provider.log_in((await browser.get("/login")).headers["location"])
         await browser.get(f"/callback?{query}")
@@ -78,8 +78,8 @@ async def test_the_way_back_counts_once(memory_site: Site) -> None:
         assert (again.status_code, again.json()) == (400, {"error": "mismatching_state"})
 
 
-async def test_another_browser_cannot_take_the_way_back(memory_site: Site) -> None:
-    shop = Shop(memory_site)
+async def test_another_browser_cannot_take_the_way_back(site: Site) -> None:
+    shop = Shop(site)
     async with shop.browser as browser:
         query = shop.provider.log_in((await browser.get("/login")).headers["location"])
         browser.cookies.clear()
@@ -88,12 +88,12 @@ async def test_another_browser_cannot_take_the_way_back(memory_site: Site) -> No
 
 
 @for_each("creation", ["always", "if-required"])
-async def test_a_second_attempt_replaces_the_first(memory_site: Site, creation: str) -> None:
+async def test_a_second_attempt_replaces_the_first(site: Site, creation: str) -> None:
     """Authlib looks for its own names among all names of the session."""
-    shop = Shop(memory_site.configure(creation=creation))
+    shop = Shop(site.configure(creation=creation))
     async with shop.browser as browser:
         await browser.get("/login")
         query = shop.provider.log_in((await browser.get("/login")).headers["location"])
-        stored: dict[str, Any] = await memory_site.probe.inner.get(browser.cookies["PYFLY_SESSION"])
+        stored: dict[str, Any] = await site.probe.inner.get(browser.cookies["PYFLY_SESSION"])
         assert len([name for name in stored if name.startswith("_state_login_")]) == 1
         assert (await browser.get(f"/callback?{query}")).status_code == 200

@@ -19,13 +19,13 @@ class Prices(containers.DeclarativeContainer):
 
 
 @pytest.fixture(params=[injected, injected_postponed], ids=["plain", "postponed"])
-def browser(request: pytest.FixtureRequest, memory_site: Site) -> Iterator[Browser]:
+def browser(request: pytest.FixtureRequest, site: Site) -> Iterator[Browser]:
     """Return a browser on an application whose annotations are evaluated at once, or later."""
     container = Prices()
     container.wire(modules=[request.param])
     app = FastAPI()
     app.include_router(request.param.router)
-    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
     yield Browser(app)
     container.unwire()
 

@@ -47,8 +47,8 @@ async def test_handlers_of_both_kinds_share_the_session(site: Site, prefix: str)
 
 
 @for_each("prefix", PREFIXES)
-async def test_who_is_logged_in_is_a_parameter(memory_site: Site, prefix: str) -> None:
-    browser = Browser(app_of(memory_site))
+async def test_who_is_logged_in_is_a_parameter(site: Site, prefix: str) -> None:
+    browser = Browser(app_of(site))
     assert (await browser.get(f"{prefix}/who")).text == "null"
     await browser.get(f"{prefix}/login/alice", method="POST")
     assert (await browser.get(f"{prefix}/who")).text == '"alice"'
@@ -69,8 +69,8 @@ async def test_a_handler_can_be_tested_with_a_session_of_the_test() -> None:
     assert session.get_attribute("visits") == 42
 
 
-async def test_a_requirement_can_be_overridden_in_a_test(memory_site: Site) -> None:
-    app = app_of(memory_site)
+async def test_a_requirement_can_be_overridden_in_a_test(site: Site) -> None:
+    app = app_of(site)
     app.dependency_overrides[shop.admin_login] = lambda: SecurityContext("root")
     assert (await ask(app, "/admin")).text == '"root"'
 

@@ -30,8 +30,8 @@ async def test_messages_reach_the_next_page_and_no_other(site: Site) -> None:
         assert (await browser.get("/page")).json() == []
 
 
-async def test_messages_of_a_category_are_taken_alone(memory_site: Site) -> None:
-    async with browser_of(memory_site.app(order=order, page=page, errors=errors)) as browser:
+async def test_messages_of_a_category_are_taken_alone(site: Site) -> None:
+    async with browser_of(site.app(order=order, page=page, errors=errors)) as browser:
         await browser.post("/order")
         assert (await browser.get("/errors")).json() == [2, 1, 1]
         assert (await browser.get("/page")).json() == ["It takes a day."]

@@ -28,9 +28,9 @@ API = [("accept", "application/json")]
 
 
 @pytest.fixture
-def app(memory_site: Site) -> FastAPI:
+def app(site: Site) -> FastAPI:
     app = shop.create_app()
-    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
     return app
 
 
@@ -52,8 +52,7 @@ async def test_an_anonymous_client_gets_a_401(
     answer = await ask(app, f"{prefix}/api/me", headers=headers)
     assert challenge(answer) == (401, 'Session error="login_required"')
     assert json.loads(answer.text) == {"detail": "You have to log in."}
-    assert answer.get("cache-control") == "no-store"
-    assert answer.get("vary") == "Accept, Cookie"
+    assert (answer.get("cache-control"), answer.get("vary")) == ("no-store", "Accept, Cookie")
 
 
 @for_each(
@@ -71,9 +70,7 @@ async def test_an_anonymous_client_gets_a_401(
         {"hx-request": "true"},
     ],
 )
-async def test_only_a_page_that_somebody_opens_is_sent_to_the_login(
-    app: FastAPI, headers: dict[str, str]
-) -> None:
+async def test_only_opened_page_is_sent_to_login(app: FastAPI, headers: dict[str, str]) -> None:
     """Nothing else could show it, and nothing else is a page to come back to."""
     answer = await ask(app, "/account/orders", headers=[*PAGE, *headers.items()])
     assert challenge(answer) == (401, 'Session error="login_required"')
@@ -96,9 +93,7 @@ async def test_a_page_is_sent_to_the_login(app: FastAPI, headers: dict[str, str]
 
 @pytest.mark.parametrize("provider", [True, False])
 @pytest.mark.parametrize("sessions_in", ["outer", "middle", "inner"])
-async def test_below_a_mount_the_login_is_that_of_the_application_with_the_sessions(
-    sessions_in: str, *, provider: bool
-) -> None:
+async def test_below_mount_login_is_where_sessions_are(sessions_in: str, *, provider: bool) -> None:
     """The innermost one, and not of an application around it, whoever proves who the user is."""
     url = "/oauth2/authorization/green" if provider else "/login"
     inner = FastAPI()
@@ -137,9 +132,7 @@ async def test_a_user_is_let_through_until_the_logout(app: FastAPI, prefix: str)
         ("/account/%2e", "/account/%252e"),
     ],
 )
-async def test_a_browser_is_sent_to_the_login_and_told_the_way_back(
-    app: FastAPI, path: str, target: str
-) -> None:
+async def test_browser_is_sent_to_login_and_told_way(app: FastAPI, path: str, target: str) -> None:
     answer = await ask(app, path, headers=PAGE)
     location = urlsplit(answer.get("location") or "")
     assert (answer.status, location.netloc, location.path) == (303, "", "/login")
@@ -159,19 +152,17 @@ NO_PAGE = [("accept", "text/html;q=0, application/xhtml+xml; q=0.0, application/
 
 
 @for_each("headers", [API, [], [("accept", "*/*")], NO_PAGE])
-async def test_a_program_is_not_sent_to_a_page(
-    app: FastAPI, headers: list[tuple[str, str]]
-) -> None:
+async def test_program_is_not_sent_to_page(app: FastAPI, headers: list[tuple[str, str]]) -> None:
     answer = await ask(app, "/account/orders", headers=headers)
     assert challenge(answer) == (401, 'Session error="login_required"')
     assert answer.get("location") is None
 
 
 @for_each("path", ["//evil.example", "//evil.example/%2f..", "/\\evil.example", "/\t/evil.example"])
-async def test_no_path_leads_to_another_site(memory_site: Site, path: str) -> None:
+async def test_no_path_leads_to_another_site(site: Site, path: str) -> None:
     """Whatever the server takes for a path, a browser would follow after the login."""
     app = FastAPI()
-    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
     app.add_api_route("/{rest:path}", lambda: "ok", dependencies=[Depends(shop.page_login)])
     answer = await ask(app, path, headers=PAGE)
     assert answer.status == 303
@@ -191,11 +182,11 @@ async def test_a_prefix_of_a_proxy_is_kept(app: FastAPI) -> None:
     assert answer.get("location") == "/prefix/login?next=/prefix/inner/account/orders"
 
 
-async def test_a_login_of_long_ago_has_to_be_renewed(app: FastAPI, memory_site: Site) -> None:
+async def test_a_login_of_long_ago_has_to_be_renewed(app: FastAPI, site: Site) -> None:
     browser = await logged_in(app)
-    memory_site.clock.advance(299)
+    site.clock.advance(299)
     assert (await browser.get("/checkout")).text == '"alice"'
-    memory_site.clock.advance(1)
+    site.clock.advance(1)
     answer = await browser.get("/checkout", headers=API)
     assert challenge(answer) == (401, 'Session error="recent_login_required"')
     page = await browser.get("/checkout", headers=PAGE)
@@ -206,49 +197,47 @@ async def test_a_login_of_long_ago_has_to_be_renewed(app: FastAPI, memory_site: 
     assert (await browser.get("/checkout")).text == '"alice"'
 
 
-async def test_a_user_whom_a_provider_let_in_without_asking_has_to_prove_it(
-    app: FastAPI, memory_site: Site
-) -> None:
-    known = await memory_site.seed(
+async def test_user_whom_provider_did_not_ask_has_to_prove_it(app: FastAPI, site: Site) -> None:
+    known = await site.seed(
         SECURITY_CONTEXT=SecurityContext("alice"),
-        _authenticated_at=memory_site.clock(),
-        _auth_time=memory_site.clock() - 300,
+        _authenticated_at=site.clock(),
+        _auth_time=site.clock() - 300,
     )
     assert (await ask(app, "/api/me", cookie=known)).text == '"alice"'
     assert (await ask(app, "/checkout", cookie=known)).status == 401
 
 
 async def test_a_login_page_of_ones_own_leads_to_a_recent_login_at_the_provider(
-    memory_site: Site,
+    site: Site,
 ) -> None:
     """The page knows nothing of it; the session carries the demand to the provider, once."""
-    shop = OAuth2Shop(memory_site)
+    shop = OAuth2Shop(site)
     recent = LoginRequired(login_url="/login", max_age=300)
     app = FastAPI()
     app.add_api_route("/pay", lambda: "paid", dependencies=[Depends(recent)])
     app.router.routes.extend(shop.handler.routes())
-    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
     shop.browser.app = app
-    shop.green.token_claims["auth_time"] = int(memory_site.clock()) - 5_000
+    shop.green.token_claims["auth_time"] = int(site.clock()) - 5_000
     await shop.log_in()
     answer = await shop.browser.get("/pay", headers=PAGE)
     assert (answer.status, answer.get("location")) == (303, "/login?next=/pay")
     location = await shop.start(query="?target=/pay")
     assert parse_qs(urlsplit(location).query)["max_age"] == ["300"]
-    shop.green.token_claims["auth_time"] = int(memory_site.clock())
+    shop.green.token_claims["auth_time"] = int(site.clock())
     await shop.come_back(shop.green.log_in(location))
     assert (await shop.browser.get("/pay", headers=PAGE)).text == '"paid"'
     assert "max_age" not in await shop.start()
 
 
-async def test_a_provider_that_does_not_tell_since_when_has_to(memory_site: Site) -> None:
+async def test_a_provider_that_does_not_tell_since_when_has_to(site: Site) -> None:
     """Who sits at an open browser cannot pass by a login that nobody was asked for."""
-    shop = OAuth2Shop(memory_site)
+    shop = OAuth2Shop(site)
     app = FastAPI()
     recent = LoginRequired(login_url="/oauth2/authorization/green", max_age=300)
     app.add_api_route("/pay", lambda: "paid", dependencies=[Depends(recent)])
     app.router.routes.extend(shop.handler.routes())
-    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
     shop.browser.app = app
     await shop.log_in()
     answer = await shop.browser.get("/pay", headers=PAGE)
@@ -258,9 +247,9 @@ async def test_a_provider_that_does_not_tell_since_when_has_to(memory_site: Site
     assert (await shop.browser.get("/pay", headers=PAGE)).status == 303
 
 
-async def test_a_login_of_unknown_age_is_not_recent(app: FastAPI, memory_site: Site) -> None:
+async def test_a_login_of_unknown_age_is_not_recent(app: FastAPI, site: Site) -> None:
     """Sessions of the original have a context, and do not say since when."""
-    known = await memory_site.seed(SECURITY_CONTEXT=SecurityContext("alice"))
+    known = await site.seed(SECURITY_CONTEXT=SecurityContext("alice"))
     assert (await ask(app, "/api/me", cookie=known)).text == '"alice"'
     assert (await ask(app, "/checkout", cookie=known)).status == 401
 
@@ -296,17 +285,17 @@ async def test_a_session_may_be_demanded_without_a_login(app: FastAPI) -> None:
     assert (await ask(app, "/known", cookie="f" * 32)).status == 401
 
 
-async def test_nobody_is_sent_to_log_in_while_the_store_is_down(memory_site: Site) -> None:
-    memory_site.configure(on_store_error="anonymous")
+async def test_nobody_is_sent_to_log_in_while_the_store_is_down(site: Site) -> None:
+    site.configure(on_store_error="anonymous")
     app = shop.create_app()
-    app.add_middleware(WebFilterChainMiddleware, filters=[memory_site.filter])
+    app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
     browser = await logged_in(app)
-    memory_site.probe.fail()
+    site.probe.fail()
     for path in ("/api/me", "/account/orders", "/known"):
         answer = await ask(app, path, cookie=browser.cookie, headers=PAGE)
         assert (answer.status, answer.get("retry-after")) == (503, "5")
     assert (await ask(app, "/who", cookie=browser.cookie)).text == "null"
-    memory_site.probe.recover()
+    site.probe.recover()
     assert (await browser.get("/api/me")).text == '"alice"'
 
 
@@ -352,12 +341,10 @@ def test_what_makes_no_sense_is_refused(options: dict[str, object], message: str
         LoginRequired(**options)  # type: ignore[arg-type]
 
 
-async def test_the_same_refusal_twice_writes_the_demand_once(
-    app: FastAPI, memory_site: Site
-) -> None:
+async def test_the_same_refusal_twice_writes_the_demand_once(app: FastAPI, site: Site) -> None:
     browser = await logged_in(app)
-    memory_site.clock.advance(300)
+    site.clock.advance(300)
     await browser.get("/checkout", headers=API)
-    memory_site.probe.calls.clear()
+    site.probe.calls.clear()
     await browser.get("/checkout", headers=API)
-    assert memory_site.probe.names == ["load_and_slide"]
+    assert site.probe.names == ["load_and_slide"]

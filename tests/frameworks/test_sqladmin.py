@@ -76,8 +76,7 @@ async def test_an_administrator_logs_in_and_out(site: Site, database: Engine) ->
         form = {"username": "alice", "password": "wrong"}
         assert (await browser.post("/admin/login", data=form)).status_code == 400
         answer = await browser.post("/admin/login", data={**form, "password": "secret"})
-        assert answer.status_code == 302
-        assert list(browser.cookies) == ["PYFLY_SESSION"]
+        assert (answer.status_code, list(browser.cookies)) == (302, ["PYFLY_SESSION"])
         page = await browser.get("/admin/lamp/list")
         assert page.status_code == 200
         assert "Hello." in page.text
@@ -88,8 +87,8 @@ async def test_an_administrator_logs_in_and_out(site: Site, database: Engine) ->
         assert (await browser.get("/admin/lamp/list")).status_code == 302
 
 
-async def test_a_lamp_is_made_by_a_form(memory_site: Site, database: Engine) -> None:
-    async with browser_of(app_of(memory_site, database, LoginOverOurSession())) as browser:
+async def test_a_lamp_is_made_by_a_form(site: Site, database: Engine) -> None:
+    async with browser_of(app_of(site, database, LoginOverOurSession())) as browser:
         await browser.post("/admin/login", data={"username": "alice", "password": "secret"})
         form = {"name": "lantern", "save": "Save"}
         answer = await browser.post("/admin/lamp/create", data=form)
@@ -98,8 +97,8 @@ async def test_a_lamp_is_made_by_a_form(memory_site: Site, database: Engine) -> 
 
 
 @pytest.mark.parametrize("path", ["/admin/lamp/list"])
-async def test_its_own_cookie_does_no_harm(memory_site: Site, database: Engine, path: str) -> None:
-    async with browser_of(app_of(memory_site, database, Login("key"))) as browser:
+async def test_its_own_cookie_does_no_harm(site: Site, database: Engine, path: str) -> None:
+    async with browser_of(app_of(site, database, Login("key"))) as browser:
         await browser.post("/admin/login", data={"username": "alice", "password": "secret"})
         assert sorted(browser.cookies) == ["PYFLY_SESSION", "session"]
         assert (await browser.get(path)).status_code == 200

@@ -103,8 +103,6 @@ async def test_an_administrator_logs_in_and_out(site: Site, database: Engine) ->
     await log_in_and_out(app_of(site, database, PlainLogin()))
 
 
-async def test_the_library_s_login_finds_the_session_behind_that_of_a_database(
-    site: Site, database: Engine
-) -> None:
+async def test_library_s_login_finds_session_behind_databases(site: Site, database: Engine) -> None:
     """The database session takes the name ``request.state.session`` below ``/admin``."""
     await log_in_and_out(app_of(site, database, OurLogin()))

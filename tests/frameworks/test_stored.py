@@ -17,6 +17,7 @@ from pyfly_session.fastapi import Stored
 from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
@@ -51,22 +52,22 @@ async def test_a_change_after_the_head_is_saved(site: Site, where: str) -> None:
     assert [each["name"] for each in stored["cart"]["items"]] == ["lamp", "rope"]
 
 
-async def test_a_model_that_is_only_read_is_not_written(memory_site: Site) -> None:
-    app = app_of(memory_site.configure(creation="if-required"))
+async def test_a_model_that_is_only_read_is_not_written(site: Site) -> None:
+    app = app_of(site.configure(creation="if-required"))
     answer = await ask(app, "/shop/cart")
     assert answer.cookie() is None
     # As an older version of the model stored it: its new fields are no change.
-    await memory_site.seed(KNOWN, cart={"items": [{"name": "lamp"}]})
-    memory_site.probe.calls.clear()
+    await site.seed(KNOWN, cart={"items": [{"name": "lamp"}]})
+    site.probe.calls.clear()
     answer = await ask(app, "/shop/cart", cookie=KNOWN)
     assert json.loads(answer.text)["items"] == [LAMP]
-    assert memory_site.probe.names == ["load_and_slide"]
+    assert site.probe.names == ["load_and_slide"]
 
 
-async def test_a_removed_model_is_gone(memory_site: Site) -> None:
-    await memory_site.seed(KNOWN, cart={"items": [LAMP]}, user="alice")
-    await ask(app_of(memory_site), "/shop/cart", method="DELETE", cookie=KNOWN)
-    assert await memory_site.stored(KNOWN) == {"user": "alice"}
+async def test_a_removed_model_is_gone(site: Site) -> None:
+    await site.seed(KNOWN, cart={"items": [LAMP]}, user="alice")
+    await ask(app_of(site), "/shop/cart", method="DELETE", cookie=KNOWN)
+    assert await site.stored(KNOWN) == {"user": "alice"}
 
 
 async def test_without_a_default_what_is_absent_is_none(site: Site) -> None:
@@ -78,36 +79,34 @@ async def test_without_a_default_what_is_absent_is_none(site: Site) -> None:
 
 
 @for_each("stored", [{"items": [{"name": 1}]}, {"items": {}}, [], "x", None, 7])
-async def test_what_is_no_such_model_counts_as_absent(
-    memory_site: Site, caplog: pytest.LogCaptureFixture, stored: Any
-) -> None:
-    await memory_site.seed(KNOWN, cart=stored)
+async def test_what_is_no_such_model_counts_as_absent(site: Site, caplog: Log, stored: Any) -> None:
+    await site.seed(KNOWN, cart=stored)
     with caplog.at_level(logging.WARNING, "pyfly_session.fastapi.stored"):
-        answer = await ask(app_of(memory_site), "/shop/cart", cookie=KNOWN)
+        answer = await ask(app_of(site), "/shop/cart", cookie=KNOWN)
     assert json.loads(answer.text)["items"] == []
     assert "session attribute 'cart' is no Cart: " in caplog.text
     # Nobody changed it, so it is not thrown away either.
-    assert await memory_site.stored(KNOWN) == {"cart": stored}
+    assert await site.stored(KNOWN) == {"cart": stored}
 
 
-async def test_an_invalid_change_is_refused_and_nothing_is_stored(memory_site: Site) -> None:
-    await memory_site.seed(KNOWN, cart={"items": [LAMP]})
-    app = app_of(memory_site)
+async def test_an_invalid_change_is_refused_and_nothing_is_stored(site: Site) -> None:
+    await site.seed(KNOWN, cart={"items": [LAMP]})
+    app = app_of(site)
     for path in ("/shop/cart-invalid", "/shop/cart-foreign"):
         answer = await ask(app, path, method="POST", cookie=KNOWN, swallow=True)
         assert isinstance(answer.error, SessionEncodingError)
         assert "session attribute 'cart': it is no valid Cart: " in str(answer.error)
-        assert await memory_site.stored(KNOWN) == {"cart": {"items": [LAMP]}}
+        assert await site.stored(KNOWN) == {"cart": {"items": [LAMP]}}
 
 
-async def test_two_requests_that_change_different_attributes_keep_both(native_site: Site) -> None:
-    await native_site.seed(KNOWN, cart={"items": [LAMP]}, taste={"colors": ["red"]})
-    app = app_of(native_site)
+async def test_two_requests_that_change_different_attributes_keep_both(site: Site) -> None:
+    await site.seed(KNOWN, cart={"items": [LAMP]}, taste={"colors": ["red"]})
+    app = app_of(site)
     await asyncio.gather(
         ask(app, "/shop/cart/rope", method="POST", cookie=KNOWN),
         ask(app, "/shop/taste/blue", method="POST", cookie=KNOWN),
     )
-    stored: Any = await native_site.stored(KNOWN)
+    stored: Any = await site.stored(KNOWN)
     assert len(stored["cart"]["items"]) == 2
     assert sorted(stored["taste"]["colors"]) == ["blue", "red"]
 

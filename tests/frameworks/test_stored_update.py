@@ -80,15 +80,15 @@ async def test_the_default_that_the_request_has_looked_at_is_what_is_changed(sit
     assert await site.stored(KNOWN) == {"basket": {"items": ["lamp"], "left": 10}}
 
 
-async def test_of_ten_requests_at_once_none_loses_the_item_of_another(native_site: Site) -> None:
+async def test_of_ten_requests_at_once_none_loses_the_item_of_another(site: Site) -> None:
     loaded = asyncio.Barrier(10)
 
     async def meet(item: str, session: Session) -> Basket:
         await loaded.wait()
         return basket.update(session, lambda found: found.put(item))
 
-    await native_site.seed(KNOWN)
-    apps = [app_of(native_site), app_of(native_site.another_node())]
+    await site.seed(KNOWN)
+    apps = [app_of(site), app_of(site.another_node())]
     for app in apps:
         app.post("/meet/{item}")(meet)
     answers = await asyncio.gather(
@@ -98,14 +98,14 @@ async def test_of_ten_requests_at_once_none_loses_the_item_of_another(native_sit
         )
     )
     assert {each.status for each in answers} == {200}
-    stored: Any = await native_site.stored(KNOWN)
+    stored: Any = await site.stored(KNOWN)
     assert sorted(stored["basket"]["items"]) == [str(n) for n in range(10)]
     assert stored["basket"]["left"] == 0
 
 
-async def test_one_that_fails_at_the_commit_only_is_answered_409(native_site: Site) -> None:
-    await native_site.seed(KNOWN, basket={"items": [], "left": 1})
-    app = app_of(native_site)
+async def test_one_that_fails_at_the_commit_only_is_answered_409(site: Site) -> None:
+    await site.seed(KNOWN, basket={"items": [], "left": 1})
+    app = app_of(site)
 
     @app.post("/slow/{item}")
     async def slow(item: str, session: Session) -> Basket:
@@ -116,7 +116,7 @@ async def test_one_that_fails_at_the_commit_only_is_answered_409(native_site: Si
     answer = await ask(app, "/slow/mine", method="POST", cookie=KNOWN)
     assert answer.status == 409
     assert "'basket'" in answer.text
-    assert await native_site.stored(KNOWN) == {"basket": {"items": ["theirs"], "left": 0}}
+    assert await site.stored(KNOWN) == {"basket": {"items": ["theirs"], "left": 0}}
 
 
 def session_with(**stored: Any) -> HttpSession:
@@ -192,9 +192,9 @@ def test_coroutine_functions_are_refused() -> None:
         update(session_with(), put)
 
 
-async def test_a_result_that_is_no_such_model_is_refused_by_name(memory_site: Site) -> None:
-    await memory_site.seed(KNOWN, basket={"items": ["lamp"], "left": 9})
-    app = app_of(memory_site)
+async def test_a_result_that_is_no_such_model_is_refused_by_name(site: Site) -> None:
+    await site.seed(KNOWN, basket={"items": ["lamp"], "left": 9})
+    app = app_of(site)
 
     @app.post("/spoil")
     async def spoil(session: Session) -> str:
@@ -204,4 +204,4 @@ async def test_a_result_that_is_no_such_model_is_refused_by_name(memory_site: Si
     answer = await ask(app, "/spoil", method="POST", cookie=KNOWN, swallow=True)
     assert isinstance(answer.error, SessionEncodingError)
     assert "session attribute 'basket': it is no valid Basket: " in str(answer.error)
-    assert await memory_site.stored(KNOWN) == {"basket": {"items": ["lamp"], "left": 9}}
+    assert await site.stored(KNOWN) == {"basket": {"items": ["lamp"], "left": 9}}

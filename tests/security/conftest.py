@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.web.conftest import memory_site, native_site, site
+from tests.web.conftest import site
 
-__all__ = ["memory_site", "native_site", "site"]
+__all__ = ["site"]

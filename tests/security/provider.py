@@ -86,8 +86,7 @@ class FakeProvider:
         url = urlsplit(location)
         assert (url.scheme, url.netloc, url.path) == ("https", self.host, "/auth")
         asked = {name: values[0] for name, values in parse_qs(url.query).items()}
-        assert asked["response_type"] == "code"
-        assert asked["code_challenge_method"] == "S256"
+        assert (asked["response_type"], asked["code_challenge_method"]) == ("code", "S256")
         code = f"code-{self.host}-{len(self.codes)}"
         self.codes[code] = {**asked, "user": user}
         query = {"code": code, "state": asked["state"], **answer}

@@ -9,7 +9,6 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 
 from pyfly_session import HttpSession, SecurityContext, WebFilterChainMiddleware
 from pyfly_session.security import SecurityContextFilter, why_ended
@@ -19,6 +18,7 @@ from pyfly_session.security.oauth2.login import OAuth2LoginFilter, OAuth2LoginHa
 from tests.security.provider import FakeProvider, Network
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser
+from tests.web.pages import Page
 
 
 async def who(request: Request) -> PlainTextResponse:
@@ -27,16 +27,13 @@ async def who(request: Request) -> PlainTextResponse:
     return PlainTextResponse(f"{context.user_id} {session.get_attribute('cart')}")
 
 
-async def put(request: Request) -> PlainTextResponse:
+async def put(request: Request) -> None:
     session: HttpSession = request.state.session
     session.set_attribute("cart", request.query_params["cart"])
-    return PlainTextResponse()
 
 
-async def rotate(request: Request) -> PlainTextResponse:
-    session: HttpSession = request.state.session
+async def rotate(session: Any) -> None:
     session.rotate_id()
-    return PlainTextResponse()
 
 
 async def why(request: Request) -> PlainTextResponse:
@@ -67,10 +64,10 @@ class Shop:
         ]
         self.app = Starlette(
             routes=[
-                Route("/", who),
-                Route("/put", put),
-                Route("/rotate", rotate),
-                Route("/why", why),
+                Page("/", who),
+                Page("/put", put),
+                Page("/rotate", rotate),
+                Page("/why", why),
             ],
             middleware=[Middleware(WebFilterChainMiddleware, filters=filters)],
         )

@@ -36,8 +36,8 @@ BACK = "/login/oauth2/code/green"
 
 
 @pytest.fixture
-def shop(memory_site: Site) -> Shop:
-    return Shop(memory_site)
+def shop(site: Site) -> Shop:
+    return Shop(site)
 
 
 async def follow(shop: Shop, answer: Answer, user: str = "alice") -> str | None:
@@ -84,22 +84,22 @@ class TestTabs:
         "meanwhile", ["nothing", "expired", "replaced", "ended", "forgotten", "eleven minutes"]
     )
     async def test_five_tabs_that_come_back_at_once_are_all_logged_in(
-        self, native_site: Site, known: bool, creation: Any, meanwhile: str
+        self, site: Site, known: bool, creation: Any, meanwhile: str
     ) -> None:
-        native_site.configure(creation=creation)
-        shop = Shop(native_site)
+        site.configure(creation=creation)
+        shop = Shop(site)
         if known:
             await shop.browser.get("/put?cart=lamp")
         locations = await begin_tabs(shop, 5)
         former = shop.browser.cookie
         if meanwhile == "expired":
-            native_site.clock.advance(1801)
+            site.clock.advance(1801)
         elif meanwhile == "eleven minutes":
-            native_site.clock.advance(660)
+            site.clock.advance(660)
         elif meanwhile == "replaced":
             await shop.browser.get("/rotate")
         elif meanwhile == "ended":
-            await native_site.probe.inner.delete(former or "")
+            await site.probe.inner.delete(former or "")
         elif meanwhile == "forgotten":
             shop.browser.cookie = None
         answers = await return_at_once(shop, locations)
@@ -117,9 +117,7 @@ class TestTabs:
             shop.browser.take(each)
         assert (await shop.who()).startswith("alice ")
 
-    async def test_tabs_that_come_back_one_after_the_other_change_the_id_once(
-        self, shop: Shop
-    ) -> None:
+    async def test_tabs_that_come_back_one_after_other_change_id_once(self, shop: Shop) -> None:
         """Otherwise the second would put out what the first tab is just loading."""
         locations = await begin_tabs(shop, 2)
         shop.site.clock.advance(1)
@@ -140,8 +138,8 @@ class TestTabs:
 
 class TestOnce:
     @EACH_NATIVE_STORE
-    async def test_an_attempt_counts_once_in_whatever_process(self, native_site: Site) -> None:
-        shop, elsewhere = Shop(native_site), Shop(native_site.another_node())
+    async def test_an_attempt_counts_once_in_whatever_process(self, site: Site) -> None:
+        shop, elsewhere = Shop(site), Shop(site.another_node())
         elsewhere.green = shop.green
         elsewhere.handler._transport = shop.handler._transport
         query = shop.green.log_in(await shop.start(query="?target=/orders"))
@@ -184,8 +182,7 @@ class TestOnce:
         assert answer.status == 400
         assert 'href="/oauth2/authorization/green?target=/orders"' in answer.text
         answer = await shop.come_back(shop.green.log_in(location), headers=NAVIGATION)
-        assert answer.get("location") == "/orders"
-        assert await shop.who() == "alice None"
+        assert (answer.get("location"), await shop.who()) == ("/orders", "alice None")
 
     async def test_a_demand_for_a_recent_login_is_not_lost_on_the_way(self, shop: Shop) -> None:
         """Not by an answer without a code, nor by one that was used."""
@@ -254,9 +251,7 @@ class TestMercy:
         answer = await shop.come_back(f"code=x&state={'x' * 43}", headers=headers)
         assert answer.status == 400
 
-    async def test_a_page_that_an_attacker_links_to_logs_in_nobody_but_its_visitor(
-        self, shop: Shop
-    ) -> None:
+    async def test_page_that_attacker_links_to_logs_in_its_visitor(self, shop: Shop) -> None:
         """The attacker's code is not exchanged; the visitor logs in as they are."""
         attacker = Shop(shop.site)
         attacker.green = shop.green
@@ -282,9 +277,9 @@ class TestCookies:
             "samesite": "lax",
         }
 
-    async def test_it_is_as_secure_and_as_wide_as_the_sessions(self, native_site: Site) -> None:
-        native_site.configure(cookie=SessionCookie(secure=True, domain="example.test"))
-        shop = Shop(native_site)
+    async def test_it_is_as_secure_and_as_wide_as_the_sessions(self, site: Site) -> None:
+        site.configure(cookie=SessionCookie(secure=True, domain="example.test"))
+        shop = Shop(site)
         [cookie] = self.cookies(await shop.browser.get("/oauth2/authorization/green"))
         assert "secure" in cookie.attributes
         assert cookie.attributes["domain"] == "example.test"
@@ -316,9 +311,9 @@ class TestCookies:
         shop.registrations.add(replace(shop.green.registration("green"), client_secret=""))
         assert (await shop.log_in()).status == 303
 
-    async def test_a_secret_of_ones_own_is_for_all_processes(self, native_site: Site) -> None:
-        shop = Shop(native_site, secret="s" * 32)
-        other = Shop(native_site.another_node(), secret="s" * 32)
+    async def test_a_secret_of_ones_own_is_for_all_processes(self, site: Site) -> None:
+        shop = Shop(site, secret="s" * 32)
+        other = Shop(site.another_node(), secret="s" * 32)
         public = replace(shop.green.registration("green"), client_secret="")
         for each in (shop, other):
             each.registrations.add(public)
@@ -327,10 +322,8 @@ class TestCookies:
         shop.browser.app = other.app
         assert (await shop.come_back(query)).status == 303
 
-    async def test_a_restart_between_start_and_return_is_not_noticed(
-        self, native_site: Site
-    ) -> None:
-        shop, anew = Shop(native_site), Shop(native_site.another_node())
+    async def test_a_restart_between_start_and_return_is_not_noticed(self, site: Site) -> None:
+        shop, anew = Shop(site), Shop(site.another_node())
         query = shop.green.log_in(await shop.start(query="?target=/orders"))
         anew.handler._transport = shop.handler._transport
         shop.browser.app = anew.app
@@ -346,8 +339,8 @@ FORM = [
 
 class TestForms:
     @pytest.fixture
-    def shop(self, memory_site: Site) -> Shop:
-        shop = Shop(memory_site)
+    def shop(self, site: Site) -> Shop:
+        shop = Shop(site)
         shop.registrations.add(shop.green.registration("green", response_mode="form_post"))
         return shop
 
@@ -441,10 +434,8 @@ class TestBelowAPrefix:
             ("?target=//evil.test", "/shop/home"),
         ],
     )
-    async def test_a_mounted_application_stays_where_it_is(
-        self, native_site: Site, target: str, lands: str
-    ) -> None:
-        shop = Shop(native_site, default_target="/home", logout_target="/bye")
+    async def test_mounted_one_stays_where_it_is(self, site: Site, target: str, lands: str) -> None:
+        shop = Shop(site, default_target="/home", logout_target="/bye")
         app = Starlette(routes=[Mount("/shop", shop.app)])
         expected = [f"http://example.test/shop{BACK}", lands, "/shop/bye"]
         assert await self.go(shop, app, "/shop", target) == expected
@@ -454,9 +445,9 @@ class TestBelowAPrefix:
         expected = [f"http://example.test/a/b{BACK}", "/a/b/", "/a/b/"]
         assert await self.go(shop, app, "/a/b") == expected
 
-    async def test_a_second_look_stays_where_the_browser_is(self, native_site: Site) -> None:
+    async def test_a_second_look_stays_where_the_browser_is(self, site: Site) -> None:
         """Below a proxy that strips the prefix, and at an address of its own."""
-        shop = Shop(native_site)
+        shop = Shop(site)
         uri = "{baseUrl}/signed-in/{registrationId}"
         shop.registrations.add(shop.green.registration("green", redirect_uri=uri))
 
@@ -511,9 +502,9 @@ class TestLogoutsAtTheProvider:
     @pytest.mark.parametrize("names", [{"sid": "s-1"}, {"sub": "alice"}])
     @pytest.mark.parametrize("moment", ["/token", "/userinfo"])
     async def test_one_that_arrives_during_a_login_ends_it(
-        self, native_site: Site, names: dict[str, Any], moment: str
+        self, site: Site, names: dict[str, Any], moment: str
     ) -> None:
-        place = Place(native_site)
+        place = Place(site)
         place.registrations.add(place.green.registration("green", load_user_info=True))
         place.green.token_claims = {"sid": "s-1"}
         answers = []
@@ -530,17 +521,17 @@ class TestLogoutsAtTheProvider:
         await place.require_failure(answer, "logged_out", 401)
 
     async def test_one_that_arrives_while_the_session_is_stored_ends_it(
-        self, native_site: Site, monkeypatch: pytest.MonkeyPatch
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It cannot find the session yet, and the login does not see its note before."""
-        place = Place(native_site)
+        place = Place(site)
         place.green.token_claims = {"sid": "s-1"}
         query = place.green.log_in(await place.start())
         place.site.clock.advance(1)
-        ended = place.handler.notes(native_site.filter)
+        ended = place.handler.notes(site.filter)
         answers: list[Answer] = []
         waiting = [place.green.logout_token(sid="s-1")]
-        principals = native_site.filter.repository.principals
+        principals = site.filter.repository.principals
         register = principals.register
 
         async def noted_late(name: str, *args: Any, **options: Any) -> Any:
@@ -554,10 +545,8 @@ class TestLogoutsAtTheProvider:
         assert await ended.logged_out(["pyfly:oidc:green:sid:s-1"], 0)
         assert (await place.who()).startswith("None ")
 
-    async def test_the_other_sessions_of_the_user_are_not_ended_by_it(
-        self, native_site: Site
-    ) -> None:
-        place = Place(native_site)
+    async def test_the_other_sessions_of_the_user_are_not_ended_by_it(self, site: Site) -> None:
+        place = Place(site)
         other = await place.enter(sid="s-2")
         place.green.token_claims = {"sid": "s-1"}
         place.browser = Browser(place.app)
@@ -572,18 +561,16 @@ class TestLogoutsAtTheProvider:
         assert (await place.come_back(query)).status == 401
         assert await place.is_in(other) == [True]
 
-    async def test_the_next_login_is_not_ended_by_it(self, native_site: Site) -> None:
-        place = Place(native_site)
+    async def test_the_next_login_is_not_ended_by_it(self, site: Site) -> None:
+        place = Place(site)
         await place.enter(sid="s-1")
         await place.post(place.green.logout_token(sub="alice"))
         place.site.clock.advance(1)
         browser = await place.enter(sid="s-2")
         assert await place.is_in(browser) == [True]
 
-    async def test_a_second_factor_keeps_what_the_provider_calls_the_session(
-        self, native_site: Site
-    ) -> None:
-        place = Place(native_site)
+    async def test_second_factor_keeps_what_provider_calls_session(self, site: Site) -> None:
+        place = Place(site)
 
         async def step_up(request: Request) -> PlainTextResponse:
             await login(request, SecurityContext(user_id="alice", roles=["ADMIN"]))
@@ -597,10 +584,8 @@ class TestLogoutsAtTheProvider:
 
 
 class TestWhoItIs:
-    async def test_users_of_two_providers_and_of_a_form_are_never_one(
-        self, native_site: Site
-    ) -> None:
-        shop = Shop(native_site, to_context=qualified_context)
+    async def test_users_of_two_providers_and_of_a_form_are_never_one(self, site: Site) -> None:
+        shop = Shop(site, to_context=qualified_context)
 
         async def form(request: Request) -> PlainTextResponse:
             await login(request, SecurityContext(user_id="alice"))
@@ -615,16 +600,16 @@ class TestWhoItIs:
         await shop.browser.get("/put?cart=book")
         await shop.browser.get("/form")
         assert await shop.who() == "alice None"
-        principals = native_site.filter.repository.principals
+        principals = site.filter.repository.principals
         for name in ("green:alice", "harsh:alice"):
             assert await principals.find_by_principal(name) == []
         assert len(await principals.find_by_principal("alice")) == 1
 
     @for_each(("more", "expected"), [((), "alice"), (("harsh",), "green:alice")])
     async def test_a_handler_made_by_hand_tells_them_apart_where_there_are_several(
-        self, memory_site: Site, more: tuple[str, ...], expected: str
+        self, site: Site, more: tuple[str, ...], expected: str
     ) -> None:
-        shop = Shop(memory_site, to_context=None)
+        shop = Shop(site, to_context=None)
         registrations = [shop.green.registration(name) for name in ("green", *more)]
         shop.handler._repository = InMemoryClientRegistrationRepository(*registrations)
         await shop.log_in("alice")

@@ -61,8 +61,8 @@ async def post_form(
 
 
 @pytest.fixture
-def place(native_site: Site) -> Place:
-    return Place(native_site)
+def place(site: Site) -> Place:
+    return Place(site)
 
 
 async def test_the_session_of_one_login_at_the_provider_is_ended(site: Site) -> None:
@@ -70,8 +70,7 @@ async def test_the_session_of_one_login_at_the_provider_is_ended(site: Site) -> 
     at_work = await place.enter(sid="s-1")
     at_home = await place.enter(sid="s-2")
     answer = await place.post(place.green.logout_token(sub="alice", sid="s-1"))
-    assert (answer.status, answer.body) == (200, b"")
-    assert answer.get("cache-control") == "no-store"
+    assert (answer.status, answer.body, answer.get("cache-control")) == (200, b"", "no-store")
     assert await place.is_in(at_work, at_home) == [False, True]
 
 
@@ -84,15 +83,13 @@ async def test_all_sessions_of_a_user_are_ended_and_of_nobody_else(site: Site) -
         await place.enter("alice", sid="s-1", registration="harsh"),
     ]
     assert (await place.post(place.green.logout_token(sub="alice"))).status == 200
-    assert await place.is_in(*ended) == [False] * 3
-    assert await place.is_in(*kept) == [True] * 2
+    assert (await place.is_in(*ended), await place.is_in(*kept)) == ([False] * 3, [True] * 2)
 
 
 async def test_a_session_at_one_provider_is_not_ended_by_its_name_at_another(place: Place) -> None:
     green, harsh = await place.enter(sid="s-1"), await place.enter("bob", "s-1", "harsh")
     answer = await place.post(place.harsh.logout_token(sid="s-1"), "harsh")
-    assert answer.status == 200
-    assert await place.is_in(green, harsh) == [True, False]
+    assert (answer.status, await place.is_in(green, harsh)) == (200, [True, False])
 
 
 async def test_the_id_was_changed_since_the_login(site: Site) -> None:
@@ -114,26 +111,26 @@ async def test_the_visitor_is_told_that_the_provider_ended_it(place: Place) -> N
     assert (await browser.get("/why")).text == "provider"
 
 
-async def test_another_process_ends_it(native_site: Site) -> None:
-    place, elsewhere = Place(native_site), Place(native_site.another_node())
+async def test_another_process_ends_it(site: Site) -> None:
+    place, elsewhere = Place(site), Place(site.another_node())
     browser = await place.enter(sid="s-1")
     assert (await elsewhere.post(place.green.logout_token(sid="s-1"))).status == 200
     assert await place.is_in(browser) == [False]
 
 
-async def test_hashed_ids_are_found(native_site: Site) -> None:
+async def test_hashed_ids_are_found(site: Site) -> None:
     from pyfly_session import SessionRepository
 
-    store = native_site.probe.store
-    repository = SessionRepository(store, hash_ids=True, clock=native_site.clock)
-    place = Place(native_site.configure(repository=repository))
+    store = site.probe.store
+    repository = SessionRepository(store, hash_ids=True, clock=site.clock)
+    place = Place(site.configure(repository=repository))
     browser = await place.enter(sid="s-1")
     await place.post(place.green.logout_token(sid="s-1"))
     assert await place.is_in(browser) == [False]
 
 
-async def test_the_user_of_the_application_has_another_name(native_site: Site) -> None:
-    place = Place(native_site, to_context=lambda registration, claims: SecurityContext("42"))
+async def test_the_user_of_the_application_has_another_name(site: Site) -> None:
+    place = Place(site, to_context=lambda registration, claims: SecurityContext("42"))
     browser = await place.enter("alice")
     await place.post(place.green.logout_token(sub="42"))
     assert await place.is_in(browser) == [True]
@@ -148,7 +145,7 @@ async def test_the_answer_does_not_tell_whether_there_were_sessions(place: Place
     assert first.messages == second.messages
 
 
-async def test_who_logged_in_again_elsewhere_is_no_longer_the_former_providers(
+async def test_who_logged_in_again_elsewhere_is_no_longer_former_providers(
     place: Place,
 ) -> None:
     browser = await place.enter(sid="s-1")
@@ -226,8 +223,7 @@ async def test_strangers_cannot_have_the_keys_fetched_all_the_time(place: Place)
     assert place.green.requests.count("/jwks") == 2
     place.site.clock.advance(10)
     assert (await place.post(forged())).status == 400
-    assert place.green.requests.count("/jwks") == 3
-    assert await place.is_in(browser) == [True]
+    assert (place.green.requests.count("/jwks"), await place.is_in(browser)) == (3, [True])
 
 
 async def test_a_provider_without_keys_may_try_again(place: Place) -> None:
@@ -243,12 +239,12 @@ async def test_a_provider_without_keys_may_try_again(place: Place) -> None:
     assert await place.is_in(browser) == [False]
 
 
-async def test_nothing_is_known_of_the_provider_unless_it_is_asked_for(native_site: Site) -> None:
-    shop = Shop(native_site)
+async def test_nothing_is_known_of_the_provider_unless_it_is_asked_for(site: Site) -> None:
+    shop = Shop(site)
     await shop.log_in()
-    stored = await native_site.probe.inner.get(shop.browser.cookie)
+    stored = await site.probe.inner.get(shop.browser.cookie)
     assert "_principal_aliases" not in stored
-    assert len([name for name in native_site.probe.new_ids if "principal:" in name]) == 0
+    assert len([name for name in site.probe.new_ids if "principal:" in name]) == 0
 
 
 class TestNames:
@@ -274,7 +270,7 @@ class TestNames:
 
 @pytest.mark.parametrize("failures", [0, 3])
 async def test_a_logout_during_a_login_ends_it_though_the_store_fails_for_a_moment(
-    place: Place, native_site: Site, monkeypatch: pytest.MonkeyPatch, failures: int
+    place: Place, site: Site, monkeypatch: pytest.MonkeyPatch, failures: int
 ) -> None:
     """It comes after the first look for it, and before the session could be found."""
     looks, look = 0, LoginNotes.logged_out
@@ -286,12 +282,11 @@ async def test_a_logout_during_a_login_ends_it_though_the_store_fails_for_a_mome
             raise SessionStoreUnavailableError("the server is gone", operation="get")
         found = await look(notes, names, since)
         if looks == 1:
-            native_site.clock.advance(1)
+            site.clock.advance(1)
             assert (await place.post(place.green.logout_token(sid="s-1"))).status == 200
         return found
 
     monkeypatch.setattr("pyfly_session.security.oauth2.login._LOOK_SECONDS", 0)
     monkeypatch.setattr(LoginNotes, "logged_out", looked)
     browser = await place.enter(sid="s-1")
-    assert looks == 2 + failures
-    assert await place.is_in(browser) == [False]
+    assert (looks, await place.is_in(browser)) == (2 + failures, [False])

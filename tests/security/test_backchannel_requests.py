@@ -9,19 +9,18 @@ import pytest
 
 from tests.security.test_backchannel import PATH, Place, post_form
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 
 
 @pytest.fixture
-def place(memory_site: Site) -> Place:
-    return Place(memory_site)
+def place(site: Site) -> Place:
+    return Place(site)
 
 
 @for_each("registration", ["blue", "plain", "%00", "green%2F", "a" * 5_000])
-async def test_a_registration_without_such_logouts_is_not_there(
-    place: Place, registration: str
-) -> None:
+async def test_registration_without_logouts_is_absent(place: Place, registration: str) -> None:
     base = place.green.issuer
     options = {"authorization_uri": f"{base}/auth", "token_uri": f"{base}/token"}
     place.registrations.add(place.green.registration("plain", issuer_uri="", **options))
@@ -34,8 +33,7 @@ async def test_other_methods_are_refused(place: Place, method: str) -> None:
     browser = await place.enter()
     token = place.green.logout_token(sub="alice")
     answer = await ask(place.app, f"{PATH}green?logout_token={token}", method=method)
-    assert (answer.status, answer.get("allow")) == (405, "POST")
-    assert answer.get("set-cookie") is None
+    assert (answer.status, answer.get("allow"), answer.get("set-cookie")) == (405, "POST", None)
     assert await place.is_in(browser) == [True]
 
 
@@ -69,16 +67,14 @@ async def test_a_body_with_two_tokens_is_refused(place: Place) -> None:
     answer = await ask(
         place.app, f"{PATH}green", method="POST", body=f"{field}&logout_token=x".encode()
     )
-    assert answer.status == 400
-    assert await place.is_in(browser) == [True]
+    assert (answer.status, await place.is_in(browser)) == (400, [True])
 
 
 async def test_a_token_in_the_query_does_not_count(place: Place) -> None:
     browser = await place.enter()
     token = place.green.logout_token(sub="alice")
     answer = await post_form(place.app, {}, f"green?logout_token={token}")
-    assert answer.status == 400
-    assert await place.is_in(browser) == [True]
+    assert (answer.status, await place.is_in(browser)) == (400, [True])
 
 
 async def test_a_provider_that_hangs_up_ends_nothing(place: Place) -> None:
@@ -89,9 +85,7 @@ async def test_a_provider_that_hangs_up_ends_nothing(place: Place) -> None:
     assert answer.status == 400
 
 
-async def test_no_token_is_written_to_the_log(
-    place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_token_is_written_to_the_log(place: Place, caplog: Log) -> None:
     caplog.set_level("DEBUG")
     token = place.green.logout_token(sub="alice")
     for each in (token, token, token + "A"):

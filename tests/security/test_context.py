@@ -45,14 +45,10 @@ def test_it_is_frozen() -> None:
 @for_each(
     "wrong",
     [
-        {"user_id": 7},
-        {"roles": "ADMIN"},
-        {"roles": {"ADMIN": True}},
-        {"roles": ["ADMIN", 7]},
-        {"permissions": None},
-        {"attributes": ["email"]},
+        {"user_id": 7}, {"roles": "ADMIN"}, {"roles": {"ADMIN": True}}, {"roles": ["ADMIN", 7]},
+        {"permissions": None}, {"attributes": ["email"]},
     ],
-)
+)  # fmt: skip
 def test_a_field_holds_only_what_it_can(wrong: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
         SecurityContext(**wrong)

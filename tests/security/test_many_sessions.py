@@ -79,9 +79,7 @@ async def test_a_login_costs_a_few_calls_and_the_bytes_of_one_record(
     assert store.calls[:3] == login
 
 
-async def test_what_another_process_has_changed_is_not_overlooked(
-    store: InterposedStore, clock: Clock
-) -> None:
+async def test_what_another_process_did_is_seen(store: InterposedStore, clock: Clock) -> None:
     """What this process has stored last is what it tries first, and no more than that."""
     here, there = (SessionRepository(store, clock=clock) for _ in range(2))
     await log_in(here)
@@ -96,9 +94,7 @@ async def test_what_another_process_has_changed_is_not_overlooked(
     assert await there.principals.count("alice") == 1
 
 
-async def test_a_refusal_is_no_decision_on_what_is_old(
-    store: InterposedStore, clock: Clock
-) -> None:
+async def test_refusal_is_no_decision_on_what_is_old(store: InterposedStore, clock: Clock) -> None:
     here, there = (SessionRepository(store, clock=clock) for _ in range(2))
     await log_in(here)
     await there.principals.end_all("alice")

@@ -23,6 +23,7 @@ from tests.security.provider import KEYS
 from tests.security.shop import Shop
 from tests.security.test_backchannel import Place
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Browser
 
@@ -31,8 +32,8 @@ RSA, EC = KEYS[0], ECKey.generate_key("P-256")
 
 
 @pytest.fixture
-def shop(memory_site: Site) -> Shop:
-    return Shop(memory_site)
+def shop(site: Site) -> Shop:
+    return Shop(site)
 
 
 def raw(body: bytes, status: int = 200, encoding: str = "identity") -> Response:
@@ -86,9 +87,9 @@ class TestNonsense:
     @pytest.mark.parametrize("path", [DISCOVERY, "/jwks", "/token", "/userinfo"])
     @for_each("answer", NONSENSE.values())
     async def test_nonsense_is_a_502_with_one_line_in_the_log(
-        self, memory_site: Site, path: str, answer: Response, caplog: pytest.LogCaptureFixture
+        self, site: Site, path: str, answer: Response, caplog: Log
     ) -> None:
-        shop = Shop(memory_site)
+        shop = Shop(site)
         shop.registrations.add(shop.green.registration("green", load_user_info=True))
         shop.green.answers[path] = answer
         code = "token_exchange_failed" if path == "/token" else "provider_unavailable"
@@ -106,9 +107,7 @@ class TestNonsense:
         assert (await shop.log_in()).status == 303
 
     @for_each("answer", OF_TOKENS.values())
-    async def test_tokens_that_are_none(
-        self, shop: Shop, answer: Response, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_tokens_that_are_none(self, shop: Shop, answer: Response, caplog: Log) -> None:
         shop.green.answers["/token"] = answer
         await shop.require_failure(await shop.log_in(), "token_exchange_failed", 502)
         assert all(each.getMessage().isprintable() for each in caplog.records)
@@ -121,9 +120,7 @@ class TestNonsense:
         await shop.require_failure(answer, "provider_unavailable", 502)
 
     @for_each("url", ENDPOINTS)
-    async def test_a_logout_is_done_whatever_page_the_provider_has_for_it(
-        self, shop: Shop, url: Any
-    ) -> None:
+    async def test_logout_is_done_whatever_page_provider_has(self, shop: Shop, url: Any) -> None:
         shop.green.published = {"end_session_endpoint": url}
         await shop.log_in()
         answer = await shop.browser.get("/logout", method="POST")
@@ -131,9 +128,7 @@ class TestNonsense:
         assert await shop.who() == "None None"
 
     @for_each("claims", [{"sub": ["alice"]}, {"sub": None}, {}, {"sub": "bob"}])
-    async def test_userinfo_that_contradicts_the_token(
-        self, shop: Shop, claims: dict[str, Any]
-    ) -> None:
+    async def test_userinfo_against_the_token(self, shop: Shop, claims: dict[str, Any]) -> None:
         shop.registrations.add(shop.green.registration("green", load_user_info=True))
         shop.green.answers["/userinfo"] = JSONResponse(claims)
         await shop.require_failure(await shop.log_in(), "invalid_user_info", 401)
@@ -262,9 +257,7 @@ STRANGE = {
 
 class TestKeys:
     @for_each("strange", STRANGE.values())
-    async def test_a_strange_key_beside_a_good_one_does_not_matter(
-        self, shop: Shop, strange: Any
-    ) -> None:
+    async def test_strange_key_beside_good_one_is_nothing(self, shop: Shop, strange: Any) -> None:
         for keys in ([strange, public(RSA)], [public(RSA), strange]):
             shop.green.keys = {"keys": keys}
             shop.registrations.add(shop.green.registration("green", provider_name=str(keys)))
@@ -281,9 +274,7 @@ class TestKeys:
         # Once more, for it may have changed them.
         assert shop.green.requests.count("/jwks") == 2
 
-    async def test_a_token_without_the_name_of_its_key_is_tried_with_those_that_fit(
-        self, shop: Shop
-    ) -> None:
+    async def test_token_without_name_of_key_is_tried_with_fitting(self, shop: Shop) -> None:
         shop.green.keys = {"keys": [public(OTHER), public(EC), public(RSA)]}
         shop.green.sign = signed_by(RSA, "RS256")
         assert (await shop.log_in()).status == 303
@@ -302,9 +293,7 @@ class TestKeys:
         ],
         ids=["rsa-ec", "ec-rsa", "nameless", "nameless-rsa", "same-name", "alg", "curve", "okp"],
     )
-    async def test_a_change_of_the_key_costs_one_request_and_no_login(
-        self, shop: Shop, before: Any, after: Any
-    ) -> None:
+    async def test_change_of_key_costs_no_login(self, shop: Shop, before: Any, after: Any) -> None:
         made: Any = {"P-384": ECKey, "Ed25519": OKPKey}.get(str(after[0])[:7])
         if made is not None:
             key = made.generate_key(after[0], {"kid": "1"})
@@ -395,8 +384,8 @@ class TestWhileItIsDown:
 
 
 @pytest.fixture
-def place(memory_site: Site) -> Place:
-    return Place(memory_site)
+def place(site: Site) -> Place:
+    return Place(site)
 
 
 class TestStrangers:
@@ -437,7 +426,7 @@ class TestStrangers:
         assert place.green.requests.count("/jwks") == 2
 
 
-async def test_nothing_secret_is_in_the_log(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_secret_is_in_the_log(shop: Shop, caplog: Log) -> None:
     caplog.set_level("DEBUG", logger="pyfly_session")
     location = await shop.start()
     query = shop.green.log_in(location)

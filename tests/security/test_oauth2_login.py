@@ -16,13 +16,14 @@ from pyfly_session.security.oauth2.claims import claims_to_context
 from pyfly_session.web import HIGHEST_PRECEDENCE
 from tests.security.shop import Shop, path_of
 from tests.support.cases import for_each
+from tests.support.sessions import loaded
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
 
 
 @pytest.fixture
-def shop(memory_site: Site) -> Shop:
-    return Shop(memory_site)
+def shop(site: Site) -> Shop:
+    return Shop(site)
 
 
 async def context_in(shop: Shop) -> SecurityContext:
@@ -36,8 +37,7 @@ async def context_in(shop: Shop) -> SecurityContext:
 async def test_the_browser_is_sent_to_the_provider_with_all_that_protects(shop: Shop) -> None:
     shop.registrations.add(shop.green.registration("green", scopes=["openid", "email"]))
     asked = parse_qs(urlsplit(await shop.start()).query)
-    assert asked["client_id"] == ["shop"]
-    assert asked["scope"] == ["openid email"]
+    assert (asked["client_id"], asked["scope"]) == (["shop"], ["openid email"])
     assert asked["redirect_uri"] == ["http://example.test/login/oauth2/code/green"]
     assert asked["code_challenge_method"] == ["S256"]
     assert min(len(asked[name][0]) for name in ("state", "nonce", "code_challenge")) >= 43
@@ -47,23 +47,20 @@ async def test_login_and_logout(shop: Shop) -> None:
     await shop.browser.get("/put?cart=lamp")
     answer = await shop.log_in(query="?target=/orders")
     assert (answer.status, answer.get("location")) == (303, "/orders")
-    assert answer.get("cache-control") == "no-store"
-    assert await shop.who() == "alice lamp"
+    assert (answer.get("cache-control"), await shop.who()) == ("no-store", "alice lamp")
     assert (await context_in(shop)).attributes == {
         "email": "alice@example.org",
         "registration_id": "green",
     }
     answer = await shop.browser.get("/logout", method="POST")
-    assert (answer.status, answer.get("location")) == (303, "/")
-    assert shop.browser.cookie is None
+    assert (answer.status, answer.get("location"), shop.browser.cookie) == (303, "/", None)
     assert await shop.who() == "None None"
 
 
 class TestHowLongAgoTheUserProvedWhoTheyAre:
     async def age(self, shop: Shop) -> float:
         """Return what a requirement of a recent login would see."""
-        session = await shop.site.filter.repository.load(shop.browser.cookie or "")
-        assert session is not None
+        session = await loaded(shop.site.filter.repository, shop.browser.cookie or "")
         since = last_authentication(session)
         assert since is not None
         return shop.site.clock() - since
@@ -93,9 +90,7 @@ class TestHowLongAgoTheUserProvedWhoTheyAre:
         await shop.log_in()
         assert await self.age(shop) == 0
 
-    async def test_a_clock_that_is_a_little_late_makes_nobody_log_in_for_ever(
-        self, shop: Shop
-    ) -> None:
+    async def test_clock_that_is_little_late_makes_nobody_log_in_for_ever(self, shop: Shop) -> None:
         shop.green.token_claims["auth_time"] = int(shop.site.clock()) - 60
         await shop.log_in()
         assert await self.age(shop) == 0
@@ -234,8 +229,7 @@ async def test_logout_goes_on_to_the_provider(shop: Shop) -> None:
     assert path_of(location) == "/end"
     asked = parse_qs(urlsplit(location or "").query)
     assert asked["post_logout_redirect_uri"] == ["https://shop.test/bye"]
-    assert asked["client_id"] == ["shop"]
-    assert asked["id_token_hint"][0].count(".") == 2
+    assert (asked["client_id"], asked["id_token_hint"][0].count(".")) == (["shop"], 2)
     assert shop.browser.cookie is None
 
 
@@ -246,8 +240,7 @@ async def test_logout_works_while_the_provider_is_down(shop: Shop) -> None:
     shop.green.down = True
     shop.site.clock.advance(1)
     answer = await shop.browser.get("/logout", method="POST")
-    assert (answer.status, answer.get("location")) == (303, "/")
-    assert shop.browser.cookie is None
+    assert (answer.status, answer.get("location"), shop.browser.cookie) == (303, "/", None)
 
 
 async def test_logout_of_somebody_who_is_not_logged_in(shop: Shop) -> None:
@@ -264,9 +257,7 @@ async def test_logout_copes_with_what_it_finds(shop: Shop, stored: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/.well-known/openid-configuration", "/token", "/jwks"])
-async def test_a_provider_that_goes_down_leaves_nobody_half_logged_in(
-    shop: Shop, path: str
-) -> None:
+async def test_provider_that_goes_down_leaves_nobody_half_logged_in(shop: Shop, path: str) -> None:
     if path.startswith("/."):
         shop.green.down = True
         answer = await shop.browser.get("/oauth2/authorization/green")
@@ -373,12 +364,9 @@ def registration(**options: Any) -> ClientRegistration:
 )
 def test_claims_become_roles_by_configuration(options: dict[str, Any], roles: list[str]) -> None:
     claims = {
-        "sub": "alice",
-        "groups": ["a", "b", 7],
-        "realm": {"roles": ["c"]},
-        "https://shop.test/role": "d",
-        "number": 7,
-    }
+        "sub": "alice", "groups": ["a", "b", 7], "realm": {"roles": ["c"]},
+        "https://shop.test/role": "d", "number": 7,
+    }  # fmt: skip
     assert claims_to_context(registration(**options), claims).roles == roles
 
 

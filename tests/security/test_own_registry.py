@@ -51,13 +51,12 @@ async def enter(request: Request) -> PlainTextResponse:
     return PlainTextResponse("in")
 
 
-async def leave(request: Request) -> PlainTextResponse:
+async def leave(request: Request) -> None:
     await logout(request)
-    return PlainTextResponse("out")
 
 
-async def who(request: Request) -> PlainTextResponse:
-    return PlainTextResponse(str(context_of(request.state.session).user_id))
+async def who(session: Any) -> PlainTextResponse:
+    return PlainTextResponse(str(context_of(session).user_id))
 
 
 class House:

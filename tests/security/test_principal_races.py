@@ -16,6 +16,7 @@ from tests.conftest import Clock
 from tests.interposed import InterposedStore
 from tests.security.test_principals import HASHED, Place, limit
 from tests.support.cases import for_each
+from tests.support.sessions import loaded
 from tests.web.driver import Browser, ask
 
 Principals = tuple[SessionRepository, SessionRepository, InterposedStore]
@@ -38,12 +39,6 @@ async def login_of(repository: SessionRepository, user: str = "alice") -> HttpSe
     session = repository.create()
     session.authenticate(user)
     await repository.commit(session)
-    return session
-
-
-async def loaded(repository: SessionRepository, session_id: str) -> HttpSession:
-    session = await repository.load(session_id)
-    assert session is not None
     return session
 
 
@@ -77,9 +72,7 @@ async def test_change_of_id_does_not_save_a_session_that_is_being_ended(two: Pri
     assert await ending.principals.count("alice") == 0
 
 
-async def test_change_of_id_does_not_save_a_session_whose_end_was_interrupted(
-    two: Principals, clock: Clock
-) -> None:
+async def test_rotation_does_not_save_session_half_ended(two: Principals, clock: Clock) -> None:
     dying, elsewhere, store = two
     session = await login_of(elsewhere)
 
@@ -127,9 +120,7 @@ async def test_change_of_id_after_a_login_of_another_request_is_found(two: Princ
 
 @HASHED
 @for_each("moment", range(1, 4))
-async def test_session_is_found_while_it_gets_a_new_id(
-    clock: Clock, hash_ids: bool, moment: int
-) -> None:
+async def test_session_is_found_while_rotating(clock: Clock, hash_ids: bool, moment: int) -> None:
     inner = InMemorySessionStore(clock=clock)
     reader, writer = InterposedStore(inner), InterposedStore(inner)
     here, elsewhere = (
@@ -170,9 +161,7 @@ async def test_session_is_found_while_it_gets_a_new_id(
     assert await here.principals.count("alice") == 1
 
 
-async def test_longer_idle_time_of_its_own_keeps_the_session_on_the_record(
-    two: Principals, clock: Clock
-) -> None:
+async def test_longer_own_idle_time_keeps_session_on_record(two: Principals, clock: Clock) -> None:
     here, elsewhere, _ = two
     session = await login_of(here)
     remembered = await loaded(here, session.id)
@@ -198,9 +187,7 @@ async def test_session_over_its_lifetime_is_not_found_and_takes_no_place(clock: 
     await place.log_in()
 
 
-async def test_session_whose_change_of_id_died_stays_on_the_record(
-    two: Principals, clock: Clock
-) -> None:
+async def test_session_whose_rotation_died_stays_on_record(two: Principals, clock: Clock) -> None:
     dying, here, store = two
     session = await login_of(here)
 

@@ -17,18 +17,18 @@ from tests.web.driver import Browser
 @pytest.mark.parametrize("creation", ["always", "if-required"])
 @pytest.mark.parametrize("meanwhile", ["nothing", "expired", "replaced", "forgotten"])
 async def test_five_tabs_that_come_back_at_once_are_all_logged_in(
-    native_site: Site, meanwhile: str, creation: Any, strategy: str
+    site: Site, meanwhile: str, creation: Any, strategy: str
 ) -> None:
     """However their session ended meanwhile, so that nothing but the browser is common to them."""
-    native_site.configure(creation=creation)
+    site.configure(creation=creation)
     policy = ConcurrencyControlPolicy(max_sessions=1, strategy=strategy)
-    native_site.filter.concurrency = SessionConcurrencyController(
-        native_site.filter.repository.principals, policy
+    site.filter.concurrency = SessionConcurrencyController(
+        site.filter.repository.principals, policy
     )
-    shop = Shop(native_site)
+    shop = Shop(site)
     locations = await begin_tabs(shop, 5)
     if meanwhile == "expired":
-        native_site.clock.advance(1801)
+        site.clock.advance(1801)
     elif meanwhile == "replaced":
         await shop.browser.get("/rotate")
     elif meanwhile == "forgotten":
@@ -39,19 +39,18 @@ async def test_five_tabs_that_come_back_at_once_are_all_logged_in(
     assert (await shop.who()).startswith("alice ")
 
 
-async def test_another_browser_is_refused_after_one_more_look(memory_site: Site) -> None:
+async def test_another_browser_is_refused_after_one_more_look(site: Site) -> None:
     """And leaves nothing behind; a client that is no page is refused at once."""
     policy = ConcurrencyControlPolicy(max_sessions=1, strategy="reject-new")
-    principals = memory_site.filter.repository.principals
-    memory_site.filter.concurrency = SessionConcurrencyController(principals, policy)
-    shop = Shop(memory_site)
+    principals = site.filter.repository.principals
+    site.filter.concurrency = SessionConcurrencyController(principals, policy)
+    shop = Shop(site)
     await shop.log_in()
     first, shop.browser = shop.browser, Browser(shop.app)
     answer = await shop.come_back(shop.green.log_in(await shop.start()), headers=NAVIGATION)
     assert (answer.status, path_of(answer.get("location"))) == (303, BACK)
     again = await shop.browser.get(answer.get("location") or "", headers=NAVIGATION)
-    assert again.status == 409
-    assert again.get("location") is None
+    assert (again.status, again.get("location")) == (409, None)
     assert await shop.who() == "None None"
     answer = await shop.come_back(shop.green.log_in(await shop.start()))
     await shop.require_failure(answer, "too_many_sessions", 409)
