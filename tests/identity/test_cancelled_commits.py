@@ -196,7 +196,7 @@ class Client:
         self._writer.close()
 
 
-async def test_client_that_leaves_a_stream_costs_no_other_request_its_new_id(
+async def test_client_that_leaves_costs_no_other_its_new_id(
     make_memory_site: MakeSite,
 ) -> None:
     """Over real sockets: a stream lines up behind a login, its client leaves; the login is told."""

@@ -60,7 +60,7 @@ async def test_refused_login_leaves_the_user_before_logged_in(make_site: MakeSit
     assert [await site.here.count(user) for user in ("alice", "bob")] == [1, 1]
 
 
-async def test_application_goes_on_with_the_same_session_after_a_refusal(
+async def test_application_goes_on_with_same_session_after_refusal(
     make_site: MakeSite,
 ) -> None:
     """A page that handles the refusal itself answers with the session that there was."""
@@ -75,9 +75,7 @@ async def test_application_goes_on_with_the_same_session_after_a_refusal(
 
 
 @for_each("strategy", STRATEGIES)
-async def test_login_that_cannot_be_stored_changes_nothing(
-    make_native_site: MakeSite, strategy: str
-) -> None:
+async def test_unstorable_login_changes_nothing(make_native_site: MakeSite, strategy: str) -> None:
     """Answered 503: no new id, no session counted, the visitor's cart where it was."""
     site = await make_native_site(watched=True, concurrency=room_for(1, strategy))
     visitor = await site.here.visit("/write?cart=tea")
@@ -97,11 +95,10 @@ async def test_login_that_cannot_be_stored_gives_its_place_back(make_native_site
     assert (await site.here.ask("/enter?user=alice")).status == 503
     site.here.watch.recover()
     answer = await site.here.ask("/enter?user=alice")
-    assert answer.status == 200
-    assert (await site.here.opens(answer.session_id)).user == "alice"
+    assert (answer.status, (await site.here.opens(answer.session_id)).user) == (200, "alice")
 
 
-async def test_login_that_cannot_be_stored_leaves_the_user_before_logged_in(
+async def test_unstorable_login_leaves_user_before_logged_in(
     make_native_site: MakeSite,
 ) -> None:
     """Bob, whose login as alice ended in 503, is still bob, and is found as such."""
@@ -136,8 +133,7 @@ async def test_failed_login_does_not_end_the_users_other_session(
     site.clock.advance(1)
     answer = await log_in(site)
     site.here.watch.recover()
-    assert answer.status == status
-    assert (await site.here.opens(laptop)).user == "alice"
+    assert (answer.status, (await site.here.opens(laptop)).user) == (status, "alice")
     assert await site.here.count("alice") == 1
 
 
@@ -161,8 +157,7 @@ async def test_other_session_is_ended_only_after_the_new_one_is_stored(
     phone = (await site.here.ask("/enter?user=alice", visitor)).session_id
     site.here.watch.recover()
     assert seen
-    assert seen[0] == "alice"
-    assert (await elsewhere.opens(laptop)).user is None
+    assert (seen[0], (await elsewhere.opens(laptop)).user) == ("alice", None)
     assert (await elsewhere.opens(phone)).user == "alice"
 
 
@@ -215,7 +210,7 @@ async def test_session_that_was_stored_is_told_though_its_record_was_not(
     assert await site.here.count("alice") == 1
 
 
-async def test_login_that_cannot_be_stored_is_told_where_the_store_may_fail(
+async def test_unstorable_login_is_told_where_store_may_fail(
     make_native_site: MakeSite,
 ) -> None:
     """With ``on-store-error: anonymous`` a new visitor does without a session, but not a login."""
@@ -224,8 +219,7 @@ async def test_login_that_cannot_be_stored_is_told_where_the_store_may_fail(
     assert (await site.here.ask("/look")).status == 200
     answer = await site.here.ask("/enter?user=alice")
     site.here.watch.recover()
-    assert answer.status == 503
-    assert answer.cookie() is None
+    assert (answer.status, answer.cookie()) == (503, None)
     assert await site.here.count("alice") == 0
 
 

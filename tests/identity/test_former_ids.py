@@ -10,19 +10,18 @@ import itertools
 import logging
 from collections.abc import Awaitable, Callable
 
-import pytest
-
 from pyfly_session import ids
 from tests.identity.conftest import HASHED, MakeSite
 from tests.identity.site import Held, Picture, Process, Site
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.driver import Answer
 
 NOTHING = Picture(None, True, {})
 A_MOMENT = 10
 
 
-def lines_about(session_id: str, caplog: pytest.LogCaptureFixture) -> list[str]:
+def lines_about(session_id: str, caplog: Log) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
@@ -57,10 +56,8 @@ async def test_replaced_id_opens_an_empty_session_that_is_not_saved(
     former, current = await replaced(site, change)
     before = await site.here.opens(current)
     answer = await site.there.ask(page, former)
-    assert answer.status == 200
-    assert answer.all("set-cookie") == []
-    assert await site.here.opens(current) == before
-    assert await site.there.opens(former) == NOTHING
+    assert (answer.status, answer.all("set-cookie")) == (200, [])
+    assert (await site.here.opens(current), await site.there.opens(former)) == (before, NOTHING)
 
 
 async def test_id_that_was_replaced_several_times_opens_nothing(site: Site) -> None:
@@ -86,8 +83,7 @@ async def test_ended_id_opens_an_empty_session_that_is_not_saved(
     await end(site.here, ended)
     for page in ("/news", "/look", "/write?cart=late"):
         answer = await site.here.ask(page, ended)
-        assert answer.status == 200
-        assert answer.all("set-cookie") == []
+        assert (answer.status, answer.all("set-cookie")) == (200, [])
     assert await site.here.opens(ended) == NOTHING
 
 
@@ -112,9 +108,7 @@ async def test_former_id_is_forgotten_after_a_while(make_memory_site: MakeSite, 
 
 
 @for_each("path", ["/enter?user=alice", "/renew"])
-async def test_log_tells_once_of_each_replaced_id(
-    site: Site, caplog: pytest.LogCaptureFixture, path: str
-) -> None:
+async def test_log_tells_once_of_each_replaced_id(site: Site, caplog: Log, path: str) -> None:
     """However often a page polls with a former id, the log has one line about it."""
     first, second = (await replaced(site, path))[0], (await replaced(site, path))[0]
     caplog.set_level(logging.INFO, "pyfly_session")
@@ -126,9 +120,7 @@ async def test_log_tells_once_of_each_replaced_id(
     assert first not in caplog.text
 
 
-async def test_log_tells_once_of_an_ended_id(
-    make_native_site: MakeSite, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_log_tells_once_of_an_ended_id(make_native_site: MakeSite, caplog: Log) -> None:
     """The log has one line about an ended id, too."""
     site = await make_native_site()
     ended = (await site.here.ask("/enter?user=alice")).session_id
@@ -176,23 +168,19 @@ async def test_second_click_that_arrives_late_joins_the_first(
         alice = (await site.here.ask(path, alice)).session_id
     site.clock.advance(A_MOMENT - 2)
     second = await site.there.ask("/enter?user=alice", former)
-    assert second.status == 200
-    assert second.all("set-cookie") == []
+    assert (second.status, second.all("set-cookie")) == (200, [])
     assert (await site.there.opens(alice)).attributes == {"cart": "tea", "note": "hers"}
     assert await site.there.count("alice") == 1
 
 
 @for_each("strategy", ["evict-oldest", "reject-new"])
-async def test_second_click_that_arrives_late_needs_no_second_place(
-    make_site: MakeSite, strategy: str
-) -> None:
+async def test_late_second_click_needs_no_second_place(make_site: MakeSite, strategy: str) -> None:
     """Where one session is allowed, the second click neither is refused nor ends the first."""
     limit = {"enabled": True, "max-sessions": 1, "strategy": strategy}
     site = await make_site(concurrency=limit)
     former, alice = await replaced(site)
     second = await site.there.ask("/enter?user=alice", former)
-    assert second.status == 200
-    assert second.all("set-cookie") == []
+    assert (second.status, second.all("set-cookie")) == (200, [])
     assert (await site.there.opens(alice)).user == "alice"
     assert await site.there.count("alice") == 1
 
@@ -276,9 +264,7 @@ def orders() -> list[tuple[int, ...]]:
 
 @for_each("creation", ["always", "if-required"])
 @for_each("poll", ["/news", "/look", "/write?seen=1"])
-async def test_no_login_is_lost_to_a_page_that_polls(
-    make_site: MakeSite, poll: str, creation: str
-) -> None:
+async def test_no_login_is_lost_to_polling(make_site: MakeSite, poll: str, creation: str) -> None:
     """In whatever order a poll meets a login, the browser is logged in when both are over."""
     site = await make_site(creation=creation)
     lost = []

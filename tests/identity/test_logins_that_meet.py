@@ -36,9 +36,7 @@ def one(strategy: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("meanwhile", MEANWHILE, ids=" ".join)
-async def test_late_login_of_another_user_gets_a_session_of_its_own(
-    site: Site, meanwhile: list[str]
-) -> None:
+async def test_late_login_of_other_user_gets_own_session(site: Site, meanwhile: list[str]) -> None:
     """Bob's login on an anonymous session that became alice's: his own, with what he had loaded."""
     visitor = await site.here.visit("/write?cart=tea")
     late = await site.here.begin("/enter?user=bob&own=1", visitor)
@@ -75,8 +73,7 @@ async def test_second_click_on_the_login_button_joins_the_first(site: Site) -> N
     site.clock.advance(1)
     alice = (await site.there.ask("/enter?user=alice&first=1", visitor)).session_id
     answer = await second.finish()
-    assert answer.status == 200
-    assert answer.all("set-cookie") == []
+    assert (answer.status, answer.all("set-cookie")) == (200, [])
     everything = {"cart": "tea", "first": "1", "second": "1"}
     assert await site.here.opens(alice) == Picture("alice", False, everything)
     assert await site.here.count("alice") == 1
@@ -89,8 +86,7 @@ async def test_second_click_of_a_user_who_logs_in_again_joins_the_first(site: Si
     second = await site.here.begin("/enter?user=alice&second=1", before)
     alice = (await site.there.ask("/enter?user=alice&first=1", before)).session_id
     answer = await second.finish()
-    assert answer.status == 200
-    assert answer.all("set-cookie") == []
+    assert (answer.status, answer.all("set-cookie")) == (200, [])
     everything = {"note": "kept", "first": "1", "second": "1"}
     assert await site.here.opens(alice) == Picture("alice", False, everything)
     assert await site.here.count("alice") == 1
@@ -105,8 +101,7 @@ async def test_second_click_needs_no_second_place(make_site: MakeSite, strategy:
     site.clock.advance(1)
     alice = (await site.there.ask("/enter?user=alice", visitor)).session_id
     answer = await second.finish()
-    assert answer.status == 200
-    assert answer.all("set-cookie") == []
+    assert (answer.status, answer.all("set-cookie")) == (200, [])
     assert (await site.there.opens(alice)).user == "alice"
     assert await site.here.count("alice") == 1
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -18,6 +17,7 @@ from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.security import context_of, login
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.driver import Answer, ask
 
 SHARED = [
@@ -107,7 +107,7 @@ class SharedCache:
         return self._kept[key]
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+def warnings(caplog: Log) -> list[str]:
     return [
         record.getMessage()
         for record in caplog.records
@@ -139,15 +139,12 @@ async def test_static_file_that_is_kept_for_everybody_hands_out_no_login() -> No
 
 @for_each("cache_control", SHARED)
 @for_each("page", ["/landing", "/cart"])
-async def test_known_session_that_is_not_written_to_gets_no_cookie(
-    page: str, cache_control: str
-) -> None:
+async def test_known_session_not_written_gets_no_cookie(page: str, cache_control: str) -> None:
     """The page is public and leaves the session as it is: it stays public, without an id."""
     shop = Shop()
     known = (await shop.get("/add?n=1")).session_id
     answer = await shop.get(page, known, cache_control)
-    assert answer.all("set-cookie") == []
-    assert answer.all("cache-control") == [cache_control]
+    assert (answer.all("set-cookie"), answer.all("cache-control")) == ([], [cache_control])
     assert (await shop.get("/cart", known)).text == "1"
 
 
@@ -157,8 +154,7 @@ async def test_visitor_of_a_public_page_gets_no_session(page: str, cache_control
     """Where every visitor gets a session, one who comes for a public page does not."""
     shop = Shop(creation="always")
     answer = await shop.get(page, None, cache_control)
-    assert answer.all("set-cookie") == []
-    assert answer.all("cache-control") == [cache_control]
+    assert (answer.all("set-cookie"), answer.all("cache-control")) == ([], [cache_control])
     assert len(shop.app.state.session_container.session_store()) == 0
 
 
@@ -173,7 +169,7 @@ async def test_every_cache_control_header_counts() -> None:
 @for_each("cache_control", SHARED)
 @for_each("page", ["/add?n=2", "/renew", "/enter"])
 async def test_answer_that_must_tell_an_id_is_kept_by_no_cache(
-    page: str, cache_control: str, caplog: pytest.LogCaptureFixture
+    page: str, cache_control: str, caplog: Log
 ) -> None:
     """The session was written to or has a new id: the cookie goes out, and nobody keeps it."""
     shop = Shop()
@@ -188,7 +184,7 @@ async def test_answer_that_must_tell_an_id_is_kept_by_no_cache(
 @for_each("creation", ["always", "if-required"])
 @for_each("page", ["/add?n=1", "/enter"])
 async def test_new_session_that_was_written_to_is_told_and_kept_by_no_cache(
-    page: str, creation: str, caplog: pytest.LogCaptureFixture
+    page: str, creation: str, caplog: Log
 ) -> None:
     """A visitor's first cart on a public page: the cookie goes out, and nobody keeps it."""
     shop = Shop(creation=creation)
@@ -202,14 +198,13 @@ async def test_new_session_that_was_written_to_is_told_and_kept_by_no_cache(
 @for_each("cache_control", PRIVATE)
 @for_each("page", ["/landing", "/cart", "/add?n=2"])
 async def test_answer_that_no_shared_cache_keeps_tells_the_id_as_ever(
-    page: str, cache_control: str, caplog: pytest.LogCaptureFixture
+    page: str, cache_control: str, caplog: Log
 ) -> None:
     """What is private or not kept at all carries the cookie, and stays as the page said."""
     shop = Shop()
     known = (await shop.get("/add?n=1")).session_id
     answer = await shop.get(page, known, cache_control)
-    assert answer.session_id == known
-    assert answer.all("cache-control") == [cache_control]
+    assert (answer.session_id, answer.all("cache-control")) == (known, [cache_control])
     assert warnings(caplog) == []
 
 
@@ -219,5 +214,4 @@ async def test_former_id_on_a_public_page_sets_no_cookie_either() -> None:
     former = (await shop.get("/add?n=1")).session_id
     await shop.get("/enter", former)
     answer = await shop.get("/add?n=2", former, "public")
-    assert answer.all("set-cookie") == []
-    assert answer.all("cache-control") == ["public"]
+    assert (answer.all("set-cookie"), answer.all("cache-control")) == ([], ["public"])

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.routing import BaseRoute, WebSocketRoute
 
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
 from tests.conftest import Clock
+from tests.web.driver import Answer, ask
+from tests.web.pages import Page
 from tests.web.stores import Probe
 
 # One of each character: in process, over the network, and without any capability.
@@ -42,20 +45,29 @@ class Site:
         """Return the same site in another process: only the store is shared."""
         return Site(Probe(self.probe.inner), self.clock).configure(**options)
 
-    def app(self, *routes: BaseRoute, **handlers: Callable[..., Any]) -> Starlette:
-        """Return the application; a handler ``cart=...`` answers under ``/cart``."""
-        made = [
-            Route(f"/{name}", handler, methods=["GET", "POST", "OPTIONS"])
-            for name, handler in handlers.items()
-        ]
-        return Starlette(
-            routes=[*routes, *made],
-            middleware=[Middleware(WebFilterChainMiddleware, filters=[self.filter])],
-        )
+    def app(self, *routes: BaseRoute, foreign: bool = False, **handlers: Any) -> Starlette:
+        """Return the application; a `Page` ``cart=...`` answers under ``/cart``.
+
+        Args:
+            routes: What else there is.
+            foreign: Have the filter in Starlette's own kind of middleware.
+            handlers: What the pages do.
+        """
+        methods = ["GET", "POST", "OPTIONS"]
+        made = [Page(f"/{name}", act, methods=methods) for name, act in handlers.items()]
+        chain = Middleware(WebFilterChainMiddleware, filters=[self.filter])
+        if foreign:
+            chain = Middleware(BaseHTTPMiddleware, dispatch=self.filter.do_filter)
+        return Starlette(routes=[*routes, *made], middleware=[chain])
 
     def socket(self, handler: Callable[..., Any]) -> Starlette:
         """Return an application whose only route is the WebSocket ``/``."""
         return self.app(WebSocketRoute("/", handler))
+
+    async def visit(self, act: Any, *, swallow: bool = False, **attributes: Any) -> Answer:
+        """Store a session with these attributes, and have a page do something to it."""
+        known = await self.seed(**attributes)
+        return await ask(self.app(page=act), "/page", cookie=known, swallow=swallow)
 
     async def stored(self, session_id: str | None) -> dict[str, Any] | None:
         """Return what the store holds, metadata left out; None if there is no such session."""
@@ -73,29 +85,11 @@ class Site:
 
 # For tests whose promise another store could break; all others run over the memory store.
 EACH_STORE = pytest.mark.parametrize("site", WEB_STORES, indirect=True)
-EACH_NATIVE_STORE = pytest.mark.parametrize("native_site", ["memory", "valkey"], indirect=True)
-EACH_TIMED_STORE = pytest.mark.parametrize("timed_site", ["memory", "four-verbs"], indirect=True)
+EACH_NATIVE_STORE = pytest.mark.parametrize("site", ["memory", "valkey"], indirect=True)
+EACH_TIMED_STORE = pytest.mark.parametrize("site", ["memory", "four-verbs"], indirect=True)
 
 
 @pytest.fixture
 def site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
     """Return a site over the memory store, or over each of `EACH_STORE`."""
     return Site(Probe(make_store(getattr(request, "param", "memory"))), clock)
-
-
-@pytest.fixture
-def native_site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
-    """Return a site over a store that keeps its promises under every race."""
-    return Site(Probe(make_store(getattr(request, "param", "memory"))), clock)
-
-
-@pytest.fixture
-def timed_site(request: pytest.FixtureRequest, make_store: Any, clock: Clock) -> Site:
-    """Return a site over a store whose entries expire by the clock that tests move."""
-    return Site(Probe(make_store(getattr(request, "param", "memory"))), clock)
-
-
-@pytest.fixture
-def memory_site(make_store: Any, clock: Clock) -> Site:
-    """Return a site over the memory store, for what no store has an influence on."""
-    return Site(Probe(make_store("memory")), clock)

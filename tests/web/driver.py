@@ -61,9 +61,15 @@ class Answer:
         return found[0] if found else None
 
     @property
-    def session_id(self) -> str:
+    def own_cookie(self) -> SetCookie:
+        """Return the session's cookie, which must be there."""
         cookie = self.cookie()
         assert cookie is not None, f"no session cookie in {self.head}"
+        return cookie
+
+    @property
+    def session_id(self) -> str:
+        cookie = self.own_cookie
         assert not cookie.is_deletion, f"the cookie is removed: {cookie}"
         return cookie.value
 

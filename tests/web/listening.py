@@ -16,28 +16,24 @@ from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
 
 
-async def enter(request: Request) -> PlainTextResponse:
+async def enter(request: Request) -> None:
     await login(request, SecurityContext(user_id="ada"))
-    return PlainTextResponse("welcome")
 
 
-async def leave(request: Request) -> PlainTextResponse:
+async def leave(request: Request) -> None:
     await logout(request)
-    return PlainTextResponse("bye")
 
 
-async def look(request: Request) -> PlainTextResponse:
-    return PlainTextResponse(str(request.state.session.get_attribute("seen")))
+async def look(session: Any) -> PlainTextResponse:
+    return PlainTextResponse(str(session.get_attribute("seen")))
 
 
-async def write(request: Request) -> PlainTextResponse:
+async def write(request: Request) -> None:
     request.state.session.set_attribute("seen", request.query_params.get("seen", "yes"))
-    return PlainTextResponse("ok")
 
 
-async def rotate(request: Request) -> PlainTextResponse:
-    request.state.session.rotate_id()
-    return PlainTextResponse("ok")
+async def rotate(session: Any) -> None:
+    session.rotate_id()
 
 
 async def others(request: Request) -> PlainTextResponse:

@@ -10,16 +10,9 @@ from typing import Any, Literal, cast
 from pyfly_session import SessionStore, SessionStoreError
 
 METHODS = (
-    "get",
-    "save",
-    "delete",
-    "exists",
-    "load_and_slide",
-    "create_if_absent",
-    "compare_and_swap",
-    "rename",
-    "delete_moved",
-)
+    "get", "save", "delete", "exists", "load_and_slide", "create_if_absent", "compare_and_swap",
+    "rename", "delete_moved",
+)  # fmt: skip
 
 
 class Hold:

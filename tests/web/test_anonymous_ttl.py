@@ -8,7 +8,6 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from pyfly_session import ConfigurationError, SecurityContext
 from pyfly_session.adapters.memory import InMemorySessionStore
@@ -17,32 +16,22 @@ from pyfly_session.core.session import HttpSession
 from pyfly_session.security import login, logout
 from pyfly_session.web import SessionFilter
 from tests.conftest import Clock
+from tests.support.sessions import loaded
 from tests.web.conftest import Site
 from tests.web.driver import Browser
+from tests.web.pages import Page
 from tests.web.stores import Probe
 
 TICK = 2**-10
 TTL, NOBODY = 100, 10
 
 
-async def look(request: Request) -> Response:
-    session = request.state.session
-    return JSONResponse([session.principal, session.get_attribute("cart")])
-
-
-async def add(request: Request) -> Response:
-    request.state.session.set_attribute("cart", "lamp")
-    return JSONResponse(None)
-
-
-async def sign_in(request: Request) -> Response:
+async def sign_in(request: Request) -> None:
     await login(request, SecurityContext(user_id="alice"))
-    return JSONResponse(None)
 
 
-async def sign_out(request: Request) -> Response:
+async def sign_out(request: Request) -> None:
     await logout(request)
-    return JSONResponse(None)
 
 
 async def clear(request: Request) -> Response:
@@ -51,32 +40,25 @@ async def clear(request: Request) -> Response:
     return JSONResponse(None)
 
 
-async def by_hand(request: Request) -> Response:
+async def by_hand(session: Any) -> None:
     """As applications of the original do it."""
-    request.state.session.rotate_id()
-    request.state.session.set_attribute("SECURITY_CONTEXT", SecurityContext(user_id="bob"))
-    return JSONResponse(None)
+    session.rotate_id()
+    session.set_attribute("SECURITY_CONTEXT", SecurityContext(user_id="bob"))
 
 
-async def by_hand_out(request: Request) -> Response:
-    request.state.session.remove_attribute("SECURITY_CONTEXT")
-    return JSONResponse(None)
-
-
-async def own(request: Request) -> Response:
+async def own(request: Request) -> None:
     seconds = request.query_params["seconds"]
     request.state.session.set_max_inactive_interval(int(seconds) if seconds else None)
-    return JSONResponse(None)
 
 
 HANDLERS: dict[str, Any] = {
-    "look": look,
-    "add": add,
+    "look": lambda session: JSONResponse([session.principal, session.get_attribute("cart")]),
+    "add": lambda session: session.set_attribute("cart", "lamp"),
     "login": sign_in,
     "logout": sign_out,
     "clear": clear,
     "by-hand": by_hand,
-    "by-hand-out": by_hand_out,
+    "by-hand-out": lambda session: session.remove_attribute("SECURITY_CONTEXT"),
     "own": own,
 }
 
@@ -87,28 +69,27 @@ def browser_of(site: Site, **options: Any) -> Browser:
 
 async def lives(browser: Browser, path: str) -> int:
     """Return how long the cookie lives, which is as long as the session does."""
-    cookie = (await browser.get(path)).cookie()
-    assert cookie is not None
+    cookie = (await browser.get(path)).own_cookie
     return cookie.max_age
 
 
 @pytest.mark.parametrize("creation", ["always", "if-required"])
-async def test_a_visitor_who_is_nobody_is_forgotten_sooner(timed_site: Site, creation: Any) -> None:
-    browser = browser_of(timed_site, creation=creation)
+async def test_a_visitor_who_is_nobody_is_forgotten_sooner(site: Site, creation: Any) -> None:
+    browser = browser_of(site, creation=creation)
     for _ in range(3):
         assert await lives(browser, "/add") == NOBODY
-        timed_site.clock.advance(NOBODY - TICK)
+        site.clock.advance(NOBODY - TICK)
         assert (await browser.get("/look")).text == '[null,"lamp"]'
-        timed_site.clock.advance(NOBODY - TICK)
+        site.clock.advance(NOBODY - TICK)
     former = browser.cookie
-    timed_site.clock.advance(TICK)
-    assert await timed_site.stored(former) is None
+    site.clock.advance(TICK)
+    assert await site.stored(former) is None
 
 
-async def test_nothing_is_stored_for_the_sake_of_it(memory_site: Site) -> None:
-    browser = browser_of(memory_site, creation="if-required")
+async def test_nothing_is_stored_for_the_sake_of_it(site: Site) -> None:
+    browser = browser_of(site, creation="if-required")
     assert (await browser.get("/look")).cookie() is None
-    assert memory_site.probe.new_ids == []
+    assert site.probe.new_ids == []
 
 
 async def test_a_login_ends_it_and_a_logout_goes_back(site: Site) -> None:
@@ -128,29 +109,15 @@ async def test_a_login_ends_it_and_a_logout_goes_back(site: Site) -> None:
     assert await lives(browser, "/look") == NOBODY
 
 
-async def test_the_store_agrees_at_each_step(timed_site: Site) -> None:
-    browser = browser_of(timed_site)
-    await browser.get("/add")
-    await browser.get("/login")
-    timed_site.clock.advance(TTL - TICK)
-    assert (await browser.get("/look")).text == '["alice","lamp"]'
-    await browser.get("/clear")
-    former = browser.cookie
-    timed_site.clock.advance(NOBODY - TICK)
-    assert await timed_site.stored(former) is not None
-    timed_site.clock.advance(TICK)
-    assert await timed_site.stored(former) is None
-
-
-async def test_a_context_that_is_set_by_hand_is_somebody(memory_site: Site) -> None:
-    browser = browser_of(memory_site)
+async def test_a_context_that_is_set_by_hand_is_somebody(site: Site) -> None:
+    browser = browser_of(site)
     await browser.get("/add")
     assert await lives(browser, "/by-hand") == TTL
     assert await lives(browser, "/by-hand-out") == NOBODY
 
 
-async def test_an_idle_time_of_its_own_counts_more(memory_site: Site) -> None:
-    browser = browser_of(memory_site)
+async def test_an_idle_time_of_its_own_counts_more(site: Site) -> None:
+    browser = browser_of(site)
     assert await lives(browser, "/own?seconds=50") == 50
     assert await lives(browser, "/add") == 50
     assert await lives(browser, "/login") == 50
@@ -158,9 +125,9 @@ async def test_an_idle_time_of_its_own_counts_more(memory_site: Site) -> None:
 
 
 async def test_one_of_its_own_can_be_given_back_by_somebody_who_is_nobody(
-    memory_site: Site,
+    site: Site,
 ) -> None:
-    browser = browser_of(memory_site)
+    browser = browser_of(site)
     assert await lives(browser, "/add") == NOBODY
     assert await lives(browser, "/own?seconds=50") == 50
     assert await lives(browser, "/own?seconds=") == NOBODY
@@ -185,14 +152,13 @@ async def test_a_server_slides_it_in_one_trip(make_store: Any, valkey: Any, cloc
 
 
 async def test_what_a_visitor_writes_while_logging_in_leaves_the_login_its_time(
-    native_site: Site,
+    site: Site,
 ) -> None:
     """Both orders: the cart before the login is stored, and after."""
-    browser = browser_of(native_site)
+    browser = browser_of(site)
     await browser.get("/look")
-    repository = native_site.filter.repository
-    late = await repository.load(browser.cookie or "")
-    assert late is not None
+    repository = site.filter.repository
+    late = await loaded(repository, browser.cookie or "")
     late.set_attribute("cart", "rope")
     await browser.get("/login")
     await repository.commit(late)
@@ -201,34 +167,33 @@ async def test_what_a_visitor_writes_while_logging_in_leaves_the_login_its_time(
     assert await lives(browser, "/look") == TTL
 
 
-async def test_a_session_from_before_the_property_keeps_its_time_until_the_next_login(
-    memory_site: Site,
+async def test_session_from_before_property_keeps_its_time_until_next_login(
+    site: Site,
 ) -> None:
-    browser = Browser(memory_site.configure(ttl=TTL).app(**HANDLERS))
+    browser = Browser(site.configure(ttl=TTL).app(**HANDLERS))
     await browser.get("/add")
-    browser.app = browser_of(memory_site).app
+    browser.app = browser_of(site).app
     assert await lives(browser, "/add") == TTL
     await browser.get("/login")
     assert await lives(browser, "/clear") == NOBODY
 
 
 async def test_a_property_that_is_taken_back_leaves_nobody_behind_at_a_login(
-    memory_site: Site,
+    site: Site,
 ) -> None:
     """Or users who logged in later would be logged out early."""
-    browser = browser_of(memory_site)
+    browser = browser_of(site)
     await browser.get("/add")
-    browser.app = memory_site.configure(ttl=TTL).app(**HANDLERS)
+    browser.app = site.configure(ttl=TTL).app(**HANDLERS)
     assert await lives(browser, "/look") == NOBODY
     assert await lives(browser, "/login") == TTL
 
 
-async def test_the_marks_are_metadata(memory_site: Site) -> None:
-    browser = browser_of(memory_site)
+async def test_the_marks_are_metadata(site: Site) -> None:
+    browser = browser_of(site)
     await browser.get("/add")
-    data = await memory_site.probe.inner.get(browser.cookie)
-    assert data["_anonymous"] == 1
-    assert data["_max_inactive_interval"] == NOBODY
+    data = await site.probe.inner.get(browser.cookie)
+    assert (data["_anonymous"], data["_max_inactive_interval"]) == (1, NOBODY)
     assert HttpSession("x" * 32, data).attribute_names() == ["cart"]
 
 
@@ -236,7 +201,7 @@ async def test_the_property_reaches_the_sessions(clock: Clock) -> None:
     session = {"enabled": True, "ttl": TTL, "anonymous-ttl": "10s"}
     container = create_container({"pyfly": {"session": session}})
     container.clock.override(clock)
-    routes = [Route(f"/{name}", handler) for name, handler in HANDLERS.items()]
+    routes = [Page(f"/{name}", handler) for name, handler in HANDLERS.items()]
     browser = Browser(enable_sessions(Starlette(routes=routes), container))
     assert await lives(browser, "/add") == NOBODY
     assert await lives(browser, "/login") == TTL

@@ -53,24 +53,13 @@ async def hello(request: Request) -> Response:
     return PlainTextResponse("hello")
 
 
-@pytest.fixture
-def site(memory_site: Site) -> Site:
-    """Return a site over one store: none has an influence on what is held here."""
-    return memory_site
-
-
 async def test_smallest_order_is_the_outermost() -> None:
     log: list[str] = []
     filters = [Noting("c", 30, log), Noting("a", -5, log), Noting("b", 0, log)]
     await ask(WebFilterChainMiddleware(PlainTextResponse("ok"), filters))
     assert [each for each in log if not each.startswith("head")] == [
-        "into a",
-        "into b",
-        "into c",
-        "out of c",
-        "out of b",
-        "out of a",
-    ]
+        "into a", "into b", "into c", "out of c", "out of b", "out of a",
+    ]  # fmt: skip
 
 
 async def test_filters_of_equal_order_keep_theirs() -> None:
@@ -133,8 +122,7 @@ async def test_hook_that_raises_stops_the_head() -> None:
             return await call_next(request)
 
     answer = await ask(WebFilterChainMiddleware(PlainTextResponse("ok"), [Strict()]), swallow=True)
-    assert answer.messages == []
-    assert isinstance(answer.error, ValueError)
+    assert (answer.messages, type(answer.error)) == ([], ValueError)
 
 
 async def test_session_filter_sees_what_inner_filters_did_to_the_session(site: Site) -> None:
@@ -177,8 +165,7 @@ async def test_filter_may_answer_by_itself_and_the_session_is_still_committed(si
 async def test_filter_outside_of_the_session_may_answer_without_one(site: Site) -> None:
     app = WebFilterChainMiddleware(PlainTextResponse("ok"), [Guard(-(2**31)), site.filter])
     answer = await ask(app)
-    assert (answer.status, answer.cookie()) == (403, None)
-    assert site.probe.calls == []
+    assert (answer.status, answer.cookie(), site.probe.calls) == (403, None, [])
 
 
 async def test_filter_that_returns_nothing_is_told_what_to_return() -> None:
@@ -224,8 +211,7 @@ async def test_filter_sees_status_and_headers_of_what_was_sent() -> None:
 
     created = PlainTextResponse("ok", status_code=201, headers={"X-Mine": "1"})
     await ask(WebFilterChainMiddleware(created, [Watching()]))
-    assert seen[0].status_code == 201
-    assert seen[0].headers["x-mine"] == "1"
+    assert (seen[0].status_code, seen[0].headers["x-mine"]) == (201, "1")
     for change in (seen[0].set_cookie, seen[0].delete_cookie):
         with pytest.raises(RuntimeError, match="before_head"):
             change("a", "b")
@@ -254,8 +240,7 @@ async def test_answer_that_was_never_sent_has_neither_status_nor_headers() -> No
         return
 
     await ask(WebFilterChainMiddleware(silent, [Watching()]))
-    assert seen[0].status_code is None
-    assert dict(seen[0].headers) == {}
+    assert (seen[0].status_code, dict(seen[0].headers)) == (None, {})
 
 
 async def test_filter_runs_once_through_nested_chains(site: Site) -> None:
@@ -264,8 +249,7 @@ async def test_filter_runs_once_through_nested_chains(site: Site) -> None:
     inner = WebFilterChainMiddleware(PlainTextResponse("ok"), [shared, Noting("inner", 0, log)])
     outer = WebFilterChainMiddleware(inner, [shared, site.filter])
     answer = await ask(outer)
-    assert log.count("into shared") == 1
-    assert log.count("into inner") == 1
+    assert (log.count("into shared"), log.count("into inner")) == (1, 1)
     assert answer.all("x-filter") == ["inner", "shared"]
     assert answer.session_id
 
@@ -336,16 +320,16 @@ async def tell_whether(scope: Any, receive: Any, send: Any) -> None:
 
 @for_each("make", [Mixed, Subclass, patched])
 async def test_whoever_says_otherwise_what_the_session_filter_does_is_heard(
-    memory_site: Site, make: Callable[[Any], SessionFilter]
+    site: Site, make: Callable[[Any], SessionFilter]
 ) -> None:
-    app = WebFilterChainMiddleware(tell_whether, [make(memory_site.probe.store)])
+    app = WebFilterChainMiddleware(tell_whether, [make(site.probe.store)])
     assert (await ask(app, "/static/logo.png")).text == "False"
     assert (await ask(app, "/page")).text == "True"
 
 
-async def test_a_patched_class_is_heard(memory_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_patched_class_is_heard(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Plain, "should_not_filter", Leaving.should_not_filter)
-    app = WebFilterChainMiddleware(tell_whether, [Plain(memory_site.probe.store)])
+    app = WebFilterChainMiddleware(tell_whether, [Plain(site.probe.store)])
     assert (await ask(app, "/static/logo.png")).text == "False"
 
 
@@ -360,12 +344,11 @@ async def test_hooks_of_inner_filters_see_what_the_session_filter_answers(site: 
     log: list[str] = []
     app = WebFilterChainMiddleware(page, [site.filter, Noting("cors", 0, log)])
     answer = await ask(app)
-    assert answer.status == 503
-    assert answer.all("x-filter") == ["cors"]
+    assert (answer.status, answer.all("x-filter")) == (503, ["cors"])
 
 
 async def test_inner_session_filter_tells_its_id_though_the_outer_one_fails(
-    memory_site: Site,
+    site: Site,
 ) -> None:
     inner = SessionFilter(InMemorySessionStore(), cookie_name="INNER")
 
@@ -373,9 +356,9 @@ async def test_inner_session_filter_tells_its_id_though_the_outer_one_fails(
         scope["state"]["session"].set_attribute("a", 1)
         await PlainTextResponse("ok")(scope, receive, send)
 
-    memory_site.configure(creation="always")
-    memory_site.probe.fail("create_if_absent")
-    app = WebFilterChainMiddleware(page, [memory_site.filter, inner])
+    site.configure(creation="always")
+    site.probe.fail("create_if_absent")
+    app = WebFilterChainMiddleware(page, [site.filter, inner])
     answer = await ask(app)
     assert answer.status == 503
     assert answer.cookie("INNER") is not None
@@ -437,29 +420,26 @@ async def test_chain_without_filters_passes_everything_through() -> None:
     assert (answer.status, answer.text) == (200, "ok")
 
 
-async def test_scope_of_another_protocol_is_passed_through(memory_site: Site) -> None:
+async def test_scope_of_another_protocol_is_passed_through(site: Site) -> None:
     seen = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         seen.append(scope["type"])
 
-    await ask(WebFilterChainMiddleware(app, [memory_site.filter]), kind="tcp", incoming=[])
-    assert seen == ["tcp"]
-    assert memory_site.probe.calls == []
+    await ask(WebFilterChainMiddleware(app, [site.filter]), kind="tcp", incoming=[])
+    assert (seen, site.probe.calls) == (["tcp"], [])
 
 
-async def test_body_passes_through_to_the_handler(memory_site: Site) -> None:
+async def test_body_passes_through_to_the_handler(site: Site) -> None:
     async def echo(request: Request) -> Response:
         return PlainTextResponse(await request.body())
 
-    answer = await ask(memory_site.app(echo=echo), "/echo", method="POST", body=b"payload")
+    answer = await ask(site.app(echo=echo), "/echo", method="POST", body=b"payload")
     assert answer.text == "payload"
 
 
 @for_each("how", ["body", "json", "stream"])
-async def test_filter_may_read_the_body_before_the_handler_does(
-    memory_site: Site, how: str
-) -> None:
+async def test_filter_may_read_the_body_before_the_handler_does(site: Site, how: str) -> None:
     class Reading(OncePerRequestFilter):
         async def do_filter(self, request: Any, call_next: CallNext) -> Any:
             if how == "stream":
@@ -473,7 +453,7 @@ async def test_filter_may_read_the_body_before_the_handler_does(
 
     app = Starlette(
         routes=[Route("/", echo, methods=["POST"])],
-        middleware=[Middleware(WebFilterChainMiddleware, filters=[Reading(), memory_site.filter])],
+        middleware=[Middleware(WebFilterChainMiddleware, filters=[Reading(), site.filter])],
     )
     answer = await ask(app, method="POST", body=b"[1]")
     # What is left of a stream that somebody read to its end.
@@ -520,19 +500,12 @@ class TestPatterns:
     @for_each(
         ("path", "applies"),
         [
-            ("/admin/users", True),
-            ("/admin/", True),
-            ("/admin/a/b/c", True),
-            ("/admin", False),
-            ("/administrator", False),
-            ("/Admin/users", False),
-            ("/x/admin/users", False),
-            ("/api/v1/items", True),
-            ("/api/v22/items", False),
-            ("/admin/public/logo.png", False),
+            ("/admin/users", True), ("/admin/", True), ("/admin/a/b/c", True), ("/admin", False),
+            ("/administrator", False), ("/Admin/users", False), ("/x/admin/users", False),
+            ("/api/v1/items", True), ("/api/v22/items", False), ("/admin/public/logo.png", False),
             ("/admin/new\nline", True),
         ],
-    )
+    )  # fmt: skip
     async def test_exclusions_win_over_inclusions(self, path: str, applies: bool) -> None:
         made = Noting("a", 0, [])
         made.url_patterns = ["/admin/*", "/api/v?/*"]
@@ -605,8 +578,7 @@ class TestLifespan:
 
         app = WebFilterChainMiddleware(Starlette(lifespan=lifespan), [], on_shutdown=[close])
         messages = await self.run(app)
-        assert log == ["closed"]
-        assert messages[-1]["type"] == "lifespan.shutdown.failed"
+        assert (log, messages[-1]["type"]) == (["closed"], "lifespan.shutdown.failed")
 
     async def test_closer_that_fails_is_reported_and_stops_no_other(self) -> None:
         log: list[str] = []
@@ -620,13 +592,11 @@ class TestLifespan:
 
         app = WebFilterChainMiddleware(Starlette(), [], on_shutdown=[broken, close])
         messages = await self.run(app)
-        assert log == ["broken", "closed"]
-        assert messages[-1]["type"] == "lifespan.shutdown.failed"
+        assert (log, messages[-1]["type"]) == (["broken", "closed"], "lifespan.shutdown.failed")
         assert "already gone" in messages[-1]["message"]
 
-    async def test_closers_wait_for_requests_that_were_cancelled(self, memory_site: Site) -> None:
+    async def test_closers_wait_for_requests_that_were_cancelled(self, site: Site) -> None:
         log: list[str] = []
-        site = memory_site
 
         async def close() -> None:
             await site.filter.repository.drain()

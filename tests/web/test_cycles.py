@@ -71,13 +71,9 @@ HANDLERS = [read, write, logout, rotate, fail, rotate_and_fail, unencodable]
 def scope_of(kind: str, *, known: bool) -> dict[str, Any]:
     headers = [(b"cookie", f"{COOKIE}={KNOWN}".encode())] if known else []
     return {
-        "type": kind,
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
-        "headers": headers,
+        "type": kind, "method": "GET", "path": "/", "query_string": b"", "headers": headers,
         "subprotocols": [],
-    }
+    }  # fmt: skip
 
 
 async def receive() -> dict[str, Any]:
@@ -100,15 +96,15 @@ async def garbage_of(run: Callable[[], Awaitable[None]]) -> int:
 @pytest.mark.usefixtures("collector_off")
 @for_each("known", [True, False])
 @for_each("handler", HANDLERS)
-async def test_request_leaves_no_cycle(memory_site: Site, handler: Any, known: bool) -> None:
+async def test_request_leaves_no_cycle(site: Site, handler: Any, known: bool) -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         await handler(scope["state"]["session"])
         await PlainTextResponse("ok")(scope, receive, send)
 
-    app = WebFilterChainMiddleware(page, [memory_site.filter])
+    app = WebFilterChainMiddleware(page, [site.filter])
 
     async def run() -> None:
-        await memory_site.seed(KNOWN, user=["alice"])
+        await site.seed(KNOWN, user=["alice"])
         try:
             await app(scope_of("http", known=known), receive, send)
         except (ValueError, TypeError):
@@ -119,16 +115,16 @@ async def test_request_leaves_no_cycle(memory_site: Site, handler: Any, known: b
 
 @pytest.mark.usefixtures("collector_off")
 @for_each("handler", [read, write, logout, fail])
-async def test_socket_leaves_no_cycle(memory_site: Site, handler: Any) -> None:
+async def test_socket_leaves_no_cycle(site: Site, handler: Any) -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         socket = WebSocket(scope, receive, send)
         await socket.accept()
         await handler(socket.state.session)
 
-    app = WebFilterChainMiddleware(page, [memory_site.filter])
+    app = WebFilterChainMiddleware(page, [site.filter])
 
     async def run() -> None:
-        await memory_site.seed(KNOWN, user=["alice"])
+        await site.seed(KNOWN, user=["alice"])
         try:
             await app(scope_of("websocket", known=True), receive, send)
         except ValueError:
@@ -140,29 +136,29 @@ async def test_socket_leaves_no_cycle(memory_site: Site, handler: Any) -> None:
 @pytest.mark.usefixtures("collector_off")
 @for_each("policy", ["fail", "anonymous"])
 @for_each("when", ["load", "commit", "late", "update"])
-async def test_dead_store_leaves_no_cycle(memory_site: Site, when: str, policy: str) -> None:
-    memory_site.configure(on_store_error=policy)
+async def test_dead_store_leaves_no_cycle(site: Site, when: str, policy: str) -> None:
+    site.configure(on_store_error=policy)
 
     async def page(scope: Any, receive: Any, send: Any) -> None:
-        memory_site.probe.fail()
+        site.probe.fail()
         if when == "update":
             Request(scope).state.session.update_attribute("visits", lambda n: (n or 0) + 1)
         else:
             Request(scope).state.session.set_attribute("user", "bob")
         if when == "late":
-            memory_site.probe.recover()
+            site.probe.recover()
         await PlainTextResponse("ok")(scope, receive, send)
-        memory_site.probe.fail()
+        site.probe.fail()
         Request(scope).state.session.invalidate()
 
-    app = WebFilterChainMiddleware(page, [memory_site.filter])
+    app = WebFilterChainMiddleware(page, [site.filter])
 
     async def run() -> None:
-        memory_site.probe.recover()
-        memory_site.probe.calls.clear()
-        await memory_site.seed(KNOWN, user=["alice"])
+        site.probe.recover()
+        site.probe.calls.clear()
+        await site.seed(KNOWN, user=["alice"])
         if when == "load":
-            memory_site.probe.fail()
+            site.probe.fail()
         try:
             await app(scope_of("http", known=True), receive, send)
         except SessionStoreError:
@@ -172,9 +168,9 @@ async def test_dead_store_leaves_no_cycle(memory_site: Site, when: str, policy: 
 
 
 @pytest.mark.usefixtures("collector_off")
-async def test_nested_chains_leave_no_cycle(memory_site: Site) -> None:
-    inner = WebFilterChainMiddleware(PlainTextResponse("ok"), [memory_site.filter])
-    app = WebFilterChainMiddleware(inner, [memory_site.filter])
+async def test_nested_chains_leave_no_cycle(site: Site) -> None:
+    inner = WebFilterChainMiddleware(PlainTextResponse("ok"), [site.filter])
+    app = WebFilterChainMiddleware(inner, [site.filter])
 
     async def run() -> None:
         await app(scope_of("http", known=False), receive, send)
@@ -183,20 +179,20 @@ async def test_nested_chains_leave_no_cycle(memory_site: Site) -> None:
 
 
 @pytest.mark.usefixtures("collector_off")
-async def test_cancelled_request_leaves_no_cycle(memory_site: Site) -> None:
+async def test_cancelled_request_leaves_no_cycle(site: Site) -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         scope["state"]["session"].invalidate()
         await asyncio.Event().wait()
 
-    app = WebFilterChainMiddleware(page, [memory_site.filter])
+    app = WebFilterChainMiddleware(page, [site.filter])
 
     async def run() -> None:
-        await memory_site.seed(KNOWN, user=["alice"])
+        await site.seed(KNOWN, user=["alice"])
         task = asyncio.ensure_future(app(scope_of("http", known=True), receive, send))
         for _ in range(3):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait({task})
-        await memory_site.filter.repository.drain()
+        await site.filter.repository.drain()
 
     assert await garbage_of(run) == 0

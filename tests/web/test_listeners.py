@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from dependency_injector import providers
 from starlette.applications import Starlette
-from starlette.routing import Route
 
 from pyfly_session import SessionRepository, SessionStoreError, ids
 from pyfly_session.adapters.memory import InMemorySessionStore
@@ -20,33 +19,31 @@ from pyfly_session.core.tasks import BackgroundTasks
 from pyfly_session.events import SessionCreated, SessionDestroyed, SessionEvent, SessionIdChanged
 from tests.conftest import Clock
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
 from tests.web.listening import Shop, destroyed, handle, leave, write
+from tests.web.pages import Page
 
 
-async def test_a_listener_that_fails_keeps_nobody_from_anything(
-    native_site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_listener_that_fails_keeps_nobody_from_anything(site: Site, caplog: Log) -> None:
     def fails(event: SessionEvent) -> None:
         raise ValueError("mine")
 
-    shop = Shop(native_site, fails)
+    shop = Shop(site, fails)
     answer = await shop.ask("/write")
     assert (answer.status, len(await shop.news())) == (200, 1)
     assert "failed on SessionCreated" in caplog.text
     assert answer.session_id not in caplog.text
 
 
-async def test_a_listener_whose_own_task_was_cancelled_silences_nobody(
-    native_site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_listener_whose_task_was_cancelled_silences_none(site: Site, caplog: Log) -> None:
     async def mailer(event: SessionEvent) -> None:
         task = asyncio.ensure_future(asyncio.Event().wait())
         asyncio.get_running_loop().call_soon(task.cancel)
         await task
 
-    shop = Shop(native_site, mailer)
+    shop = Shop(site, mailer)
     known = (await shop.ask("/enter")).session_id
     await shop.ask("/leave", known)
     assert [type(each) for each in await shop.news()] == [SessionCreated, SessionDestroyed]
@@ -79,14 +76,14 @@ async def test_a_publisher_that_is_cancelled_keeps_nothing_of_the_session(clock:
     assert [type(each) for each in told] == [SessionCreated, SessionDestroyed]
 
 
-async def test_nobody_waits_for_a_slow_listener_but_the_shutdown(native_site: Site) -> None:
+async def test_nobody_waits_for_a_slow_listener_but_the_shutdown(site: Site) -> None:
     heard, go_on = asyncio.Event(), asyncio.Event()
 
     async def slow(event: SessionEvent) -> None:
         heard.set()
         await go_on.wait()
 
-    shop = Shop(native_site, slow)
+    shop = Shop(site, slow)
     first = (await shop.ask("/write")).session_id
     await heard.wait()
     # The same session has to wait, another one does not.
@@ -100,7 +97,7 @@ async def test_nobody_waits_for_a_slow_listener_but_the_shutdown(native_site: Si
     assert [type(each) for each in shop.told] == [SessionCreated, SessionDestroyed]
 
 
-async def test_sessions_do_not_wait_for_each_other(native_site: Site) -> None:
+async def test_sessions_do_not_wait_for_each_other(site: Site) -> None:
     told: list[str] = []
     second_told, go_on = asyncio.Event(), asyncio.Event()
 
@@ -111,7 +108,7 @@ async def test_sessions_do_not_wait_for_each_other(native_site: Site) -> None:
         else:
             second_told.set()
 
-    shop = Shop(native_site, slow_at_first)
+    shop = Shop(site, slow_at_first)
     first = (await shop.ask("/write")).session_id
     second = (await shop.ask("/write")).session_id
     await second_told.wait()
@@ -120,17 +117,15 @@ async def test_sessions_do_not_wait_for_each_other(native_site: Site) -> None:
     assert [each.handle for each in news] == [handle(shop, each) for each in (second, first)]
 
 
-async def test_only_the_process_that_did_it_tells(native_site: Site) -> None:
-    shop, other = Shop(native_site), Shop(native_site.another_node())
+async def test_only_the_process_that_did_it_tells(site: Site) -> None:
+    shop, other = Shop(site), Shop(site.another_node())
     known = (await shop.ask("/enter")).session_id
     await other.ask("/leave", known)
     assert [type(each) for each in await shop.news()] == [SessionCreated]
     assert await other.news() == [destroyed(shop, known, "invalidated", "ada")]
 
 
-async def test_a_listener_that_hangs_is_given_up(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_listener_that_hangs_is_given_up(clock: Clock, caplog: Log) -> None:
     async def hangs(event: SessionEvent) -> None:
         await asyncio.Event().wait()
 
@@ -143,10 +138,8 @@ async def test_a_listener_that_hangs_is_given_up(
 
 
 @for_each("where", ["before", "after"])
-async def test_a_logout_is_told_wherever_its_request_is_cancelled(
-    native_site: Site, where: Any
-) -> None:
-    shop = Shop(native_site)
+async def test_a_logout_is_told_wherever_its_request_is_cancelled(site: Site, where: Any) -> None:
+    shop = Shop(site)
     known = (await shop.ask("/write")).session_id
     shop.site.probe.calls.clear()
     await shop.ask("/leave", known)
@@ -163,8 +156,8 @@ async def test_a_logout_is_told_wherever_its_request_is_cancelled(
         assert await shop.news() == [destroyed(shop, known, "invalidated")], f"call {number}"
 
 
-async def test_a_store_that_fails_has_nothing_to_tell(native_site: Site) -> None:
-    shop = Shop(native_site)
+async def test_a_store_that_fails_has_nothing_to_tell(site: Site) -> None:
+    shop = Shop(site)
     known = (await shop.ask("/write")).session_id
     await shop.news()
     hold = shop.site.probe.hold(2, "before")
@@ -180,13 +173,13 @@ async def test_a_store_that_fails_has_nothing_to_tell(native_site: Site) -> None
 
 
 async def test_without_listeners_a_logout_asks_the_store_for_nothing_more(
-    native_site: Site,
+    site: Site,
 ) -> None:
-    app = native_site.app(write=write, leave=leave)
+    app = site.app(write=write, leave=leave)
     known = (await ask(app, "/write")).session_id
-    native_site.probe.calls.clear()
+    site.probe.calls.clear()
     await ask(app, "/leave", cookie=known)
-    assert [name for name, _ in native_site.probe.calls] == ["load_and_slide", "delete_moved"]
+    assert [name for name, _ in site.probe.calls] == ["load_and_slide", "delete_moved"]
 
 
 async def test_the_container_has_the_listeners_and_follows_an_override() -> None:
@@ -195,7 +188,7 @@ async def test_the_container_has_the_listeners_and_follows_an_override() -> None
     container = SessionContainer()
     container.config.from_dict({"pyfly": {"session": {"enabled": True}}})
     container.session_listeners.add_args(providers.Object(told.append))
-    app = Starlette(routes=[Route("/write", write)])
+    app = Starlette(routes=[Page("/write", write)])
     enable_sessions(app, container)
     repository = container.session_repository()
     await ask(app, "/write")
@@ -214,10 +207,10 @@ def test_what_cannot_be_called_with_an_event_is_refused(wrong: Any) -> None:
         SessionRepository(InMemorySessionStore(), listeners=[wrong])
 
 
-async def test_listeners_see_nothing_of_the_request(native_site: Site) -> None:
+async def test_listeners_see_nothing_of_the_request(site: Site) -> None:
     secret = contextvars.ContextVar("secret", default="none")
     seen: list[str] = []
-    shop = Shop(native_site, lambda event: seen.append(secret.get()))
+    shop = Shop(site, lambda event: seen.append(secret.get()))
     secret.set("of one request")
     await shop.ask("/write")
     await shop.news()

@@ -88,9 +88,8 @@ class Desk:
         self.kept = request.state.session
         return self.kept
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> None:
         self._keep(request)
-        return PlainTextResponse("ok")
 
     async def fail(self, request: Request) -> Response:
         self._keep(request)
@@ -136,9 +135,9 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(memory_site: Site) -> Desk:
-    await memory_site.seed(KNOWN, user="ada")
-    return Desk(memory_site)
+async def desk(site: Site) -> Desk:
+    await site.seed(KNOWN, user="ada")
+    return Desk(site)
 
 
 class TestAfterTheEnd:
@@ -154,8 +153,7 @@ class TestAfterTheEnd:
     async def test_the_session_can_still_be_read(self, desk: Desk) -> None:
         session = await desk.end("/answer")
         try_all(session)
-        assert session.id == KNOWN
-        assert session.get_attribute("user") == "ada"
+        assert (session.id, session.get_attribute("user")) == (KNOWN, "ada")
         assert session.get_attribute_names() == ["user"]
         assert dict(SessionMapping(session)) == {"user": "ada"}
         assert not session.invalidated
@@ -174,30 +172,27 @@ class TestAfterTheEnd:
         thread.join()
         assert found == [ALL_REFUSED]
 
-    async def test_a_task_that_outlived_its_request_is_told(self, memory_site: Site) -> None:
+    async def test_a_task_that_outlived_its_request_is_told(self, site: Site) -> None:
         over = asyncio.Event()
         tasks: list[asyncio.Task[Any]] = []
 
-        async def page(request: Request) -> Response:
+        async def page(session: Any) -> None:
             async def later() -> dict[str, type[Exception] | None]:
                 await over.wait()
-                return try_all(request.state.session)
+                return try_all(session)
 
             tasks.append(asyncio.create_task(later()))
-            return PlainTextResponse("ok")
 
-        await memory_site.seed(KNOWN, user="ada")
-        await ask(memory_site.app(page=page), "/page", cookie=KNOWN)
+        await site.visit(page, user="ada")
         over.set()
         assert await tasks[0] == ALL_REFUSED
-        assert await memory_site.stored(KNOWN) == {"user": "ada"}
+        assert await site.stored(KNOWN) == {"user": "ada"}
 
     async def test_a_request_that_was_refused_is_over_as_well(self, desk: Desk) -> None:
-        async def write(request: Request) -> Response:
-            desk.kept = request.state.session
+        async def write(session: Any) -> None:
+            desk.kept = session
             desk.kept.set_attribute("early", 1)
             desk.site.probe.fail()
-            return PlainTextResponse("ok")
 
         answer = await ask(desk.site.app(write=write), "/write", cookie=KNOWN)
         desk.site.probe.recover()
@@ -227,26 +222,24 @@ class TestLogoutThatFailed:
     """It was answered 503, so the user is logged in, and everything is as before."""
 
     @staticmethod
-    async def stream(request: Request) -> Response:
+    async def stream(session: Any) -> Response:
         async def body() -> AsyncIterator[str]:
             yield "a"
-            request.state.session.set_attribute("progress", 100)
+            session.set_attribute("progress", 100)
 
         return StreamingResponse(body())
 
     @staticmethod
-    async def leave(request: Request) -> Response:
+    async def leave(request: Request) -> None:
         await logout(request)
-        return PlainTextResponse("bye")
 
     @staticmethod
-    async def look(request: Request) -> Response:
-        return PlainTextResponse(str(request.state.session.get_attribute("user")))
+    async def look(session: Any) -> Response:
+        return PlainTextResponse(str(session.get_attribute("user")))
 
     @staticmethod
-    async def enter(request: Request) -> Response:
+    async def enter(request: Request) -> None:
         await login(request, SecurityContext(user_id="ada"))
-        return PlainTextResponse("welcome")
 
     @staticmethod
     async def others(request: Request) -> Response:
@@ -261,8 +254,7 @@ class TestLogoutThatFailed:
     async def fail_to_leave(self, browser: Browser, site: Site) -> None:
         site.probe.fail("delete", "delete_moved")
         answer = await browser.get("/leave")
-        assert answer.status == 503
-        assert answer.cookie() is None
+        assert (answer.status, answer.cookie()) == (503, None)
         site.probe.recover()
 
     async def test_the_cookie_slides_and_late_writes_are_saved(self, site: Site) -> None:
@@ -315,16 +307,14 @@ class TestIdleTimeOfItsOwn:
     """A session that lives for 30 days does so, whatever fails on the way."""
 
     @staticmethod
-    async def remember(request: Request) -> Response:
-        request.state.session.set_max_inactive_interval(30 * DAY)
-        return PlainTextResponse("ok")
+    async def remember(session: Any) -> None:
+        session.set_max_inactive_interval(30 * DAY)
 
     @staticmethod
-    async def look(request: Request) -> Response:
-        return PlainTextResponse(str(request.state.session.get_attribute("user")))
+    async def look(session: Any) -> Response:
+        return PlainTextResponse(str(session.get_attribute("user")))
 
-    async def test_no_failure_of_a_load_shortens_it(self, timed_site: Site) -> None:
-        site = timed_site
+    async def test_no_failure_of_a_load_shortens_it(self, site: Site) -> None:
         for number in range(4):
             session_id = await site.seed(f"{number}" * 32, user="ada")
             app = site.app(remember=self.remember, look=self.look)
@@ -349,8 +339,7 @@ class TestIdleTimeOfItsOwn:
         port = valkey.connection_pool.connection_kwargs["port"]
         site = Site(Probe(make_store("valkey")), clock)
         for passing in range(3):
-            await site.seed(KNOWN, user="ada")
-            await ask(site.app(remember=self.remember), "/remember", cookie=KNOWN)
+            await site.visit(self.remember, user="ada")
             assert await valkey.ttl(f"pyfly:session:{KNOWN}") > 29 * DAY
             proxy = await Cutting(port, passing, where).start()
             client: aioredis.Redis = aioredis.from_url(proxy.url)
@@ -406,16 +395,14 @@ class Crowd:
         # The test is the last one.
         self.loaded = asyncio.Barrier(len(self.PATHS) + 1)
 
-    async def write(self, request: Request) -> Response:
+    async def write(self, request: Request) -> None:
         await self.loaded.wait()
         request.state.session.set_attribute(request.query_params["name"], 1)
-        return PlainTextResponse("ok")
 
-    async def rotate(self, request: Request) -> Response:
+    async def rotate(self, session: Any) -> None:
         await self.loaded.wait()
-        request.state.session.set_attribute("rotated", 1)
-        request.state.session.rotate_id()
-        return PlainTextResponse("ok")
+        session.set_attribute("rotated", 1)
+        session.rotate_id()
 
     async def living(self) -> dict[str, dict[str, Any]]:
         """Return the sessions that are stored, by their ids."""

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
 from pyfly_session import ConfigurationError, SecurityContext
 from pyfly_session.adapters.memory import InMemorySessionStore
@@ -22,6 +20,7 @@ from pyfly_session.web import SessionFilter
 from tests.conftest import Clock, take_scripts_away
 from tests.web.conftest import Site
 from tests.web.driver import Browser
+from tests.web.pages import Page
 from tests.web.stores import Probe
 
 TICK = 2**-10
@@ -29,8 +28,8 @@ TTL = 100
 PASSIVE = ("/poll*",)
 
 
-async def look(request: Request) -> Response:
-    return JSONResponse(request.state.session.principal)
+async def look(session: Any) -> Response:
+    return JSONResponse(session.principal)
 
 
 async def sign_in(request: Request) -> Response:
@@ -38,38 +37,30 @@ async def sign_in(request: Request) -> Response:
     return JSONResponse(None)
 
 
-async def count(request: Request) -> Response:
-    session = request.state.session
+async def count(session: Any) -> Response:
     session.set_attribute("n", session.get_attribute("n", 0) + 1)
     return JSONResponse(None)
 
 
-async def update(request: Request) -> Response:
-    request.state.session.update_attribute("n", lambda n: (n or 0) + 1)
+async def update(session: Any) -> Response:
+    session.update_attribute("n", lambda n: (n or 0) + 1)
     return JSONResponse(None)
 
 
-async def rotate(request: Request) -> Response:
-    request.state.session.rotate_id()
+async def rotate(session: Any) -> Response:
+    session.rotate_id()
     return JSONResponse(None)
 
 
-async def short(request: Request) -> Response:
-    request.state.session.set_max_inactive_interval(50)
+async def short(session: Any) -> Response:
+    session.set_max_inactive_interval(50)
     return JSONResponse(None)
 
 
 HANDLERS: dict[str, Any] = {
-    "login": sign_in,
-    "look": look,
-    "short": short,
-    "poll": look,
-    "poll-count": count,
-    "poll-update": update,
-    "poll-rotate": rotate,
-    "poll-login": sign_in,
-    "poll-short": short,
-}
+    "login": sign_in, "look": look, "short": short, "poll": look, "poll-count": count,
+    "poll-update": update, "poll-rotate": rotate, "poll-login": sign_in, "poll-short": short,
+}  # fmt: skip
 
 
 async def logged_in(site: Site, **options: Any) -> Browser:
@@ -79,43 +70,39 @@ async def logged_in(site: Site, **options: Any) -> Browser:
     return browser
 
 
-async def test_polling_sees_the_session_and_does_not_keep_it_alive(timed_site: Site) -> None:
-    browser = await logged_in(timed_site)
+async def test_polling_sees_the_session_and_does_not_keep_it_alive(site: Site) -> None:
+    browser = await logged_in(site)
     for _ in range(9):
-        timed_site.clock.advance(10)
+        site.clock.advance(10)
         answer = await browser.get("/poll")
-        assert answer.text == '"alice"'
-        assert answer.cookie() is None
-    timed_site.clock.advance(10 - TICK)
+        assert (answer.text, answer.cookie()) == ('"alice"', None)
+    site.clock.advance(10 - TICK)
     assert (await browser.get("/poll")).text == '"alice"'
-    timed_site.clock.advance(TICK)
+    site.clock.advance(TICK)
     assert (await browser.get("/poll")).text == "null"
 
 
-async def test_any_other_request_still_does(timed_site: Site) -> None:
-    browser = await logged_in(timed_site)
+async def test_any_other_request_still_does(site: Site) -> None:
+    browser = await logged_in(site)
     for _ in range(3):
-        timed_site.clock.advance(90)
+        site.clock.advance(90)
         await browser.get("/poll")
-        cookie = (await browser.get("/look")).cookie()
-        assert cookie is not None
+        cookie = (await browser.get("/look")).own_cookie
         assert cookie.max_age == TTL
 
 
 @pytest.mark.parametrize("path", ["/poll-count", "/poll-update"])
-async def test_what_polling_writes_is_kept_and_does_not_keep_it_alive_either(
-    memory_site: Site, path: str
-) -> None:
-    browser = await logged_in(memory_site)
+async def test_what_polling_writes_is_kept_and_keeps_not_alive(site: Site, path: str) -> None:
+    browser = await logged_in(site)
     former = browser.cookie
     for _ in range(9):
-        memory_site.clock.advance(10)
+        site.clock.advance(10)
         assert (await browser.get(path)).cookie() is None
-    stored = await memory_site.stored(former)
+    stored = await site.stored(former)
     assert stored is not None
     assert stored["n"] == 9
-    memory_site.clock.advance(10)
-    assert await memory_site.stored(former) is None
+    site.clock.advance(10)
+    assert await site.stored(former) is None
 
 
 async def test_a_store_that_cannot_keep_a_life_gives_a_write_the_full_one(
@@ -130,27 +117,24 @@ async def test_a_store_that_cannot_keep_a_life_gives_a_write_the_full_one(
 
 
 @pytest.mark.parametrize("path", ["/poll-rotate", "/poll-login", "/poll-short"])
-async def test_a_login_a_new_id_and_a_new_lifetime_count_wherever_they_happen(
-    timed_site: Site, path: str
-) -> None:
+async def test_login_new_id_and_lifetime_count_wherever_they_are(site: Site, path: str) -> None:
     """The browser is told, too."""
-    browser = await logged_in(timed_site)
-    timed_site.clock.advance(90)
-    cookie = (await browser.get(path)).cookie()
-    assert cookie is not None
+    browser = await logged_in(site)
+    site.clock.advance(90)
+    cookie = (await browser.get(path)).own_cookie
     lives = 50 if path == "/poll-short" else TTL
     assert cookie.max_age == lives
-    timed_site.clock.advance(lives - TICK)
+    site.clock.advance(lives - TICK)
     assert (await browser.get("/poll")).text == '"alice"'
 
 
-async def test_an_idle_time_of_its_own_goes_on_under_polling(timed_site: Site) -> None:
-    browser = await logged_in(timed_site)
+async def test_an_idle_time_of_its_own_goes_on_under_polling(site: Site) -> None:
+    browser = await logged_in(site)
     await browser.get("/short")
     for _ in range(4):
-        timed_site.clock.advance(10)
+        site.clock.advance(10)
         assert (await browser.get("/poll")).text == '"alice"'
-    timed_site.clock.advance(10)
+    site.clock.advance(10)
     assert (await browser.get("/poll")).text == "null"
 
 
@@ -178,13 +162,13 @@ async def test_a_server_leaves_the_life_as_it_is(
     assert stored["n"] == 2
 
 
-async def test_polling_with_a_former_id_is_late_as_any_other(native_site: Site) -> None:
-    browser = await logged_in(native_site)
+async def test_polling_with_a_former_id_is_late_as_any_other(site: Site) -> None:
+    browser = await logged_in(site)
     former = browser.cookie
     await browser.get("/poll-rotate")
     late = Browser(browser.app)
     late.cookie = former
-    other_node = native_site.another_node(ttl=TTL, passive_patterns=PASSIVE).app(**HANDLERS)
+    other_node = site.another_node(ttl=TTL, passive_patterns=PASSIVE).app(**HANDLERS)
     for app in (browser.app, other_node):
         late.app = app
         answer = await late.get("/poll")
@@ -203,8 +187,8 @@ async def test_encrypted_sessions_are_polled_alike(clock: Clock) -> None:
     assert (await browser.get("/poll")).text == "null"
 
 
-async def test_a_long_poll_does_not_keep_the_session_alive(memory_site: Site) -> None:
-    site = memory_site.configure(ttl=1, passive_patterns=PASSIVE)
+async def test_a_long_poll_does_not_keep_the_session_alive(site: Site) -> None:
+    site.configure(ttl=1, passive_patterns=PASSIVE)
     slid: list[str] = []
 
     async def poll(request: Request) -> Response:
@@ -223,34 +207,32 @@ async def test_a_long_poll_does_not_keep_the_session_alive(memory_site: Site) ->
     assert slid == ["load_and_slide"]
 
 
-async def test_patterns_are_compared_with_what_routes_see(memory_site: Site) -> None:
-    site = memory_site.configure(ttl=TTL, passive_patterns=PASSIVE)
-    routes = [Route(f"/{name}", handler) for name, handler in HANDLERS.items()]
+async def test_patterns_are_compared_with_what_routes_see(site: Site) -> None:
+    site.configure(ttl=TTL, passive_patterns=PASSIVE)
+    routes = [Page(f"/{name}", handler) for name, handler in HANDLERS.items()]
     browser = Browser(Starlette(routes=[Mount("/shop", app=site.app(*routes))]))
     await browser.get("/shop/login")
     assert (await browser.get("/shop/poll")).cookie() is None
     assert (await browser.get("/shop/look")).cookie() is not None
 
 
-async def test_a_foreign_chain_polls_alike(memory_site: Site) -> None:
-    memory_site.configure(ttl=TTL, passive_patterns=PASSIVE)
-    routes = [Route(f"/{name}", handler) for name, handler in HANDLERS.items()]
-    middleware = [Middleware(BaseHTTPMiddleware, dispatch=memory_site.filter.do_filter)]
-    browser = Browser(Starlette(routes=routes, middleware=middleware))
+async def test_a_foreign_chain_polls_alike(site: Site) -> None:
+    site.configure(ttl=TTL, passive_patterns=PASSIVE)
+    browser = Browser(site.app(foreign=True, **HANDLERS))
     await browser.get("/login")
     former = browser.cookie
-    memory_site.clock.advance(90)
+    site.clock.advance(90)
     for path in ("/poll", "/poll-count"):
         assert (await browser.get(path)).cookie() is None
-    memory_site.clock.advance(10)
-    assert await memory_site.stored(former) is None
+    site.clock.advance(10)
+    assert await site.stored(former) is None
 
 
 async def test_the_properties_reach_the_filter(clock: Clock) -> None:
     session = {"enabled": True, "ttl": TTL, "passive-patterns": ["/poll"]}
     container = create_container({"pyfly": {"session": session}})
     container.clock.override(clock)
-    routes = [Route(f"/{name}", handler) for name, handler in HANDLERS.items()]
+    routes = [Page(f"/{name}", handler) for name, handler in HANDLERS.items()]
     browser = Browser(enable_sessions(Starlette(routes=routes), container))
     await browser.get("/login")
     assert (await browser.get("/poll")).cookie() is None

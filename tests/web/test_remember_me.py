@@ -6,26 +6,20 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 from starlette.websockets import WebSocket
 
 from pyfly_session import SecurityContext
-from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.core.codec import DEFAULT_CODEC
-from pyfly_session.core.encryption import EncryptedSessionCodec
 from pyfly_session.core.session import HttpSession
 from pyfly_session.security import login
 from pyfly_session.web import SessionCookie, SessionHeader
 from tests.conftest import Clock
 from tests.support.cases import for_each
+from tests.support.sessions import loaded
 from tests.web.conftest import Site
-from tests.web.driver import Browser, Connection, SetCookie
+from tests.web.driver import Browser, Connection
 from tests.web.stores import Probe
 
 TICK = 2**-10
@@ -55,24 +49,20 @@ async def only_choose(request: Request) -> Response:
     return JSONResponse(None)
 
 
-async def look(request: Request) -> Response:
-    return JSONResponse(request.state.session.principal)
-
-
-async def write(request: Request) -> Response:
-    request.state.session.update_attribute("n", lambda n: (n or 0) + 1)
+async def write(session: Any) -> Response:
+    session.update_attribute("n", lambda n: (n or 0) + 1)
     return JSONResponse(None)
 
 
-async def rotate(request: Request) -> Response:
-    request.state.session.rotate_id()
+async def rotate(session: Any) -> Response:
+    session.rotate_id()
     return JSONResponse(None)
 
 
 HANDLERS: dict[str, Any] = {
     "choose": choose,
     "only-choose": only_choose,
-    "look": look,
+    "look": lambda session: JSONResponse(session.principal),
     "write": write,
     "rotate": rotate,
 }
@@ -82,14 +72,8 @@ def browser_of(site: Site, **options: Any) -> Browser:
     return Browser(site.configure(ttl=TTL, **options).app(**HANDLERS))
 
 
-async def cookie_of(browser: Browser, path: str) -> SetCookie:
-    cookie = (await browser.get(path)).cookie()
-    assert cookie is not None
-    return cookie
-
-
 async def max_age(browser: Browser, path: str = "/look") -> int | None:
-    cookie = await cookie_of(browser, path)
+    cookie = (await browser.get(path)).own_cookie
     return cookie.max_age if "max-age" in cookie.attributes else None
 
 
@@ -111,49 +95,49 @@ async def test_one_cookie_ends_with_the_browser_and_another_lasts_thirty_days(si
                 assert await max_age(browser, path) == age
 
 
-async def test_the_store_keeps_a_remembered_session_as_long_as_its_cookie(timed_site: Site) -> None:
-    browser = browser_of(timed_site)
+async def test_the_store_keeps_a_remembered_session_as_long_as_its_cookie(site: Site) -> None:
+    browser = browser_of(site)
     await browser.get("/choose?as=remember")
     for _ in range(2):
-        timed_site.clock.advance(MONTH - TICK)
+        site.clock.advance(MONTH - TICK)
         assert (await browser.get("/look")).text == '"alice"'
-    timed_site.clock.advance(MONTH)
+    site.clock.advance(MONTH)
     assert (await browser.get("/look")).text == "null"
 
 
 async def test_what_is_forgotten_with_the_browser_lives_as_long_as_any_other(
-    timed_site: Site,
+    site: Site,
 ) -> None:
-    browser = browser_of(timed_site)
+    browser = browser_of(site)
     await browser.get("/choose?as=forget")
-    timed_site.clock.advance(TTL - TICK)
+    site.clock.advance(TTL - TICK)
     assert (await browser.get("/look")).text == '"alice"'
-    timed_site.clock.advance(TTL)
+    site.clock.advance(TTL)
     assert (await browser.get("/look")).text == "null"
 
 
 async def test_a_choice_is_kept_when_cookies_end_with_the_browser_by_default(
-    memory_site: Site,
+    site: Site,
 ) -> None:
-    browser = browser_of(memory_site, cookie=SessionCookie(persistent=False))
+    browser = browser_of(site, cookie=SessionCookie(persistent=False))
     assert await max_age(browser, "/choose?as=common") is None
     assert await max_age(browser, "/choose?as=remember") == MONTH
     assert await max_age(browser, "/choose?as=common") is None
 
 
-async def test_a_fixed_end_holds_however_much_the_session_is_used(timed_site: Site) -> None:
+async def test_a_fixed_end_holds_however_much_the_session_is_used(site: Site) -> None:
     """It lives so long without use, too; then cookie and store end at that very moment."""
-    browser = browser_of(timed_site)
+    browser = browser_of(site)
     assert await max_age(browser, "/choose?as=until") == 250
-    timed_site.clock.advance(TTL + 20)
+    site.clock.advance(TTL + 20)
     for path, left in (("/look", 130), ("/write", 70), ("/rotate", 10)):
         assert await max_age(browser, path) == left
-        timed_site.clock.advance(60 if left > 60 else 10 - TICK)
+        site.clock.advance(60 if left > 60 else 10 - TICK)
     assert (await browser.get("/look")).text == '"alice"'
     former = browser.cookie
-    timed_site.clock.advance(TICK)
+    site.clock.advance(TICK)
     assert (await browser.get("/look")).text == "null"
-    assert await timed_site.stored(former) is None
+    assert await site.stored(former) is None
 
 
 async def test_a_fixed_end_is_the_servers_own_end_after_every_request(
@@ -169,24 +153,23 @@ async def test_a_fixed_end_is_the_servers_own_end_after_every_request(
         clock.advance(60)
 
 
-async def test_the_earlier_of_fixed_end_and_absolute_lifetime_counts(timed_site: Site) -> None:
-    browser = browser_of(timed_site, max_lifetime=200)
+async def test_the_earlier_of_fixed_end_and_absolute_lifetime_counts(site: Site) -> None:
+    browser = browser_of(site, max_lifetime=200)
     assert await max_age(browser, "/choose?as=until") == 200
-    timed_site.clock.advance(200 - TICK)
+    site.clock.advance(200 - TICK)
     assert (await browser.get("/look")).text == '"alice"'
-    timed_site.clock.advance(TICK)
+    site.clock.advance(TICK)
     assert (await browser.get("/look")).text == "null"
 
 
 async def test_a_write_that_meets_the_choice_keeps_it_and_tells_the_browser_so(
-    native_site: Site,
+    site: Site,
 ) -> None:
-    app = native_site.configure(ttl=TTL).app(**HANDLERS)
+    app = site.configure(ttl=TTL).app(**HANDLERS)
     browser = Browser(app)
     await browser.get("/choose?as=common")
-    repository = native_site.filter.repository
-    late = await repository.load(browser.cookie or "")
-    assert late is not None
+    repository = site.filter.repository
+    late = await loaded(repository, browser.cookie or "")
 
     await browser.get("/only-choose?as=remember")
     late.set_attribute("late", 1)
@@ -198,46 +181,33 @@ async def test_a_write_that_meets_the_choice_keeps_it_and_tells_the_browser_so(
     assert await max_age(browser) == MONTH
 
 
-async def test_a_choice_is_kept_with_the_session_encrypted_and_its_id_hashed(clock: Clock) -> None:
-    codec = EncryptedSessionCodec([Fernet.generate_key()])
-    site = Site(Probe(InMemorySessionStore(clock=clock, codec=codec)), clock)
-    browser = browser_of(site)
-    assert await max_age(browser, "/choose?as=forget-soon") is None
-    assert await max_age(browser) is None
-    clock.advance(10)
-    assert (await browser.get("/look")).text == "null"
-
-
-async def test_a_choice_reaches_the_cookie_of_a_foreign_chain(memory_site: Site) -> None:
-    memory_site.configure(ttl=TTL)
-    routes = [Route(f"/{name}", handler) for name, handler in HANDLERS.items()]
-    middleware = [Middleware(BaseHTTPMiddleware, dispatch=memory_site.filter.do_filter)]
-    browser = Browser(Starlette(routes=routes, middleware=middleware))
+async def test_a_choice_reaches_the_cookie_of_a_foreign_chain(site: Site) -> None:
+    site.configure(ttl=TTL)
+    browser = Browser(site.app(foreign=True, **HANDLERS))
     assert await max_age(browser, "/choose?as=remember") == MONTH
     assert await max_age(browser) == MONTH
     assert await max_age(browser, "/choose?as=forget") is None
     assert await max_age(browser) is None
 
 
-async def test_a_choice_reaches_the_cookie_of_a_websocket(memory_site: Site) -> None:
+async def test_a_choice_reaches_the_cookie_of_a_websocket(site: Site) -> None:
     async def talk(websocket: WebSocket) -> None:
         session: HttpSession = websocket.state.session
         session.set_max_inactive_interval(timedelta(hours=1), persistent=False)
         await websocket.accept()
         await websocket.close()
 
-    connection = Connection(memory_site.configure(ttl=TTL).socket(talk), kind="websocket")
-    cookie = (await connection.run()).cookie()
-    assert cookie is not None
+    connection = Connection(site.configure(ttl=TTL).socket(talk), kind="websocket")
+    cookie = (await connection.run()).own_cookie
     assert "max-age" not in cookie.attributes
-    memory_site.clock.advance(3600 - TICK)
-    assert await memory_site.stored(cookie.value) is not None
-    memory_site.clock.advance(TICK)
-    assert await memory_site.stored(cookie.value) is None
+    site.clock.advance(3600 - TICK)
+    assert await site.stored(cookie.value) is not None
+    site.clock.advance(TICK)
+    assert await site.stored(cookie.value) is None
 
 
-async def test_a_resolver_without_cookies_takes_the_idle_time_alone(memory_site: Site) -> None:
-    site = memory_site.configure(ttl=TTL, resolver=SessionHeader())
+async def test_a_resolver_without_cookies_takes_the_idle_time_alone(site: Site) -> None:
+    site.configure(ttl=TTL, resolver=SessionHeader())
     answer = await Browser(site.app(**HANDLERS)).get("/only-choose?as=forget-soon")
     assert await site.stored(answer.get("x-auth-token")) is not None
 
@@ -260,15 +230,10 @@ def test_times_are_taken_as_python_has_them(value: Any, seconds: int) -> None:
 @for_each(
     "value",
     [
-        timedelta(0),
-        timedelta(milliseconds=1500),
-        timedelta(days=-1),
-        datetime(2027, 1, 15, 9, 0, 0),
-        NOW,
-        datetime.max.replace(tzinfo=UTC),
-        True,
+        timedelta(0), timedelta(milliseconds=1500), timedelta(days=-1),
+        datetime(2027, 1, 15, 9, 0, 0), NOW, datetime.max.replace(tzinfo=UTC), True,
     ],
-)
+)  # fmt: skip
 def test_what_is_no_time_to_live_is_refused_and_changes_nothing(value: Any) -> None:
     session = HttpSession.create(DEFAULT_CODEC, 1_800_000_000.0)
     with pytest.raises(ValueError, match=r"must be|needs a time zone"):

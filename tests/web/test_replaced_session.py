@@ -7,22 +7,22 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 
 from pyfly_session import SecurityContext
 from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.security import context_of, login
 from pyfly_session.web import request_session
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
+from tests.web.pages import Page
 
 KNOWN = "a" * 32
 
@@ -47,25 +47,19 @@ async def enter(request: Request) -> Response:
     return PlainTextResponse("in")
 
 
-async def who(request: Request) -> Response:
-    return PlainTextResponse(str(context_of(request.state.session).user_id))
+async def who(session: Any) -> Response:
+    return PlainTextResponse(str(context_of(session).user_id))
 
 
 def putting(make: Callable[[Request], Any]) -> Callable[[Request], Any]:
-    async def put(request: Request) -> Response:
+    async def put(request: Request) -> None:
         request.scope["session"] = make(request)
-        return PlainTextResponse("ok")
 
     return put
 
 
 def application(site: Site, make: Callable[[Request], Any], *, foreign: bool = False) -> Starlette:
-    pages = {"show": show, "enter": enter, "who": who, "put": putting(make)}
-    if not foreign:
-        return site.app(**pages)
-    app = Starlette(routes=[Route(f"/{name}", page) for name, page in pages.items()])
-    app.add_middleware(BaseHTTPMiddleware, dispatch=site.filter.do_filter)
-    return app
+    return site.app(foreign=foreign, show=show, enter=enter, who=who, put=putting(make))
 
 
 @for_each("foreign", [False, True])
@@ -81,17 +75,16 @@ def application(site: Site, make: Callable[[Request], Any], *, foreign: bool = F
     ],
 )
 async def test_a_mapping_is_taken_over_and_an_empty_one_clears(
-    memory_site: Site, put: Any, left: Any, foreign: bool
+    site: Site, put: Any, left: Any, foreign: bool
 ) -> None:
-    await memory_site.seed(KNOWN, a=[1], b=2)
-    app = application(memory_site, lambda request: put, foreign=foreign)
+    await site.seed(KNOWN, a=[1], b=2)
+    app = application(site, lambda request: put, foreign=foreign)
     answer = await ask(app, "/put", cookie=KNOWN)
-    assert answer.session_id == KNOWN
-    assert await memory_site.stored(KNOWN) == left
+    assert (answer.session_id, await site.stored(KNOWN)) == (KNOWN, left)
 
 
-async def test_a_copy_with_more_in_it_keeps_the_login(memory_site: Site) -> None:
-    browser = Browser(application(memory_site, lambda request: {**request.session, "more": 1}))
+async def test_a_copy_with_more_in_it_keeps_the_login(site: Site) -> None:
+    browser = Browser(application(site, lambda request: {**request.session, "more": 1}))
     await browser.get("/enter")
     await browser.get("/put")
     assert (await browser.get("/who")).text == "alice"
@@ -99,22 +92,20 @@ async def test_a_copy_with_more_in_it_keeps_the_login(memory_site: Site) -> None
 
 
 @for_each("put", [{}, None, {"cart": "tea"}])
-async def test_what_lacks_the_login_ends_it(memory_site: Site, put: Any) -> None:
+async def test_what_lacks_the_login_ends_it(site: Site, put: Any) -> None:
     """Programs that know no other logout write it so."""
-    browser = Browser(application(memory_site, lambda request: put))
+    browser = Browser(application(site, lambda request: put))
     await browser.get("/enter")
     assert (await browser.get("/who")).text == "alice"
     await browser.get("/put")
     assert (await browser.get("/who")).text == "None"
-    assert await memory_site.filter.repository.principals.find_by_principal("alice") == []
+    assert await site.filter.repository.principals.find_by_principal("alice") == []
 
 
-async def test_what_is_no_mapping_changes_nothing_and_is_told(
-    memory_site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
-    await memory_site.seed(KNOWN, a=1)
-    await ask(application(memory_site, lambda request: 5), "/put", cookie=KNOWN)
-    assert await memory_site.stored(KNOWN) == {"a": 1}
+async def test_what_is_no_mapping_changes_nothing_and_is_told(site: Site, caplog: Log) -> None:
+    await site.seed(KNOWN, a=1)
+    await ask(application(site, lambda request: 5), "/put", cookie=KNOWN)
+    assert await site.stored(KNOWN) == {"a": 1}
     assert "no mapping" in caplog.text
 
 
@@ -128,14 +119,12 @@ class TestOtherMiddleware:
             session.set_attribute("ours", (session.get_attribute("ours") or 0) + 1)
             return PlainTextResponse(str(session.get_attribute("ours")))
 
-        inner = Starlette(routes=[Route("/both", both)], middleware=[theirs])
+        inner = Starlette(routes=[Page("/both", both)], middleware=[theirs])
         outer = Starlette(routes=[Mount("/", inner)]) if mounted else inner
         return enable_sessions(outer, config={"pyfly": {"session": {"enabled": True}}})
 
     @for_each("mounted", [False, True])
-    async def test_it_is_warned_of_once_and_both_go_on(
-        self, mounted: bool, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_it_is_warned_of_once_and_both_go_on(self, mounted: bool, caplog: Log) -> None:
         request_session._warn_of_shadow.cache_clear()
         browser = Browser(self.application(mounted=mounted))
         with caplog.at_level(logging.WARNING):

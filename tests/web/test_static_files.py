@@ -6,62 +6,56 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, App, Browser, ask
+from tests.web.pages import Page
 
 KNOWN = "a" * 32
 
 
-async def page(request: Request) -> Response:
+async def page(session: Any) -> Response:
     """Show something of the session, with a validator."""
-    text = str(request.state.session.get_attribute("n"))
+    text = str(session.get_attribute("n"))
     return PlainTextResponse(text, headers={"etag": '"1"'})
 
 
-async def write(request: Request) -> Response:
-    request.state.session.set_attribute("n", 5)
+async def write(session: Any) -> Response:
+    session.set_attribute("n", 5)
     return PlainTextResponse("ok", headers={"last-modified": "Thu, 01 Jan 1970 00:00:00 GMT"})
 
 
-async def renew(request: Request) -> Response:
-    request.state.session.rotate_id()
+async def renew(session: Any) -> Response:
+    session.rotate_id()
     return PlainTextResponse("ok", headers={"etag": '"1"'})
 
 
 @pytest.fixture(params=["our chain", "foreign chain"])
-def app(request: pytest.FixtureRequest, memory_site: Site, tmp_path: Path) -> App:
+def app(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> App:
     (tmp_path / "a.css").write_text("a {}", "utf-8")
     routes: list[Any] = [
         Mount("/static", StaticFiles(directory=tmp_path)),
-        *(Route(f"/{each.__name__}", each) for each in (page, write, renew)),
+        *(Page(f"/{each.__name__}", each) for each in (page, write, renew)),
     ]
-    if request.param == "our chain":
-        return memory_site.app(*routes)
-    made = Starlette(routes=routes)
-    made.add_middleware(BaseHTTPMiddleware, dispatch=memory_site.filter.do_filter)
-    return made
+    return site.app(*routes, foreign=request.param == "foreign chain")
 
 
 def of_sessions(answer: Answer) -> list[str | None]:
     return [answer.get(name) for name in ("set-cookie", "cache-control", "vary")]
 
 
-async def test_a_file_for_a_visitor_makes_no_session(app: App, memory_site: Site) -> None:
+async def test_a_file_for_a_visitor_makes_no_session(app: App, site: Site) -> None:
     answer = await ask(app, "/static/a.css")
     assert of_sessions(answer) == [None, None, None]
-    assert memory_site.probe.new_ids == []
+    assert site.probe.new_ids == []
 
 
-async def test_a_file_for_a_user_may_be_kept(app: App, memory_site: Site) -> None:
-    await memory_site.seed(KNOWN, n=1)
+async def test_a_file_for_a_user_may_be_kept(app: App, site: Site) -> None:
+    await site.seed(KNOWN, n=1)
     answer = await ask(app, "/static/a.css", cookie=KNOWN)
     assert of_sessions(answer) == [None, None, None]
     headers = [("if-none-match", answer.get("etag") or "")]
@@ -70,20 +64,19 @@ async def test_a_file_for_a_user_may_be_kept(app: App, memory_site: Site) -> Non
     assert of_sessions(again) == [None, None, None]
 
 
-async def test_a_file_slides_the_session_all_the_same(app: App, memory_site: Site) -> None:
-    await memory_site.seed(KNOWN, n=1)
-    memory_site.clock.advance(1700)
+async def test_a_file_slides_the_session_all_the_same(app: App, site: Site) -> None:
+    await site.seed(KNOWN, n=1)
+    site.clock.advance(1700)
     await ask(app, "/static/a.css", cookie=KNOWN)
-    memory_site.clock.advance(1700)
+    site.clock.advance(1700)
     assert (await ask(app, "/page", cookie=KNOWN)).text == "1"
 
 
-async def test_a_page_with_a_validator_renews_the_cookie(app: App, memory_site: Site) -> None:
+async def test_a_page_with_a_validator_renews_the_cookie(app: App, site: Site) -> None:
     """Somebody looked at the session, so the page is nobody else's."""
-    await memory_site.seed(KNOWN, n=1)
+    await site.seed(KNOWN, n=1)
     answer = await ask(app, "/page", cookie=KNOWN)
-    assert answer.session_id == KNOWN
-    assert answer.get("cache-control") == "no-store"
+    assert (answer.session_id, answer.get("cache-control")) == (KNOWN, "no-store")
     assert answer.get("vary") == "Cookie"
 
 
@@ -92,8 +85,8 @@ async def test_a_page_that_needs_a_session_makes_one(app: App, path: str) -> Non
     assert (await ask(app, path)).cookie() is not None
 
 
-async def test_a_new_id_goes_out_with_whatever_answer(app: App, memory_site: Site) -> None:
-    await memory_site.seed(KNOWN, n=1)
+async def test_a_new_id_goes_out_with_whatever_answer(app: App, site: Site) -> None:
+    await site.seed(KNOWN, n=1)
     browser = Browser(app)
     browser.cookie = KNOWN
     answer = await browser.get("/renew")

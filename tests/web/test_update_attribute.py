@@ -21,6 +21,7 @@ from pyfly_session import (
     errors,
 )
 from tests.support.cases import for_each
+from tests.support.sessions import loaded
 from tests.web.conftest import EACH_NATIVE_STORE, EACH_STORE, Site
 from tests.web.driver import Connection, ask
 
@@ -42,16 +43,14 @@ async def met(site: Site, mine: Change, theirs: Change | None = None) -> dict[st
     Both have loaded the session before either of them changes it.
     """
 
-    async def change(request: Request) -> Response:
-        mine(request.state.session)
+    async def change(session: Any) -> None:
+        mine(session)
         if theirs is not None:
             await ask(site.app(other=other), "/other", cookie=KNOWN)
-        return PlainTextResponse("ok")
 
-    async def other(request: Request) -> Response:
+    async def other(session: Any) -> None:
         assert theirs is not None
-        theirs(request.state.session)
-        return PlainTextResponse("ok")
+        theirs(session)
 
     answer = await ask(site.app(change=change), "/change", cookie=KNOWN)
     assert answer.status == 200
@@ -59,21 +58,19 @@ async def met(site: Site, mine: Change, theirs: Change | None = None) -> dict[st
 
 
 async def test_the_new_value_is_returned_and_seen_at_once(site: Site) -> None:
-    async def page(request: Request) -> Response:
+    async def page(request: Request) -> None:
         session = request.state.session
         assert session.update_attribute("visits", one_more) == 1
         assert session.update_attribute("visits", one_more) == 2
-        assert session.get_attribute("visits") == 2
-        assert request.session["visits"] == 2
+        assert (session.get_attribute("visits"), request.session["visits"]) == (2, 2)
         assert session.has_attribute("visits")
         assert session.modified
-        return PlainTextResponse("ok")
 
     answer = await ask(site.app(page=page), "/page")
     assert await site.stored(answer.session_id) == {"visits": 2}
 
 
-async def test_the_function_gets_the_value_or_none(memory_site: Site) -> None:
+async def test_the_function_gets_the_value_or_none(site: Site) -> None:
     seen: list[tuple[str, Any]] = []
 
     def note(name: str, value: Any) -> str:
@@ -84,8 +81,8 @@ async def test_the_function_gets_the_value_or_none(memory_site: Site) -> None:
         for name in ("known", "absent"):
             session.update_attribute(name, functools.partial(note, name))
 
-    await memory_site.seed(KNOWN, known="old")
-    assert await met(memory_site, update) == {"known": "new", "absent": "new"}
+    await site.seed(KNOWN, known="old")
+    assert await met(site, update) == {"known": "new", "absent": "new"}
     assert set(seen) == {("known", "old"), ("absent", None)}
 
 
@@ -105,24 +102,23 @@ async def test_it_is_applied_to_what_another_request_stored(site: Site) -> None:
 
 @for_each("nodes", [1, 2])
 @EACH_NATIVE_STORE
-async def test_a_hundred_visits_at_once_are_a_hundred(native_site: Site, nodes: int) -> None:
+async def test_a_hundred_visits_at_once_are_a_hundred(site: Site, nodes: int) -> None:
     everybody = asyncio.Barrier(100)
 
     async def meet(request: Request) -> Response:
         await everybody.wait()
         return await visit(request)
 
-    await native_site.seed(KNOWN)
-    sites = [native_site, native_site.another_node()][:nodes]
+    await site.seed(KNOWN)
+    sites = [site, site.another_node()][:nodes]
     apps = [site.app(meet=meet) for site in sites] * (100 // nodes)
     answers = await asyncio.gather(*(ask(app, "/meet", cookie=KNOWN, swallow=True) for app in apps))
     assert {answer.status for answer in answers} == {200}
-    assert await native_site.stored(KNOWN) == {"visits": 100}
+    assert await site.stored(KNOWN) == {"visits": 100}
 
 
 async def test_an_update_before_the_head_and_one_after_it_count_once_each(site: Site) -> None:
-    async def page(request: Request) -> Response:
-        session = request.state.session
+    async def page(session: Any) -> Response:
         session.update_attribute("visits", one_more)
 
         async def body() -> AsyncIterator[str]:
@@ -160,23 +156,20 @@ async def test_a_request_that_is_cancelled_while_it_commits_counts_once(
         assert await site.stored(KNOWN) == {"visits": 1}, f"call {number}"
 
 
-async def test_it_follows_a_login_that_changed_the_id(native_site: Site) -> None:
+async def test_it_follows_a_login_that_changed_the_id(site: Site) -> None:
     ids: list[str] = []
 
-    async def rotate(request: Request) -> Response:
-        request.state.session.update_attribute("visits", one_more)
-        request.state.session.rotate_id()
-        ids.append(request.state.session.id)
-        return PlainTextResponse("ok")
+    async def rotate(session: Any) -> None:
+        session.update_attribute("visits", one_more)
+        session.rotate_id()
+        ids.append(session.id)
 
-    async def slow(request: Request) -> Response:
-        request.state.session.update_attribute("visits", one_more)
-        await ask(native_site.app(rotate=rotate), "/rotate", cookie=KNOWN)
-        return PlainTextResponse("ok")
+    async def slow(session: Any) -> None:
+        session.update_attribute("visits", one_more)
+        await ask(site.app(rotate=rotate), "/rotate", cookie=KNOWN)
 
-    await native_site.seed(KNOWN)
-    await ask(native_site.app(slow=slow), "/slow", cookie=KNOWN)
-    assert await native_site.stored(ids[0]) == {"visits": 2}
+    await site.visit(slow)
+    assert await site.stored(ids[0]) == {"visits": 2}
 
 
 def add(item: Any) -> Callable[[Any], list[Any]]:
@@ -255,20 +248,20 @@ COMBINATIONS: dict[Change, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @for_each("mine", COMBINATIONS)
-async def test_it_goes_together_with_other_changes(native_site: Site, mine: Change) -> None:
+async def test_it_goes_together_with_other_changes(site: Site, mine: Change) -> None:
     alone, together = COMBINATIONS[mine]
-    await native_site.seed(KNOWN, cart=["old"])
-    assert await met(native_site, mine) == alone
-    await native_site.seed(KNOWN, cart=["old"])
+    await site.seed(KNOWN, cart=["old"])
+    assert await met(site, mine) == alone
+    await site.seed(KNOWN, cart=["old"])
 
     def theirs(session: HttpSession) -> None:
         session.update_attribute("cart", add("theirs"))
 
-    assert await met(native_site, mine, theirs) == together
+    assert await met(site, mine, theirs) == together
 
 
-async def test_function_that_changes_the_value_in_place_and_returns_it_works_as_well(
-    native_site: Site,
+async def test_function_that_changes_value_in_place_works_as_well(
+    site: Site,
 ) -> None:
     def update(session: HttpSession) -> None:
         def append(cart: list[str]) -> list[str]:
@@ -278,8 +271,8 @@ async def test_function_that_changes_the_value_in_place_and_returns_it_works_as_
         session.update_attribute("cart", append)
         assert session.get_attribute("cart") == ["old", "one more"]
 
-    await native_site.seed(KNOWN, cart=["old"])
-    assert await met(native_site, update, update) == {"cart": ["old", "one more", "one more"]}
+    await site.seed(KNOWN, cart=["old"])
+    assert await met(site, update, update) == {"cart": ["old", "one more", "one more"]}
 
 
 class TestRefused:
@@ -317,15 +310,12 @@ class TestRefused:
 
 
 class TestFunctionThatFails:
-    async def test_it_raises_where_it_is_called_and_changes_nothing(
-        self, memory_site: Site
-    ) -> None:
+    async def test_it_raises_where_it_is_called_and_changes_nothing(self, site: Site) -> None:
         def spoil(cart: list[str]) -> list[str]:
             cart.append("spoilt")
             raise ValueError("sold out")
 
-        async def page(request: Request) -> Response:
-            session = request.state.session
+        async def page(session: Any) -> Response:
             with pytest.raises(ValueError, match="sold out"):
                 session.update_attribute("cart", spoil)
             with pytest.raises(ValueError, match="sold out"):
@@ -334,13 +324,12 @@ class TestFunctionThatFails:
             assert not session.has_attribute("other")
             return PlainTextResponse(str(session.get_attribute("cart")))
 
-        await memory_site.seed(KNOWN, cart=["old"])
-        answer = await ask(memory_site.app(page=page), "/page", cookie=KNOWN)
+        answer = await site.visit(page, cart=["old"])
         assert (answer.status, answer.text) == (200, "['old']")
-        assert await memory_site.stored(KNOWN) == {"cart": ["old"]}
-        assert "compare_and_swap" not in memory_site.probe.names
+        assert await site.stored(KNOWN) == {"cart": ["old"]}
+        assert "compare_and_swap" not in site.probe.names
 
-    async def test_it_keeps_the_updates_before_it(self, memory_site: Site) -> None:
+    async def test_it_keeps_the_updates_before_it(self, site: Site) -> None:
         def fail(visits: int) -> int:
             raise ValueError("sold out")
 
@@ -349,8 +338,8 @@ class TestFunctionThatFails:
             with pytest.raises(ValueError, match="sold out"):
                 session.update_attribute("visits", fail)
 
-        await memory_site.seed(KNOWN)
-        assert await met(memory_site, update) == {"visits": 1}
+        await site.seed(KNOWN)
+        assert await met(site, update) == {"visits": 1}
 
     @staticmethod
     def take_one(stock: int) -> int:
@@ -358,26 +347,21 @@ class TestFunctionThatFails:
             raise ValueError("sold out")
         return stock - 1
 
-    async def test_one_that_raises_at_the_commit_only_is_answered_409(
-        self, native_site: Site
-    ) -> None:
+    async def test_one_that_raises_at_the_commit_only_is_answered_409(self, site: Site) -> None:
         """The application sold what another request had sold before."""
-        site = native_site
 
-        async def buy(request: Request) -> Response:
-            session = request.state.session
+        async def buy(session: Any) -> Response:
             session.set_attribute("bought", True)
             assert session.update_attribute("stock", self.take_one) == 0
             session.rotate_id()
             await ask(site.app(sell=sell), "/sell", cookie=KNOWN)
             return PlainTextResponse("thank you")
 
-        async def sell(request: Request) -> Response:
-            request.state.session.update_attribute("stock", self.take_one)
+        async def sell(session: Any) -> Response:
+            session.update_attribute("stock", self.take_one)
             return PlainTextResponse("thank you")
 
-        await site.seed(KNOWN, stock=1)
-        answer = await ask(site.app(buy=buy), "/buy", cookie=KNOWN)
+        answer = await site.visit(buy, stock=1)
         assert answer.status == 409
         assert "'stock'" in answer.text
         assert "thank you" not in answer.text
@@ -385,29 +369,22 @@ class TestFunctionThatFails:
         cookie = answer.cookie()
         assert cookie is None or cookie.value == KNOWN
 
-    async def test_the_error_names_the_attribute_and_keeps_the_cause(
-        self, memory_site: Site
-    ) -> None:
-        await memory_site.seed(KNOWN, stock=1)
-        repository = SessionRepository(memory_site.probe.store, clock=memory_site.clock)
-        first, second = await repository.load(KNOWN), await repository.load(KNOWN)
-        assert first
-        assert second
+    async def test_the_error_names_the_attribute_and_keeps_the_cause(self, site: Site) -> None:
+        await site.seed(KNOWN, stock=1)
+        repository = SessionRepository(site.probe.store, clock=site.clock)
+        first, second = await loaded(repository, KNOWN), await loaded(repository, KNOWN)
         for session in (first, second):
             session.update_attribute("stock", self.take_one)
         await repository.commit(first)
         with pytest.raises(errors.SessionUpdateError, match="'stock'") as caught:
             await repository.commit(second)
-        assert caught.value.attribute == "stock"
-        assert str(caught.value.__cause__) == "sold out"
+        assert (caught.value.attribute, str(caught.value.__cause__)) == ("stock", "sold out")
         assert isinstance(caught.value, errors.SessionError)
-        assert await memory_site.stored(KNOWN) == {"stock": 0}
+        assert await site.stored(KNOWN) == {"stock": 0}
 
-    async def test_after_the_head_the_server_is_told(self, memory_site: Site) -> None:
-        site = memory_site
+    async def test_after_the_head_the_server_is_told(self, site: Site) -> None:
 
-        async def buy(request: Request) -> Response:
-            session = request.state.session
+        async def buy(session: Any) -> Response:
 
             async def body() -> AsyncIterator[str]:
                 yield "thank you"
@@ -416,8 +393,8 @@ class TestFunctionThatFails:
 
             return StreamingResponse(body())
 
-        async def sell(request: Request) -> Response:
-            request.state.session.update_attribute("stock", self.take_one)
+        async def sell(session: Any) -> Response:
+            session.update_attribute("stock", self.take_one)
             return PlainTextResponse("thank you")
 
         await site.seed(KNOWN, stock=1)
@@ -427,53 +404,49 @@ class TestFunctionThatFails:
         assert isinstance(answer.error, errors.SessionUpdateError)
         assert await site.stored(KNOWN) == {"stock": 0}
 
-    async def test_others_that_commit_together_with_it_are_saved(self, native_site: Site) -> None:
+    async def test_others_that_commit_together_with_it_are_saved(self, site: Site) -> None:
         """Writers of one session in one process may be stored by one swap."""
         everybody = asyncio.Barrier(10)
 
-        async def buy(request: Request) -> Response:
+        async def buy(session: Any) -> Response:
             await everybody.wait()
-            request.state.session.update_attribute("stock", self.take_one)
+            session.update_attribute("stock", self.take_one)
             return PlainTextResponse("thank you")
 
-        await native_site.seed(KNOWN, stock=4)
-        app = native_site.app(buy=buy)
+        await site.seed(KNOWN, stock=4)
+        app = site.app(buy=buy)
         answers = await asyncio.gather(
             *(ask(app, "/buy", cookie=KNOWN, swallow=True) for _ in range(10))
         )
         assert sorted(each.status for each in answers) == [200] * 4 + [409] * 6
-        assert await native_site.stored(KNOWN) == {"stock": 0}
+        assert await site.stored(KNOWN) == {"stock": 0}
 
 
 class TestUnencodable:
-    async def test_the_attribute_is_named(self, memory_site: Site) -> None:
-        async def page(request: Request) -> Response:
-            request.state.session.update_attribute("stock", lambda stock: object())
-            return PlainTextResponse("ok")
+    async def test_the_attribute_is_named(self, site: Site) -> None:
+        async def page(session: Any) -> None:
+            session.update_attribute("stock", lambda stock: object())
 
-        await self.expect_refusal(memory_site, memory_site.app(page=page))
+        await self.expect_refusal(site, site.app(page=page))
 
-    async def test_nothing_is_saved_if_it_is_so_at_the_commit_only(self, memory_site: Site) -> None:
+    async def test_nothing_is_saved_if_it_is_so_at_the_commit_only(self, site: Site) -> None:
         def spoil(stock: int) -> Any:
             return stock - 1 if stock == 1 else object()
 
-        async def page(request: Request) -> Response:
-            request.state.session.set_attribute("note", "never")
-            request.state.session.update_attribute("stock", spoil)
-            await ask(memory_site.app(other=other), "/other", cookie=KNOWN)
-            return PlainTextResponse("ok")
+        async def page(session: Any) -> None:
+            session.set_attribute("note", "never")
+            session.update_attribute("stock", spoil)
+            await ask(site.app(other=other), "/other", cookie=KNOWN)
 
-        async def other(request: Request) -> Response:
-            request.state.session.set_attribute("stock", 5)
-            return PlainTextResponse("ok")
+        async def other(session: Any) -> None:
+            session.set_attribute("stock", 5)
 
-        await self.expect_refusal(memory_site, memory_site.app(page=page), stock=5)
+        await self.expect_refusal(site, site.app(page=page), stock=5)
 
     @staticmethod
     async def expect_refusal(site: Site, app: Starlette, stock: int = 1) -> None:
         await site.seed(KNOWN, stock=1)
         answer = await ask(app, "/page", cookie=KNOWN, swallow=True)
         assert isinstance(answer.error, SessionEncodingError)
-        assert answer.error.attribute == "stock"
-        assert answer.status == 500
+        assert (answer.error.attribute, answer.status) == ("stock", 500)
         assert await site.stored(KNOWN) == {"stock": stock}

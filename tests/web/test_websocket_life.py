@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -17,6 +16,7 @@ from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.security import SecurityContext, login
 from pyfly_session.web import WebSocketRules
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.conftest import EACH_NATIVE_STORE, EACH_STORE, Site
 from tests.web.driver import Connection, ask
 
@@ -54,13 +54,11 @@ class Talk:
         self.disconnects: list[int] = []
         self.session: Any = None
 
-        async def logout(request: Request) -> Response:
-            request.state.session.invalidate()
-            return PlainTextResponse("bye")
+        async def logout(session: Any) -> None:
+            session.invalidate()
 
-        async def rotate(request: Request) -> Response:
-            request.state.session.rotate_id()
-            return PlainTextResponse("ok")
+        async def rotate(session: Any) -> None:
+            session.rotate_id()
 
         self.app = site.app(WebSocketRoute("/", self.echo), logout=logout, rotate=rotate)
         connect = [{"type": "websocket.connect"}]
@@ -110,14 +108,14 @@ class Talk:
 
 
 class TestSliding:
-    async def test_messages_of_the_client_keep_the_session_alive(self, timed_site: Site) -> None:
-        await timed_site.seed(KNOWN)
-        talk = await Talk(fast(timed_site)).open()
+    async def test_messages_of_the_client_keep_the_session_alive(self, site: Site) -> None:
+        await site.seed(KNOWN)
+        talk = await Talk(fast(site)).open()
         for _ in range(8):
-            timed_site.clock.advance(1700)
+            site.clock.advance(1700)
             await talk.say("still here")
             await talk.looks()
-        assert await timed_site.stored(KNOWN) == {}
+        assert await site.stored(KNOWN) == {}
         await talk.hang_up()
 
     @EACH_STORE
@@ -136,49 +134,42 @@ class TestSliding:
         assert site.probe.names.count(slides) == before + 1
         await talk.hang_up()
 
-    async def test_message_counts_though_the_store_failed_just_then(
-        self, memory_site: Site
-    ) -> None:
-        await memory_site.seed(KNOWN)
-        talk = await Talk(fast(memory_site)).open()
-        slides = memory_site.probe.names.count("load_and_slide")
-        memory_site.probe.fail("load_and_slide", times=1)
+    async def test_message_counts_though_the_store_failed_just_then(self, site: Site) -> None:
+        await site.seed(KNOWN)
+        talk = await Talk(fast(site)).open()
+        slides = site.probe.names.count("load_and_slide")
+        site.probe.fail("load_and_slide", times=1)
         await talk.say("still here")
-        await until(lambda: memory_site.probe.names.count("load_and_slide") > slides + 1)
+        await until(lambda: site.probe.names.count("load_and_slide") > slides + 1)
         await talk.hang_up()
 
-    async def test_user_who_only_talks_stays_in_the_list_of_sessions(
-        self, timed_site: Site
-    ) -> None:
-        async def enter(request: Request) -> Response:
+    async def test_user_who_only_talks_stays_in_the_list_of_sessions(self, site: Site) -> None:
+        async def enter(request: Request) -> None:
             await login(request, SecurityContext(user_id="alice"))
-            return PlainTextResponse("in")
 
-        known = (await ask(fast(timed_site).app(enter=enter), "/enter")).session_id
-        talk = await Talk(timed_site, cookie=known).open()
+        known = (await ask(fast(site).app(enter=enter), "/enter")).session_id
+        talk = await Talk(site, cookie=known).open()
         for _ in range(8):
-            timed_site.clock.advance(1700)
+            site.clock.advance(1700)
             await talk.say("still here")
             await talk.looks()
-        await timed_site.filter.repository.drain()
-        listed = await timed_site.filter.repository.principals.find_by_principal("alice")
+        await site.filter.repository.drain()
+        listed = await site.filter.repository.principals.find_by_principal("alice")
         assert [each.session_id for each in listed] == [known]
         await talk.hang_up()
 
-    async def test_silence_ends_the_session_exactly(self, timed_site: Site) -> None:
-        await timed_site.seed(KNOWN, **ALICE)
-        talk = await Talk(fast(timed_site)).open()
-        timed_site.clock.advance(1799)
+    async def test_silence_ends_the_session_exactly(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
+        site.clock.advance(1799)
         await talk.looks()
         assert talk.sent == []
-        timed_site.clock.advance(1)
+        site.clock.advance(1)
         await talk.socket.end()
         assert talk.sent == [CLOSED]
 
     @for_each("counts", [True, False])
-    async def test_messages_to_the_client_count_only_if_asked_to(
-        self, timed_site: Site, counts: bool
-    ) -> None:
+    async def test_messages_to_client_count_if_asked_to(self, site: Site, counts: bool) -> None:
         async def ticker(websocket: WebSocket) -> None:
             await websocket.accept()
             for _ in range(2):
@@ -187,51 +178,50 @@ class TestSliding:
             await websocket.receive()
 
         going_on = asyncio.Semaphore(0)
-        await timed_site.seed(KNOWN)
-        talk = Talk(fast(timed_site, slide_on_send=counts))
+        await site.seed(KNOWN)
+        talk = Talk(fast(site, slide_on_send=counts))
         talk.socket = Connection(
-            timed_site.socket(ticker),
+            site.socket(ticker),
             kind="websocket",
             cookie=KNOWN,
             incoming=[{"type": "websocket.connect"}],
         )
         await talk.open()
         for number in (1, 2):
-            timed_site.clock.advance(1000)
+            site.clock.advance(1000)
             going_on.release()
             await talk.socket.messages(1 + number)
             if counts or number == 1:
                 await talk.looks()
-        assert (await timed_site.stored(KNOWN) is not None) is counts
+        assert (await site.stored(KNOWN) is not None) is counts
         await talk.hang_up()
 
-    async def test_no_message_outlives_the_absolute_lifetime(self, timed_site: Site) -> None:
-        await timed_site.seed(KNOWN, **ALICE)
+    async def test_no_message_outlives_the_absolute_lifetime(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
         rules = WebSocketRules(check_interval=0.001)
-        talk = await Talk(timed_site.configure(max_lifetime=3600, websocket=rules)).open()
+        talk = await Talk(site.configure(max_lifetime=3600, websocket=rules)).open()
         for _ in range(3):
-            timed_site.clock.advance(1000)
+            site.clock.advance(1000)
             await talk.say("still here")
             await talk.looks()
-        timed_site.clock.advance(599.5)
+        site.clock.advance(599.5)
         await talk.say("a slide of a whole second would be too long")
         await talk.looks()
-        timed_site.clock.advance(0.6)
+        site.clock.advance(0.6)
         await talk.socket.end()
         assert talk.sent[-1] == CLOSED
 
-    async def test_idle_time_that_another_request_gave_it_is_kept(self, timed_site: Site) -> None:
-        async def shorter(request: Request) -> Response:
-            request.state.session.set_max_inactive_interval(60)
-            return PlainTextResponse("ok")
+    async def test_idle_time_that_another_request_gave_it_is_kept(self, site: Site) -> None:
+        async def shorter(session: Any) -> None:
+            session.set_max_inactive_interval(60)
 
-        await timed_site.seed(KNOWN, **ALICE)
-        talk = await Talk(fast(timed_site)).open()
-        await ask(timed_site.app(shorter=shorter), "/shorter", cookie=KNOWN)
-        timed_site.clock.advance(59)
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
+        await ask(site.app(shorter=shorter), "/shorter", cookie=KNOWN)
+        site.clock.advance(59)
         await talk.say("still here")
         await talk.looks()
-        timed_site.clock.advance(60)
+        site.clock.advance(60)
         await talk.socket.end()
         assert talk.sent[-1] == CLOSED
 
@@ -255,9 +245,7 @@ class TestSaving:
         await talk.hang_up()
         assert CLOSED not in talk.sent
 
-    async def test_store_that_is_down_for_a_while_closes_nothing(
-        self, site: Site, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    async def test_store_down_for_a_while_closes_nothing(self, site: Site, caplog: Log) -> None:
         await site.seed(KNOWN, **ALICE)
         talk = await Talk(fast(site)).open()
         site.probe.fail()
@@ -281,14 +269,12 @@ class TestClosing:
         await talk.socket.end()
         assert (talk.sent, talk.disconnects) == ([CLOSED], [1008])
 
-    async def test_all_sockets_of_a_session_are_closed_and_no_other(
-        self, memory_site: Site
-    ) -> None:
-        await memory_site.seed(KNOWN, **ALICE)
-        other = await memory_site.seed("b" * 32, **ALICE)
-        memory_site.configure(websocket=WebSocketRules(check_interval=3600))
-        talks = [await Talk(memory_site, cookie=each).open() for each in (KNOWN, KNOWN, other)]
-        await memory_site.filter.repository.principals.end(KNOWN)
+    async def test_all_sockets_of_a_session_are_closed_and_no_other(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
+        other = await site.seed("b" * 32, **ALICE)
+        site.configure(websocket=WebSocketRules(check_interval=3600))
+        talks = [await Talk(site, cookie=each).open() for each in (KNOWN, KNOWN, other)]
+        await site.filter.repository.principals.end(KNOWN)
         for talk in talks[:2]:
             await talk.socket.end()
         await talks[2].say("still here")
@@ -297,15 +283,12 @@ class TestClosing:
 
     @for_each("path", ["/logout", "/rotate"])
     @EACH_NATIVE_STORE
-    async def test_socket_is_closed_when_its_session_ends_elsewhere(
-        self, native_site: Site, path: str
-    ) -> None:
-        await native_site.seed(KNOWN, **ALICE)
-        talk = await Talk(fast(native_site)).open()
-        await ask(Talk(native_site.another_node()).app, path, cookie=KNOWN)
+    async def test_socket_closes_when_session_ends_elsewhere(self, site: Site, path: str) -> None:
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
+        await ask(Talk(site.another_node()).app, path, cookie=KNOWN)
         await talk.socket.end()
-        assert talk.sent == [CLOSED]
-        assert talk.disconnects == [1008]
+        assert (talk.sent, talk.disconnects) == ([CLOSED], [1008])
 
     @for_each(
         ("rule", "attributes", "closes"),
@@ -318,23 +301,23 @@ class TestClosing:
         ],
     )
     async def test_rule_says_whose_sockets_are_closed(
-        self, memory_site: Site, rule: str, attributes: dict[str, Any], closes: bool
+        self, site: Site, rule: str, attributes: dict[str, Any], closes: bool
     ) -> None:
-        await memory_site.seed(KNOWN, **attributes)
-        talk = await Talk(fast(memory_site, close_on_session_end=rule)).open()
-        await memory_site.probe.inner.delete(KNOWN)
+        await site.seed(KNOWN, **attributes)
+        talk = await Talk(fast(site, close_on_session_end=rule)).open()
+        await site.probe.inner.delete(KNOWN)
         if closes:
             await talk.socket.end()
         else:
-            calls = len(memory_site.probe.calls)
+            calls = len(site.probe.calls)
             await talk.looks(1)
             await talk.say("still here")
             await talk.hang_up()
             # Nothing is left to look after.
-            assert len(memory_site.probe.calls) <= calls + 2
+            assert len(site.probe.calls) <= calls + 2
         assert (CLOSED in talk.sent) is closes
 
-    async def test_application_that_goes_on_sending_reaches_nobody(self, memory_site: Site) -> None:
+    async def test_application_that_goes_on_sending_reaches_nobody(self, site: Site) -> None:
         errors: list[int] = []
 
         async def chatter(websocket: WebSocket) -> None:
@@ -346,25 +329,22 @@ class TestClosing:
                 errors.append(error.code)
 
         ended = asyncio.Event()
-        await memory_site.seed(KNOWN, **ALICE)
-        app = fast(memory_site).socket(chatter)
+        await site.seed(KNOWN, **ALICE)
+        app = fast(site).socket(chatter)
         socket = Connection(
             app, kind="websocket", cookie=KNOWN, incoming=[{"type": "websocket.connect"}]
         ).start()
         await socket.started()
-        await memory_site.probe.inner.delete(KNOWN)
+        await site.probe.inner.delete(KNOWN)
         await socket.messages(2)
         ended.set()
         await socket.end()
-        assert socket.answer.messages[1:] == [CLOSED]
-        assert errors == [1006]
+        assert (socket.answer.messages[1:], errors) == ([CLOSED], [1006])
 
-    async def test_message_that_comes_too_late_reaches_no_application(
-        self, memory_site: Site
-    ) -> None:
-        await memory_site.seed(KNOWN, **ALICE)
-        talk = await Talk(fast(memory_site)).open()
-        await memory_site.probe.inner.delete(KNOWN)
+    async def test_message_that_comes_too_late_reaches_no_application(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
+        await site.probe.inner.delete(KNOWN)
         await talk.socket.messages(2)
         talk.socket.receive({"type": "websocket.receive", "text": "set late"})
         await talk.socket.end()
@@ -376,36 +356,33 @@ class TestClosing:
         await talk.say("set hello")
         await talk.socket.cancel()
         await site.filter.repository.drain()
-        assert await site.stored(KNOWN) == {"said": "hello"}
-        assert talk.disconnects == []
+        assert (await site.stored(KNOWN), talk.disconnects) == ({"said": "hello"}, [])
 
-    async def test_socket_without_a_stored_session_costs_nothing(self, memory_site: Site) -> None:
+    async def test_socket_without_a_stored_session_costs_nothing(self, site: Site) -> None:
         rules = WebSocketRules(check_interval=0.001)
-        memory_site.configure(creation="if-required", websocket=rules)
-        talk = await Talk(memory_site, cookie=None).open()
+        site.configure(creation="if-required", websocket=rules)
+        talk = await Talk(site, cookie=None).open()
         await talk.say("hello")
         await asyncio.sleep(0.01)
         await talk.hang_up()
-        assert memory_site.probe.calls == []
+        assert site.probe.calls == []
 
-    async def test_nothing_is_looked_at_once_the_socket_is_gone(self, memory_site: Site) -> None:
-        await memory_site.seed(KNOWN, **ALICE)
-        talk = await Talk(fast(memory_site)).open()
+    async def test_nothing_is_looked_at_once_the_socket_is_gone(self, site: Site) -> None:
+        await site.seed(KNOWN, **ALICE)
+        talk = await Talk(fast(site)).open()
         await talk.looks()
         await talk.hang_up()
-        calls = len(memory_site.probe.calls)
+        calls = len(site.probe.calls)
         await asyncio.sleep(0.01)
-        assert len(memory_site.probe.calls) == calls
+        assert len(site.probe.calls) == calls
 
 
 @pytest.mark.parametrize("passive", [True, False])
-async def test_a_socket_of_a_passive_path_does_not_keep_its_session_alive(
-    memory_site: Site, *, passive: bool
-) -> None:
+async def test_socket_of_passive_path_keeps_nothing_alive(site: Site, *, passive: bool) -> None:
     """However much its client says, and is told."""
     rules = WebSocketRules(check_interval=0.001, close_on_session_end="never", slide_on_send=True)
     patterns = ["/"] if passive else []
-    site = memory_site.configure(ttl=100, websocket=rules, passive_patterns=patterns)
+    site.configure(ttl=100, websocket=rules, passive_patterns=patterns)
     await site.seed(KNOWN)
     talk = await Talk(site).open()
     site.clock.advance(60)

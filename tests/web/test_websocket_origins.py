@@ -15,6 +15,7 @@ from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.config import bind_properties
 from pyfly_session.web import SessionCookie, SessionHeader, WebSocketRules
 from tests.support.cases import for_each
+from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Connection, ask
 
@@ -56,14 +57,8 @@ def is_open(answer: Answer) -> bool:
     return bool(answer.messages[0]["type"] == "websocket.accept")
 
 
-@pytest.fixture
-def site(memory_site: Site) -> Site:
-    """Return a site over one store: none has an influence on what is held here."""
-    return memory_site
-
-
-async def test_an_id_that_comes_over_https_alone_opens_nothing_for_a_foreign_page(
-    memory_site: Site,
+async def test_id_that_comes_over_https_alone_opens_nothing_for_foreign_page(
+    site: Site,
 ) -> None:
     plain = SessionCookie("sid")
 
@@ -72,10 +67,10 @@ async def test_an_id_that_comes_over_https_alone_opens_nothing_for_a_foreign_pag
         vary = plain.vary
         candidates, issue, expire = plain.candidates, plain.issue, plain.expire
 
-    await memory_site.seed(KNOWN, user="alice")
-    memory_site.configure(resolver=TwoCookies())
+    await site.seed(KNOWN, user="alice")
+    site.configure(resolver=TwoCookies())
     service = Service.__new__(Service)
-    service.opened, service.app = 0, memory_site.socket(service.serve)
+    service.opened, service.app = 0, site.socket(service.serve)
     for origin, opened in ((FOREIGN, 0), ("https://example.test", 1)):
         socket = Connection(
             service.app,
@@ -102,8 +97,8 @@ async def test_an_id_that_comes_over_https_alone_opens_nothing_for_a_foreign_pag
         ("http://[::1]:8000", "[::1]:8000"),
     ],
 )
-async def test_page_of_the_same_host_may(memory_site: Site, origin: str, host: str) -> None:
-    assert is_open(await Service(memory_site).open(origin, host=host))
+async def test_page_of_the_same_host_may(site: Site, origin: str, host: str) -> None:
+    assert is_open(await Service(site).open(origin, host=host))
 
 
 @for_each(
@@ -123,7 +118,7 @@ async def test_page_of_the_same_host_may(memory_site: Site, origin: str, host: s
     ],
 )
 async def test_page_of_another_may_not_and_the_application_sees_nothing(
-    site: Site, origin: str, host: str, caplog: pytest.LogCaptureFixture
+    site: Site, origin: str, host: str, caplog: Log
 ) -> None:
     await site.seed(KNOWN, user="alice")
     service = Service(site)
@@ -134,25 +129,25 @@ async def test_page_of_another_may_not_and_the_application_sees_nothing(
     assert "pyfly.session.websocket.allowed-origins" in caplog.text
 
 
-async def test_refusal_is_403_where_the_server_can(memory_site: Site) -> None:
-    answer = await Service(memory_site).open(FOREIGN, extensions=DENIAL)
+async def test_refusal_is_403_where_the_server_can(site: Site) -> None:
+    answer = await Service(site).open(FOREIGN, extensions=DENIAL)
     assert (answer.status, answer.cookie()) == (403, None)
 
 
-async def test_client_that_is_no_browser_sends_no_origin_and_may(memory_site: Site) -> None:
-    assert is_open(await Service(memory_site).open(None))
+async def test_client_that_is_no_browser_sends_no_origin_and_may(site: Site) -> None:
+    assert is_open(await Service(site).open(None))
 
 
-async def test_visitor_without_a_session_may_come_from_anywhere(memory_site: Site) -> None:
+async def test_visitor_without_a_session_may_come_from_anywhere(site: Site) -> None:
     """There is nothing yet that a foreign page could use."""
-    answer = await Service(memory_site).open(FOREIGN, cookie=None)
+    answer = await Service(site).open(FOREIGN, cookie=None)
     assert is_open(answer)
     assert answer.session_id != KNOWN
 
 
-async def test_id_by_header_counts_as_well(memory_site: Site) -> None:
-    service = Service(memory_site)
-    service.app = memory_site.configure(resolver=SessionHeader()).socket(service.serve)
+async def test_id_by_header_counts_as_well(site: Site) -> None:
+    service = Service(site)
+    service.app = site.configure(resolver=SessionHeader()).socket(service.serve)
     answer = await service.open(FOREIGN, cookie=None, headers=[("X-Auth-Token", KNOWN)])
     assert not is_open(answer)
 

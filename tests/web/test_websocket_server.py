@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.asyncio.client import ClientConnection, connect
@@ -73,20 +71,19 @@ class Service:
         return connect(uri, additional_headers=headers, **options)
 
 
-async def logout(request: Request) -> Response:
-    request.state.session.invalidate()
-    return PlainTextResponse("bye")
+async def logout(session: Any) -> None:
+    session.invalidate()
 
 
 @pytest.fixture
-async def serve(native_site: Site) -> AsyncIterator[Callable[..., Awaitable[Service]]]:
+async def serve(site: Site) -> AsyncIterator[Callable[..., Awaitable[Service]]]:
     """Return a function that starts the service, alice being logged in."""
     services = []
 
     async def start(check_interval: float = 3600) -> Service:
-        await native_site.seed(KNOWN, count=1, **{PRINCIPAL: "alice"})
+        await site.seed(KNOWN, count=1, **{PRINCIPAL: "alice"})
         rules = WebSocketRules(check_interval=check_interval)
-        services.append(await Service(native_site.configure(websocket=rules)).start())
+        services.append(await Service(site.configure(websocket=rules)).start())
         return services[-1]
 
     yield start
@@ -103,18 +100,16 @@ async def end_of(client: ClientConnection) -> tuple[int, str]:
     return client.close_code, str(client.close_reason)
 
 
-async def test_count_goes_on_in_the_session_of_the_cookie(serve: Any, native_site: Site) -> None:
+async def test_count_goes_on_in_the_session_of_the_cookie(serve: Any, site: Site) -> None:
     service = await serve()
     async with service.open() as client:
         await client.send("more")
         assert await client.recv() == "2"
     await service.close()
-    assert await native_site.stored(KNOWN) == {"count": 2}
+    assert await site.stored(KNOWN) == {"count": 2}
 
 
-async def test_new_visitor_gets_the_cookie_with_the_handshake(
-    serve: Any, native_site: Site
-) -> None:
+async def test_new_visitor_gets_the_cookie_with_the_handshake(serve: Any, site: Site) -> None:
     service = await serve()
     async with service.open(cookie=None) as client:
         assert client.response is not None
@@ -125,18 +120,18 @@ async def test_new_visitor_gets_the_cookie_with_the_handshake(
         await client.send("more")
         assert await client.recv() in ("1", "2")
     await service.close()
-    assert await native_site.stored(cookie.value) is not None
+    assert await site.stored(cookie.value) is not None
 
 
 @pytest.mark.parametrize("where", ["here", "elsewhere"])
 async def test_idle_client_is_told_when_its_session_ends(
-    serve: Any, native_site: Site, where: str
+    serve: Any, site: Site, where: str
 ) -> None:
     service = await serve(check_interval=3600 if where == "here" else 0.01)
     async with service.open() as client:
         await client.send("more")
         await client.recv()
-        other = service.app if where == "here" else Service(native_site.another_node()).app
+        other = service.app if where == "here" else Service(site.another_node()).app
         await ask(other, "/logout", cookie=KNOWN)
         assert await end_of(client) == (1008, "the session has ended")
     await service.close()

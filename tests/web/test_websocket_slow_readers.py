@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -38,9 +36,8 @@ HANDSHAKE = (
 )
 
 
-async def logout(request: Request) -> Response:
-    request.state.session.invalidate()
-    return PlainTextResponse("bye")
+async def logout(session: Any) -> None:
+    session.invalidate()
 
 
 class Talker:
@@ -69,15 +66,15 @@ class Talker:
 
 @pytest.fixture(params=["websockets", "websockets-sansio", "wsproto"])
 async def served(
-    request: pytest.FixtureRequest, memory_site: Site, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Talker, socket.socket]]:
     """Return the application, and a client that has opened a socket and reads no more."""
     if request.param == "wsproto" and importlib.util.find_spec("wsproto") is None:
         lacks("wsproto")
     monkeypatch.setattr(module, "_CLOSE_SECONDS", 0.05)
-    await memory_site.seed(KNOWN, **{PRINCIPAL: "alice"})
-    memory_site.configure(websocket=WebSocketRules(check_interval=3600))
-    talker = Talker(memory_site)
+    await site.seed(KNOWN, **{PRINCIPAL: "alice"})
+    site.configure(websocket=WebSocketRules(check_interval=3600))
+    talker = Talker(site)
     async with serving.served(talker.app, ws=request.param) as port:
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -96,17 +93,17 @@ async def test_the_waiting_sender_is_told_when_the_session_ends(served: Any) -> 
     assert await talker.ended == 1006
 
 
-async def test_a_shutdown_does_not_wait_for_the_client(served: Any, memory_site: Site) -> None:
+async def test_a_shutdown_does_not_wait_for_the_client(served: Any, site: Site) -> None:
     talker, _ = served
     await ask(talker.app, "/logout", cookie=KNOWN)
-    await memory_site.filter.repository.drain()
+    await site.filter.repository.drain()
     assert await talker.ended == 1006
 
 
-async def test_a_cancelled_sender_stays_cancelled(memory_site: Site) -> None:
+async def test_a_cancelled_sender_stays_cancelled(site: Site) -> None:
     """The end of the session is no reason for a task to go on that its server has stopped."""
-    await memory_site.seed(KNOWN, **{PRINCIPAL: "alice"})
-    memory_site.configure(websocket=WebSocketRules(check_interval=3600))
+    await site.seed(KNOWN, **{PRINCIPAL: "alice"})
+    site.configure(websocket=WebSocketRules(check_interval=3600))
     waiting = asyncio.Event()
 
     async def talk(scope: Any, receive: Any, send: Any) -> None:
@@ -121,11 +118,11 @@ async def test_a_cancelled_sender_stays_cancelled(memory_site: Site) -> None:
                 await asyncio.Event().wait()
             await super()._send(message)
 
-    app = memory_site.filter.around(talk)
+    app = site.filter.around(talk)
     connection = NeverReads(app, kind="websocket", cookie=KNOWN).start()
     await waiting.wait()
     assert connection.task is not None
     connection.task.cancel()
-    await ask(memory_site.app(logout=logout), "/logout", cookie=KNOWN)
+    await ask(site.app(logout=logout), "/logout", cookie=KNOWN)
     await asyncio.wait({connection.task})
     assert connection.task.cancelled()
