@@ -17,10 +17,11 @@ from click.testing import CliRunner, Result
 from pyfly_session import __version__, cli
 from pyfly_session.cli import demo as demo_command
 from pyfly_session.cli.group import commands
+from tests.support.types import Patch
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def bare_environment(monkeypatch: Patch) -> None:
     for name in ("REDIS_URL", "PYFLY_PROFILES_ACTIVE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -68,14 +69,14 @@ def test_the_package_runs_as_a_module_and_completes_what_is_typed() -> None:
     assert done.stdout.split() == ["plain,end", "plain,list", "plain,show"]
 
 
-def test_missing_click_is_one_sentence_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_click_is_one_sentence_with_the_remedy(monkeypatch: Patch) -> None:
     monkeypatch.setitem(sys.modules, "click", None)
     monkeypatch.delitem(sys.modules, "pyfly_session.cli.group")
     with pytest.raises(SystemExit, match=r"pip install 'pyfly-session\[cli\]'"):
         cli.main()
 
 
-def test_another_missing_module_is_not_blamed_on_click(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_missing_module_is_not_blamed_on_click(monkeypatch: Patch) -> None:
     monkeypatch.setitem(sys.modules, "pyfly_session.cli.demo", None)
     monkeypatch.delitem(sys.modules, "pyfly_session.cli.group")
     with pytest.raises(ModuleNotFoundError):
@@ -83,7 +84,7 @@ def test_another_missing_module_is_not_blamed_on_click(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("module", ["uvicorn", "jinja2", "python_multipart"])
-def test_missing_package_of_the_demo_is_named(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+def test_missing_package_of_the_demo_is_named(monkeypatch: Patch, module: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     result = run("demo")
     assert result.exit_code == 1
@@ -92,7 +93,7 @@ def test_missing_package_of_the_demo_is_named(monkeypatch: pytest.MonkeyPatch, m
     )
 
 
-def test_wrong_property_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_property_is_a_sentence(monkeypatch: Patch) -> None:
     monkeypatch.setenv("PYFLY_SESSION_TTL", "0")
     result = run("demo")
     assert result.exit_code == 1
@@ -113,7 +114,7 @@ def test_host_of_another_computer_is_refused() -> None:
     assert "Error: cannot listen on --host 192.0.2.1 --port 0" in result.output
 
 
-def test_dead_redis_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_redis_is_named_without_its_password(monkeypatch: Patch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://shop:hunter2@127.0.0.1:1/0")
     result = run("demo", "--profile", "prod")
     assert result.exit_code == 1
@@ -122,9 +123,7 @@ def test_dead_redis_is_named_without_its_password(monkeypatch: pytest.MonkeyPatc
     assert "hunter2" not in result.output
 
 
-def test_redis_that_never_answers_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, taken_port: int
-) -> None:
+def test_redis_that_never_answers_is_given_up(monkeypatch: Patch, taken_port: int) -> None:
     monkeypatch.setattr(demo_command, "_PATIENCE_SECONDS", 0.05)
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{taken_port}/0")
     result = run("demo", "--profile", "prod")
@@ -133,7 +132,7 @@ def test_redis_that_never_answers_is_given_up(
 
 
 @pytest.fixture
-def no_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_serving(monkeypatch: Patch) -> None:
     """Have the server end at once, as by Ctrl+C."""
 
     def interrupted(*_: object, **__: object) -> None:
@@ -169,7 +168,7 @@ def test_printed_url_works_on_this_computer(host: str, url: str) -> None:
 
 @pytest.mark.usefixtures("no_serving")
 def test_prod_says_where_the_sessions_are_and_that_the_cookie_is_open(
-    monkeypatch: pytest.MonkeyPatch, valkey_url: str
+    monkeypatch: Patch, valkey_url: str
 ) -> None:
     monkeypatch.setenv("REDIS_URL", valkey_url)
     result = run("demo", "--profile", "prod", "--port", "0")

@@ -25,6 +25,7 @@ from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.type_tags import TYPE_KEY, TypeRegistry
 from pyfly_session.errors import SessionDecodingError
 from tests.support.cases import for_each
+from tests.support.types import Log
 
 # The same examples on every run: a failure can be had again.
 fixed = settings(deadline=None, derandomize=True, max_examples=60)
@@ -357,9 +358,7 @@ def test_the_order_of_a_dictionary_is_kept() -> None:
         (Point, "", "type"),
     ],
 )
-def test_what_cannot_be_stored_is_named_with_its_place(
-    value: Any, path: str, type_name: str
-) -> None:
+def test_what_cannot_be_stored_is_named_by_place(value: Any, path: str, type_name: str) -> None:
     with pytest.raises(SessionEncodingError) as caught:
         CODEC.encode("order", value)
 
@@ -483,9 +482,7 @@ def test_whatever_was_read_can_be_written_again(value: Any) -> None:
 
 
 @for_each("tag", ["builtins:eval", "os:system", "decimal:Context", "str", "", "x"])
-def test_a_tag_that_is_not_allowed_gives_a_plain_dictionary(
-    tag: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_tag_that_is_not_allowed_gives_a_plain_dictionary(tag: str, caplog: Log) -> None:
     source = json.dumps({"a": [{TYPE_KEY: tag, "value": "1"}]}).encode()
 
     assert CODEC.decode(source) == {"a": [{"value": "1"}]}
@@ -537,26 +534,11 @@ def test_damaged_sessions_raise_nothing_but_the_decoding_error(
 @for_each(
     "payload",
     [
-        b"",
-        b"\x80abc",
-        b"[]",
-        b"null",
-        b"1",
-        b'"text"',
-        b"NaN",
-        b"{",
-        b'{"a"}',
-        b'{"a":1}{"b":2}',
-        b'{"a":1,}',
-        b"{'a':1}",
-        b"\x00" * 100,
-        b"\xff\xfe",
-        b'{"a":tru}',
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b"gASVDAAAAAAAAACMCGJ1aWx0aW5z",
+        b"", b"\x80abc", b"[]", b"null", b"1", b'"text"', b"NaN", b"{", b'{"a"}',
+        b'{"a":1}{"b":2}', b'{"a":1,}', b"{'a':1}", b"\x00" * 100, b"\xff\xfe", b'{"a":tru}',
+        b"[" * 100_000, b'{"a":' * 100_000, b"gASVDAAAAAAAAACMCGJ1aWx0aW5z",
     ],
-)
+)  # fmt: skip
 def test_bytes_that_are_no_json_object_are_no_session(payload: bytes) -> None:
     with pytest.raises(SessionDecodingError):
         CODEC.split(payload)
@@ -601,9 +583,7 @@ def test_depth_at_the_edge_raises_nothing_but_the_decoding_error(leaf: bytes) ->
         {TYPE_KEY: f"{Strict.__module__}:Strict", "number": "1"},
     ],
 )
-def test_a_value_that_cannot_be_rebuilt_is_lost_alone(
-    fragment: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_value_that_cannot_be_rebuilt_is_lost_alone(fragment: Any, caplog: Log) -> None:
     payload = json.dumps({"lost": fragment, "kept": 1}).encode()
 
     with pytest.raises(SessionDecodingError):
@@ -679,7 +659,7 @@ def test_a_type_can_be_allowed_for_all_codecs_as_a_decorator() -> None:
 
 
 def test_a_type_allowed_for_one_codec_is_unknown_to_others(
-    caplog: pytest.LogCaptureFixture,
+    caplog: Log,
 ) -> None:
     @dataclasses.dataclass
     class Own:
@@ -728,7 +708,7 @@ def test_only_a_dataclass_or_an_enum_can_be_allowed(cls: type) -> None:
         allow_session_type(cls)
 
 
-def test_a_value_of_an_unknown_type_is_logged_shortened(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_value_of_an_unknown_type_is_logged_shortened(caplog: Log) -> None:
     caplog.set_level(logging.WARNING)
     CODEC.decode(json.dumps({TYPE_KEY: "x" * 10_000}).encode())
 

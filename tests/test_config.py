@@ -14,6 +14,7 @@ from pyfly_session.config import Config, SessionProperties, bind_properties, loa
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.errors import ConfigurationError
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 SHIPPED = Path(__file__).parent.parent / "config"
 PASSWORD = "s3cr3t"
@@ -115,7 +116,7 @@ def test_profiles_come_from_the_argument_then_the_variable_then_the_base_file(fo
     assert load_config(folder, [], environ=variable).profiles == ()
 
 
-def test_real_environment_is_the_default(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_environment_is_the_default(folder: Path, monkeypatch: Patch) -> None:
     write(folder, pyfly="", pyfly_a="")
     monkeypatch.setenv("PYFLY_PROFILES_ACTIVE", "a")
     monkeypatch.setenv("PYFLY_SESSION_TTL", "7")
@@ -130,9 +131,7 @@ def test_profile_without_a_file_is_refused_with_those_that_exist(folder: Path) -
     assert str(error).endswith(f"; profiles in {folder.resolve()}: dev, prod")
 
 
-def test_profile_without_the_default_directory_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_profile_without_default_directory_is_refused(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.chdir(tmp_path)
     assert load_config(environ={}) == {}
     with pytest.raises(ConfigurationError, match=r"(?m)no file config/pyfly-dev\.yaml.*: none$"):
@@ -288,9 +287,7 @@ def test_a_variable_reaches_the_registration_of_the_file_in_its_own_spelling(fol
         (f"{REGISTRATION}CLIENT_ID", "the registrations are green, my-shop; add one"),
     ],
 )
-def test_unknown_variable_of_the_login_is_refused(
-    folder: Path, variable: str, message: str
-) -> None:
+def test_unknown_variable_of_login_is_refused(folder: Path, variable: str, message: str) -> None:
     write(folder, pyfly=SHOPS)
     error = refusal(folder, **{variable: PASSWORD})
     assert str(error).startswith(f"the environment variable {variable} names no known property")

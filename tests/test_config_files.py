@@ -75,9 +75,7 @@ def test_scalars_are_those_of_yaml(file: Path) -> None:
         ("pyfly.session." + "a." * 99 + ": 1", "the file is nested too deeply", 1),
     ],
 )
-def test_unusable_file_is_refused_with_its_line(
-    file: Path, text: str, problem: str, line: int
-) -> None:
+def test_unusable_file_is_refused_by_line(file: Path, text: str, problem: str, line: int) -> None:
     error = refusal(file, text)
     assert str(error).startswith(problem)
     assert str(error).endswith(f"{file.as_posix()}, line {line})")
@@ -111,8 +109,7 @@ def test_errors_quote_nothing_of_the_line(file: Path) -> None:
 def test_anchors_and_merge_keys_work(file: Path) -> None:
     text = "x: &x {a: 1, b: 2}\ny: &y {b: 3, c: 4}\nz:\n  a: 0\n  <<: [*x, *y]\nw: {<<: *x}"
     tree = read(file, text)
-    assert tree["z"] == {"a": 0, "b": 2, "c": 4}
-    assert tree["w"] == {"a": 1, "b": 2}
+    assert (tree["z"], tree["w"]) == ({"a": 0, "b": 2, "c": 4}, {"a": 1, "b": 2})
 
 
 def test_dotted_keys_of_this_package_are_expanded(file: Path) -> None:

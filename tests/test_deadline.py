@@ -10,9 +10,9 @@ import pytest
 
 from pyfly_session import SessionRepository, SessionStoreError
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.core.session import HttpSession
 from tests.conftest import Clock
 from tests.interposed import InterposedStore
+from tests.support.sessions import begun, loaded
 
 # More than anything takes on a busy machine.
 DEADLINE = 60
@@ -30,20 +30,6 @@ def repository(store: Any, clock: Clock) -> SessionRepository:
     return SessionRepository(store, clock=clock)
 
 
-async def loaded(repository: SessionRepository, session_id: str, **changes: int) -> HttpSession:
-    session = await repository.load(session_id)
-    assert session is not None
-    for name, value in changes.items():
-        session.set_attribute(name, value)
-    return session
-
-
-async def start(repository: SessionRepository) -> str:
-    session = repository.create()
-    await repository.commit(session)
-    return session.id
-
-
 async def stored(repository: SessionRepository, session_id: str) -> dict[str, Any]:
     session = await loaded(repository, session_id)
     return {name: session.get_attribute(name) for name in session.get_attribute_names()}
@@ -58,7 +44,7 @@ async def test_a_writer_waits_behind_others_no_longer_than_the_deadline(
     store: Any, repository: SessionRepository, jump: Callable[[float], None]
 ) -> None:
     """It is not stored later, either; who has come later has its own deadline."""
-    session_id, gate = await start(repository), asyncio.Event()
+    session_id, gate = await begun(repository), asyncio.Event()
     store.before("compare_and_swap", gate.wait)
     slow, queued, late = [await loaded(repository, session_id, **{n: 1}) for n in "abc"]
     first = asyncio.ensure_future(repository.commit(slow))
@@ -89,7 +75,7 @@ async def test_a_writer_that_others_outrun_tries_no_longer_than_the_deadline(
     kind: str,
 ) -> None:
     elsewhere = SessionRepository(store.inner, clock=clock)
-    session_id, attempts = await start(repository), 0
+    session_id, attempts = await begun(repository), 0
     session = await loaded(repository, session_id, **({"mine": 1} if kind == "plain" else {}))
     if kind == "update":
         session.update_attribute("mine", lambda n: (n or 0) + 1)
@@ -111,7 +97,7 @@ async def test_a_writer_that_others_outrun_tries_no_longer_than_the_deadline(
 async def test_a_batch_that_is_not_answered_ends_with_the_deadline_of_its_youngest(
     store: Any, repository: SessionRepository, jump: Callable[[float], None]
 ) -> None:
-    session_id, gates = await start(repository), [asyncio.Event(), asyncio.Event()]
+    session_id, gates = await begun(repository), [asyncio.Event(), asyncio.Event()]
     swaps = iter(gates)
     store.before("compare_and_swap", lambda: next(swaps).wait(), always=True)
     slow, one, two = [await loaded(repository, session_id, **{n: 1}) for n in "abc"]

@@ -17,12 +17,13 @@ from pyfly_session.cli.demo_app.page import clock, short
 from pyfly_session.cli.demo_app.settings import allow_plain_http, demo_config
 from pyfly_session.config import Config
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 COOKIE = "PYFLY_DEMO"
 
 
 @pytest.fixture(autouse=True)
-def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def bare_environment(monkeypatch: Patch) -> None:
     for name in ("REDIS_URL", "PYFLY_PROFILES_ACTIVE"):
         monkeypatch.delenv(name, raising=False)
 
@@ -35,7 +36,7 @@ def browser() -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def redis_browser(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def redis_browser(valkey_url: str, monkeypatch: Patch) -> Iterator[TestClient]:
     """Return a client of the demo with the prod profile, on a real server."""
     monkeypatch.setenv("REDIS_URL", valkey_url)
     config = demo_config("prod")
@@ -45,7 +46,7 @@ def redis_browser(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 @pytest.fixture
-def file_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def file_config(tmp_path: Path, monkeypatch: Patch) -> Config:
     """Return the configuration of the demo with the file profile, in a file of its own."""
     monkeypatch.setenv("SESSION_FILE", str(tmp_path / "demo.db"))
     return demo_config("file")
@@ -146,9 +147,7 @@ def test_line_about_the_logout_is_not_repeated_on_reload(browser: TestClient) ->
 
 
 @pytest.mark.parametrize("value", ["<b>x", "zzzz", "abcde", ""])
-def test_only_the_beginning_of_an_id_gets_from_the_link_to_the_page(
-    browser: TestClient, value: str
-) -> None:
+def test_only_beginning_of_id_gets_from_link_to_page(browser: TestClient, value: str) -> None:
     assert "is over" not in browser.get("/", params={"ended": value}).text
 
 
@@ -217,9 +216,7 @@ def test_plain_http_takes_secure_from_the_prod_cookie_only() -> None:
 @pytest.mark.parametrize(
     ("variable", "value"), [("COOKIE_SECURE", "true"), ("COOKIE_NAME", "__Host-demo")]
 )
-def test_secure_stays_where_the_environment_asks_for_it(
-    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
-) -> None:
+def test_secure_stays_where_environment_asks(monkeypatch: Patch, variable: str, value: str) -> None:
     monkeypatch.setenv(f"PYFLY_SESSION_{variable}", value)
     assert not allow_plain_http(demo_config("prod"))
 
@@ -233,7 +230,7 @@ def test_durations_read_like_a_clock(seconds: float, text: str) -> None:
 
 
 @pytest.fixture
-async def presses(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx2.AsyncClient]:
+async def presses(monkeypatch: Patch) -> AsyncIterator[httpx2.AsyncClient]:
     """Return a client that can press several buttons at once, of a demo that hurries."""
     monkeypatch.setattr(scenes, "_WORK_SECONDS", 0.01)
     monkeypatch.setattr(scenes, "_SLOW_SECONDS", 0.05)
@@ -273,7 +270,7 @@ async def test_a_second_device_is_added_and_signed_out(presses: httpx2.AsyncClie
     assert "Alice is logged in on this device alone" in (await presses.get("/")).text
 
 
-async def test_the_store_goes_away_and_comes_back_with_what_it_held(
+async def test_store_goes_and_comes_back_with_what_it_held(
     presses: httpx2.AsyncClient,
 ) -> None:
     await presses.post("/cart", data={"item": "Jar"})

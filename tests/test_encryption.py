@@ -26,6 +26,8 @@ from pyfly_session.core.repository import Outcome
 from pyfly_session.errors import SessionDecodingError
 from tests.conftest import Clock, FourVerbStore
 from tests.support.cases import for_each
+from tests.support.sessions import loaded
+from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import ask
 from tests.web.stores import Probe
@@ -152,9 +154,7 @@ def make_encrypted(request: pytest.FixtureRequest, clock: Clock) -> Any:
     return make
 
 
-async def test_merge_rotation_and_logout_work_on_encrypted_sessions(
-    make_encrypted: Any, clock: Clock
-) -> None:
+async def test_encrypted_sessions_merge_rotate_and_end(make_encrypted: Any, clock: Clock) -> None:
     repository = SessionRepository(make_encrypted(OLD), clock=clock)
     session = repository.create()
     assert await repository.commit(session) is Outcome.STORED
@@ -171,43 +171,38 @@ async def test_merge_rotation_and_logout_work_on_encrypted_sessions(
     assert await repository.commit(a) is Outcome.STORED
     late.set_attribute("late", 3)
     assert await repository.commit(late) is Outcome.MOVED
-    loaded = await repository.load(a.id)
-    assert loaded
-    assert {name: loaded.get_attribute(name) for name in loaded.get_attribute_names()} == {
+    found = await loaded(repository, a.id)
+    assert {name: found.get_attribute(name) for name in found.get_attribute_names()} == {
         "a": 1,
         "b": 2,
         "late": 3,
     }
-    assert await repository.commit(loaded) is Outcome.UNTOUCHED
+    assert await repository.commit(found) is Outcome.UNTOUCHED
     b.invalidate()
     await repository.commit(b)
     assert await repository.load(a.id) is None
 
 
-async def test_a_live_session_goes_through_a_change_of_keys(
-    make_encrypted: Any, clock: Clock
-) -> None:
+async def test_live_session_goes_through_change_of_keys(make_encrypted: Any, clock: Clock) -> None:
     first = SessionRepository(make_encrypted(OLD), clock=clock)
     session = first.create()
     session.set_attribute("user", "alice")
     await first.commit(session)
 
     both = SessionRepository(make_encrypted(NEW, OLD), clock=clock)
-    visit = await both.load(session.id)
-    assert visit
+    visit = await loaded(both, session.id)
     assert await both.commit(visit) is Outcome.UNTOUCHED
     # Reading does not write, so the former key is still needed.
     assert await SessionRepository(make_encrypted(NEW), clock=clock).load(session.id) is None
     visit.set_attribute("n", 1)
     assert await both.commit(visit) is Outcome.STORED
 
-    last = await SessionRepository(make_encrypted(NEW), clock=clock).load(session.id)
-    assert last
+    last = await loaded(SessionRepository(make_encrypted(NEW), clock=clock), session.id)
     assert last.get_attribute("user") == "alice"
 
 
 async def test_a_session_of_a_foreign_key_is_absent_everywhere(
-    make_encrypted: Any, clock: Clock, caplog: pytest.LogCaptureFixture
+    make_encrypted: Any, clock: Clock, caplog: Log
 ) -> None:
     foreign = make_encrypted(FOREIGN)
     await foreign.save(KNOWN, {"user": "mallory"}, 60)
@@ -237,14 +232,11 @@ async def test_sessions_from_before_encryption_are_read_if_accepted(
     assert session.get_attribute("user") == "alice"
     session.set_attribute("n", 1)
     assert await repository.commit(session) is Outcome.STORED
-    strict = await SessionRepository(make_encrypted(OLD), clock=clock).load(KNOWN)
-    assert strict
+    strict = await loaded(SessionRepository(make_encrypted(OLD), clock=clock), KNOWN)
     assert strict.get_attribute("user") == "alice"
 
 
-async def test_the_original_sees_no_session_in_an_encrypted_one(
-    make_encrypted: Any, clock: Clock
-) -> None:
+async def test_original_sees_no_session_in_encrypted_one(make_encrypted: Any, clock: Clock) -> None:
     await make_encrypted(OLD).save(KNOWN, {"user": "alice"}, 60)
     assert await make_encrypted().get(KNOWN) is None
 
@@ -321,8 +313,7 @@ def test_a_wrong_key_is_refused_at_start_without_being_shown(key: str, position:
     message = str(caught.value)
     assert message.startswith(f"pyfly.session.encryption.keys[{position}] must be 32 bytes")
     assert "Fernet.generate_key()" in message
-    assert caught.value.key == "pyfly.session.encryption.keys"
-    assert caught.value.value is None
+    assert (caught.value.key, caught.value.value) == ("pyfly.session.encryption.keys", None)
     assert key.strip() == "" or key not in message
     assert NEW not in message
     assert caught.value.__suppress_context__
@@ -342,9 +333,7 @@ def test_a_codec_without_keys_is_refused(keys: Any) -> None:
         EncryptedSessionCodec(keys)
 
 
-def test_no_representation_message_or_report_shows_a_secret(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_representation_message_or_report_shows_a_secret(tmp_path: Path, caplog: Log) -> None:
     caplog.set_level("DEBUG")
     (tmp_path / "pyfly.yaml").write_text(
         "pyfly:\n  session:\n    enabled: true\n    store: redis\n"
@@ -357,16 +346,10 @@ def test_no_representation_message_or_report_shows_a_secret(
     container = create_container(config)
     properties = container.properties()
     shown = [
-        repr(config),
-        repr(properties),
-        str(properties),
-        repr(properties.encryption),
-        repr(container_report(container)),
-        repr(container.session_codec()),
-        repr(container.session_store()),
-        repr(container.session_filter()),
-        caplog.text,
-    ]
+        repr(config), repr(properties), str(properties), repr(properties.encryption),
+        repr(container_report(container)), repr(container.session_codec()),
+        repr(container.session_store()), repr(container.session_filter()), caplog.text,
+    ]  # fmt: skip
     for text in shown:
         assert not [secret for secret in SECRETS if secret in text], text
     assert properties.encryption.keys == (NEW, OLD)

@@ -108,9 +108,7 @@ def test_a_decorated_verb_is_still_a_coroutine_function() -> None:
     assert require_store(store) is store
 
 
-def test_a_codec_that_never_writes_the_same_twice_needs_a_store_that_compares(
-    verbs: FourVerbStore, clock: Clock
-) -> None:
+def test_salting_codec_needs_store_that_compares(verbs: FourVerbStore, clock: Clock) -> None:
     class Salted(SessionCodec):
         deterministic = False
 
@@ -128,8 +126,7 @@ def test_a_stores_own_capabilities_are_used_and_only_the_others_made_up() -> Non
     store = Some()
     capable = CapableStore(store)
 
-    assert capable.create_if_absent == store.create_if_absent
-    assert capable.delete == store.delete
+    assert (capable.create_if_absent, capable.delete) == (store.create_if_absent, store.delete)
     assert capable.load_and_slide != getattr(store, "load_and_slide", None)
 
 
@@ -148,9 +145,7 @@ async def test_a_rename_without_delete_moved_is_not_the_capability() -> None:
 # Made of four verbs
 
 
-async def test_sliding_saves_what_was_read(
-    capable: CapableStore, verbs: FourVerbStore, clock: Clock
-) -> None:
+async def test_sliding_saves_it(capable: CapableStore, verbs: FourVerbStore, clock: Clock) -> None:
     await verbs.save(O, {"a": 1}, 10)
     verbs.calls.clear()
 
@@ -161,9 +156,7 @@ async def test_sliding_saves_what_was_read(
     assert await verbs.get(O) == {"a": 1}
 
 
-async def test_sliding_what_is_absent_saves_nothing(
-    capable: CapableStore, verbs: FourVerbStore
-) -> None:
+async def test_sliding_absent_saves_nothing(capable: CapableStore, verbs: FourVerbStore) -> None:
     assert await capable.load_and_slide(O, 60) is None
     assert verbs.calls == ["get"]
 
@@ -189,9 +182,7 @@ async def test_creating_asks_first(capable: CapableStore, verbs: FourVerbStore) 
     assert await verbs.get(O) == {"_created_at": 1.0, "a": 1}
 
 
-async def test_swapping_reads_again_and_compares(
-    capable: CapableStore, verbs: FourVerbStore
-) -> None:
+async def test_swapping_reads_and_compares(capable: CapableStore, verbs: FourVerbStore) -> None:
     await verbs.save(O, {"_created_at": 1.0, "a": 1}, 60)
 
     assert await capable.compare_and_swap(O, encoded(a=0), encoded(a=2), 60) == encoded(a=1)
@@ -209,8 +200,7 @@ async def test_a_new_id_is_stored_before_the_old_one_is_deleted(
 
     assert await capable.rename(O, N, encoded(), encoded(a=1), 60) == encoded(a=1)
 
-    assert verbs.calls == ["save", "get", "delete"]
-    assert verbs.entries.keys() == {N}
+    assert (verbs.calls, set(verbs.entries)) == (["save", "get", "delete"], {N})
 
 
 @pytest.mark.parametrize("stored", [None, {"_created_at": 1.0, "other": 1}])
@@ -252,9 +242,7 @@ async def test_a_store_with_its_own_codec_gets_its_own_types() -> None:
     assert CapableStore(store).codec is codec
 
 
-async def test_typed_values_reach_the_store_as_objects(
-    capable: CapableStore, verbs: FourVerbStore
-) -> None:
+async def test_typed_values_arrive_as_objects(capable: CapableStore, verbs: FourVerbStore) -> None:
     await capable.create_if_absent(O, DEFAULT_CODEC.dumps({"tags": {"a"}}), 60)
 
     assert await verbs.get(O) == {"tags": {"a"}}

@@ -20,6 +20,7 @@ from pyfly_session.core.attributes import Attributes
 from pyfly_session.core.codec import Raw
 from pyfly_session.errors import SessionDecodingError
 from tests.support.cases import for_each
+from tests.support.types import Log
 
 BERLIN = ZoneInfo("Europe/Berlin")
 CODEC = SessionCodec()
@@ -47,8 +48,7 @@ class TestTimes:
     )
     def test_zone_and_fold_come_back(self, value: Any) -> None:
         back = again(value)
-        assert back == value
-        assert back.fold == value.fold
+        assert (back, back.fold) == (value, value.fold)
         assert back.utcoffset() == value.utcoffset()
         if isinstance(value.tzinfo, ZoneInfo):
             assert back.tzinfo is value.tzinfo
@@ -58,9 +58,7 @@ class TestTimes:
             b'{"__pyfly_type__":"datetime","value":"2026-01-02T00:00:00+00:00"}'
         )
 
-    def test_a_zone_that_is_not_known_here_leaves_the_offset(
-        self, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_a_zone_that_is_not_known_here_leaves_the_offset(self, caplog: Log) -> None:
         stored = CODEC.encode("a", datetime(2026, 7, 1, 9, tzinfo=BERLIN))
         back = CODEC.decode(stored.replace(b"Europe/Berlin", b"Mars/Olympus"))
         assert back.utcoffset() == timedelta(hours=2)
@@ -222,10 +220,6 @@ class TestModels:
     def test_a_value_that_a_model_cannot_write_is_named(self) -> None:
         with pytest.raises(SessionEncodingError, match="'a'"):
             self.codec.encode("a", Prefs(extra={"x": object()}))
-
-    def test_one_that_is_not_allowed_is_refused_with_both_ways(self) -> None:
-        with pytest.raises(SessionEncodingError, match=r"allow_session_type\(Prefs\).*Stored"):
-            CODEC.encode("a", Prefs())
 
 
 @for_each("base", [float, int, object])

@@ -42,6 +42,7 @@ from pyfly_session.ports import Moved
 from pyfly_session.security import login
 from pyfly_session.web import SessionHeader
 from tests.conftest import Clock, FourVerbStore
+from tests.support.types import Patch
 
 UNKNOWN = "f" * 32
 
@@ -189,9 +190,7 @@ class TestSwitch:
 
 
 class TestCounters:
-    def test_loads_tell_known_ids_from_unknown_ones(
-        self, observer: Observer, browser_of: Any
-    ) -> None:
+    def test_loads_tell_known_ids_from_unknown(self, observer: Observer, browser_of: Any) -> None:
         browser = browser_of()
         browser.get("/add")
         assert observer.counted("pyfly.session.loads") == {}
@@ -206,18 +205,14 @@ class TestCounters:
             browser.get(path)
         assert observer.counted("pyfly.session.commits") == {"created": 1, "stored": 2, "ended": 1}
 
-    def test_requests_that_store_nothing_are_no_commits(
-        self, observer: Observer, browser_of: Any
-    ) -> None:
+    def test_what_stores_nothing_is_no_commit(self, observer: Observer, browser_of: Any) -> None:
         browser_of(creation="if-required").get("/look")
         browser = browser_of()
         browser.get("/look")
         browser.get("/look")
         assert observer.counted("pyfly.session.commits") == {"created": 1}
 
-    def test_events_are_the_counts_of_the_repository(
-        self, observer: Observer, browser_of: Any
-    ) -> None:
+    def test_events_are_counts_of_repository(self, observer: Observer, browser_of: Any) -> None:
         store = InMemorySessionStore()
         browser = browser_of(store)
         for _ in range(2):
@@ -228,21 +223,7 @@ class TestCounters:
         assert counts == {"unreadable": 2}
         assert observer.counted("pyfly.session.events") == {"unreadable": 2}
 
-    async def test_conflicts_are_counted(self, observer: Observer) -> None:
-        repository = ObservedSessionRepository(InMemorySessionStore(), telemetry=observer.telemetry)
-        session = repository.create()
-        await repository.commit(session)
-        first, second = await repository.load(session.id), await repository.load(session.id)
-        assert first is not None
-        assert second is not None
-        for name, each in (("a", first), ("b", second)):
-            each.set_attribute(name, 1)
-            await repository.commit(each)
-        assert observer.counted("pyfly.session.events") == {"conflicts": 1}
-
-    def test_sessions_that_a_full_store_drops_are_counted(
-        self, observer: Observer, browser_of: Any
-    ) -> None:
+    def test_what_a_full_store_drops_is_counted(self, observer: Observer, browser_of: Any) -> None:
         browser = browser_of(memory={"max-sessions": 2})
         for _ in range(5):
             TestClient(browser.app).get("/add")
@@ -296,9 +277,7 @@ def test_instruments_tell_their_version(observer: Observer, browser_of: Any) -> 
 
 
 class TestStoreOperations:
-    def test_each_is_a_client_span_by_the_conventions(
-        self, observer: Observer, browser_of: Any
-    ) -> None:
+    def test_each_is_client_span_by_conventions(self, observer: Observer, browser_of: Any) -> None:
         browser = browser_of()
         browser.get("/add")
         browser.get("/add")
@@ -316,9 +295,7 @@ class TestStoreOperations:
                 "pyfly.session.id.hash": ids.mask(browser.cookies["PYFLY_SESSION"]),
             }
 
-    def test_they_belong_to_the_span_of_the_request(
-        self, observer: Observer, browser_of: Any
-    ) -> None:
+    def test_they_belong_to_span_of_request(self, observer: Observer, browser_of: Any) -> None:
         tracer = observer.tracer_provider.get_tracer("the application")
         browser = browser_of()
         browser.get("/add")
@@ -348,7 +325,7 @@ class TestStoreOperations:
         assert get_current_span() is INVALID_SPAN
 
     def test_their_duration_is_in_seconds(
-        self, observer: Observer, browser_of: Any, monkeypatch: pytest.MonkeyPatch
+        self, observer: Observer, browser_of: Any, monkeypatch: Patch
     ) -> None:
         # Each look at the watch is a quarter of a second after the one before.
         watch = SimpleNamespace(perf_counter=itertools.count(step=0.25).__next__)
@@ -365,9 +342,7 @@ class TestStoreOperations:
         }
         assert found["load_and_slide"].explicit_bounds[0] == 0.001
 
-    def test_a_failing_store_is_told_by_its_error_and_not_in_its_words(
-        self, observer: Observer, browser_of: Any
-    ) -> None:
+    def test_failing_store_is_told_by_its_error(self, observer: Observer, browser_of: Any) -> None:
         class Dead(InMemorySessionStore):
             async def load_and_slide(self, session_id: str, ttl: int) -> bytes | Moved | None:
                 raise SessionStoreError(f"GETEX {session_id}: connection refused", operation="load")
@@ -392,9 +367,7 @@ class TestStoreOperations:
         assert "failed" in observer.counted("pyfly.session.commits")
 
     @pytest.mark.parametrize("hashed", [False, True])
-    def test_no_id_and_no_name_is_told(
-        self, observer: Observer, browser_of: Any, hashed: bool
-    ) -> None:
+    def test_no_id_or_name_is_told(self, observer: Observer, browser_of: Any, hashed: bool) -> None:
         browser = browser_of(**{"hash-ids": hashed})
         seen = []
         for path in ("/add", "/enter", "/look", "/rotate", "/leave"):

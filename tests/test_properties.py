@@ -65,10 +65,8 @@ def test_empty_text_takes_away_an_optional_value() -> None:
     properties = bound(
         enabled=" ", max_lifetime="", cookie={"domain": ""}, memory={"max_sessions": ""}
     )
-    assert properties.enabled is None
-    assert properties.max_lifetime is None
-    assert properties.cookie.domain is None
-    assert properties.memory.max_sessions is None
+    assert (properties.enabled, properties.max_lifetime) == (None, None)
+    assert (properties.cookie.domain, properties.memory.max_sessions) == (None, None)
 
 
 @for_each("word", ["true", "Yes", " ON ", "1", 1, True])
@@ -107,8 +105,7 @@ def test_choices_are_read_without_regard_to_case(word: str) -> None:
 
 def test_store_is_kept_as_written_and_compared_in_lower_case() -> None:
     properties = bound(store=" Redis ")
-    assert properties.store == " Redis "
-    assert properties.store_kind == "redis"
+    assert (properties.store, properties.store_kind) == (" Redis ", "redis")
 
 
 @for_each(

@@ -47,9 +47,7 @@ NODES = ["node:7000"]
         ),
     ],
 )
-def test_properties_that_exclude_each_other_are_refused(
-    session: dict[str, Any], key: str, remedy: str
-) -> None:
+def test_exclusive_properties_are_refused(session: dict[str, Any], key: str, remedy: str) -> None:
     error = refusal(**session)
     assert error.key == f"pyfly.session.{key}"
     assert remedy in str(error)

@@ -15,6 +15,7 @@ from pyfly_session.auto_configuration import create_container
 from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 # Cluster and Sentinel need a newer driver than a single server does.
 several = pytest.mark.skipif(
@@ -99,9 +100,7 @@ def test_asking_and_trying_idle_connections_can_be_switched_off(kind: dict[str, 
 
 
 @pytest.mark.parametrize("kind", [CLUSTER, SENTINEL], ids=["cluster", "sentinel"])
-def test_a_driver_that_is_too_old_for_several_nodes_is_refused_at_start(
-    kind: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_driver_too_old_for_nodes_is_refused(kind: dict[str, Any], monkeypatch: Patch) -> None:
     monkeypatch.setattr(redis, "__version__", "6.2.0")
     container_of().session_filter()
     with pytest.raises(ConfigurationError, match=r"needs the package redis 8\.0.*found 6\.2\.0"):

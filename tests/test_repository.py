@@ -16,7 +16,6 @@ from pyfly_session import (
     SessionEncodingError,
     SessionRepository,
     SessionStoreError,
-    StoreContractError,
 )
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.core.codec import DEFAULT_CODEC
@@ -24,6 +23,8 @@ from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock, FourVerbStore
 from tests.interposed import InterposedStore, interpose
 from tests.support.cases import for_each
+from tests.support.sessions import begun, loaded
+from tests.support.types import Log, Patch
 
 
 @pytest.fixture
@@ -46,20 +47,6 @@ def repository(store: InterposedStore, clock: Clock) -> SessionRepository:
 def elsewhere(inner: InMemorySessionStore, clock: Clock) -> SessionRepository:
     """Return the repository of another process over the same backend; it is not counted."""
     return SessionRepository(inner, clock=clock)
-
-
-async def start(repository: SessionRepository, **attributes: Any) -> str:
-    session = repository.create()
-    for name, value in attributes.items():
-        session.set_attribute(name, value)
-    await repository.commit(session)
-    return session.id
-
-
-async def request(repository: SessionRepository, session_id: str) -> HttpSession:
-    session = await repository.load(session_id)
-    assert session is not None
-    return session
 
 
 # What a commit does
@@ -95,7 +82,7 @@ async def test_an_empty_new_session_is_stored_only_if_asked_for(
     assert await repository.commit(session) is Outcome.STORED
 
 
-async def test_a_new_session_that_was_written_to_is_always_stored(
+async def test_new_session_that_was_written_is_stored(
     repository: SessionRepository,
 ) -> None:
     session = repository.create()
@@ -107,10 +94,10 @@ async def test_a_new_session_that_was_written_to_is_always_stored(
 async def test_a_request_that_only_reads_costs_one_call(
     repository: SessionRepository, store: InterposedStore
 ) -> None:
-    session_id = await start(repository, cart=[1])
+    session_id = await begun(repository, cart=[1])
     store.calls.clear()
 
-    session = await request(repository, session_id)
+    session = await loaded(repository, session_id)
     session.get_attribute("cart")
     assert await repository.commit(session) is Outcome.UNTOUCHED
     assert await repository.commit(session) is Outcome.UNTOUCHED
@@ -121,10 +108,10 @@ async def test_a_request_that_only_reads_costs_one_call(
 async def test_a_request_that_writes_costs_one_call_more(
     repository: SessionRepository, store: InterposedStore, clock: Clock
 ) -> None:
-    session_id = await start(repository, cart=[1])
+    session_id = await begun(repository, cart=[1])
     store.calls.clear()
 
-    session = await request(repository, session_id)
+    session = await loaded(repository, session_id)
     clock.advance(0.01)
     session.get_attribute("cart").append(2)
     assert await repository.commit(session) is Outcome.STORED
@@ -140,7 +127,7 @@ async def test_a_request_that_writes_costs_one_call_more(
 async def test_a_second_write_in_the_same_request_needs_no_second_reading(
     repository: SessionRepository, store: InterposedStore
 ) -> None:
-    session = await request(repository, await start(repository))
+    session = await loaded(repository, await begun(repository))
     for number in range(3):
         store.calls.clear()
         session.set_attribute("n", number)
@@ -159,8 +146,8 @@ async def test_an_unknown_id_is_absent_and_never_adopted(
 async def test_an_invalidated_session_is_ended_and_stays_ended(
     repository: SessionRepository, store: InterposedStore
 ) -> None:
-    session_id = await start(repository, user="alice")
-    session = await request(repository, session_id)
+    session_id = await begun(repository, user="alice")
+    session = await loaded(repository, session_id)
     session.invalidate()
     store.calls.clear()
 
@@ -184,11 +171,11 @@ async def test_invalidating_a_session_that_was_never_stored_calls_nothing(
 
 
 async def test_a_session_that_is_gone_is_told_of_with_a_masked_id(
-    repository: SessionRepository, caplog: pytest.LogCaptureFixture
+    repository: SessionRepository, caplog: Log
 ) -> None:
     caplog.set_level(logging.INFO)
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     await repository.store.delete(session_id)
     session.set_attribute("x", 1)
 
@@ -200,8 +187,8 @@ async def test_a_session_that_is_gone_is_told_of_with_a_masked_id(
 async def test_an_expired_session_is_not_brought_back_by_a_slow_writer(
     repository: SessionRepository, clock: Clock
 ) -> None:
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     session.set_attribute("x", 1)
     clock.advance(1800)
 
@@ -212,7 +199,7 @@ async def test_an_expired_session_is_not_brought_back_by_a_slow_writer(
 async def test_only_a_slow_reader_asks_again_whether_its_session_lives(
     repository: SessionRepository, store: InterposedStore, clock: Clock
 ) -> None:
-    session = await request(repository, await start(repository))
+    session = await loaded(repository, await begun(repository))
     store.calls.clear()
     clock.advance(0.04)
     assert await repository.commit(session) is Outcome.UNTOUCHED
@@ -224,12 +211,12 @@ async def test_only_a_slow_reader_asks_again_whether_its_session_lives(
 
 
 async def test_the_memory_of_ended_ids_is_bounded(
-    repository: SessionRepository, store: InterposedStore, monkeypatch: pytest.MonkeyPatch
+    repository: SessionRepository, store: InterposedStore, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("pyfly_session.core.invalidation._REMEMBERED", 2)
-    readers = [await request(repository, await start(repository)) for _ in range(3)]
+    readers = [await loaded(repository, await begun(repository)) for _ in range(3)]
     for reader in readers:
-        logout = await request(repository, reader.id)
+        logout = await loaded(repository, reader.id)
         logout.invalidate()
         await repository.commit(logout)
 
@@ -240,8 +227,8 @@ async def test_the_memory_of_ended_ids_is_bounded(
 async def test_a_value_that_cannot_be_stored_is_reported_before_anything_is_written(
     repository: SessionRepository, store: InterposedStore
 ) -> None:
-    session_id = await start(repository, kept=1)
-    session = await request(repository, session_id)
+    session_id = await begun(repository, kept=1)
+    session = await loaded(repository, session_id)
     session.set_attribute("fine", 1)
     session.set_attribute("bad", object())
     session.rotate_id()
@@ -262,8 +249,8 @@ async def test_a_store_that_fails_leaves_the_changes_to_be_committed_later(
     async def fail() -> None:
         raise SessionStoreError("down", operation="merge")
 
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     session.set_attribute("x", 1)
     store.before("compare_and_swap", fail)
 
@@ -280,8 +267,8 @@ async def test_a_store_that_fails_leaves_the_changes_to_be_committed_later(
 async def test_an_attribute_set_during_the_commit_is_saved_by_the_next(
     repository: SessionRepository, store: InterposedStore
 ) -> None:
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     session.set_attribute("first", 1)
 
     async def write_more() -> None:
@@ -298,11 +285,6 @@ async def test_an_attribute_set_during_the_commit_is_saved_by_the_next(
     assert (data["first"], data["second"]) == (2, 2)
 
 
-def test_a_repository_wants_a_store() -> None:
-    with pytest.raises(StoreContractError):
-        SessionRepository(InMemorySessionStore)  # type: ignore[arg-type]
-
-
 @for_each("seconds", [0, -1, True, 1.5, 60.0, "60", 2**31, float("inf")])
 def test_a_repository_wants_whole_seconds(inner: InMemorySessionStore, seconds: Any) -> None:
     with pytest.raises(ValueError, match="ttl must be a whole number of seconds"):
@@ -314,33 +296,6 @@ def test_a_repository_wants_whole_seconds(inner: InMemorySessionStore, seconds: 
 
 
 # Time
-
-
-async def test_a_session_lives_until_its_idle_time_is_over_and_no_longer(
-    repository: SessionRepository, clock: Clock
-) -> None:
-    session_id = await start(repository)
-    clock.advance(1800 - 2**-10)
-    assert await repository.load(session_id) is not None
-    clock.advance(1800)
-    assert await repository.load(session_id) is None
-
-
-async def test_the_absolute_lifetime_ends_a_session_that_is_in_use(
-    inner: InMemorySessionStore, clock: Clock
-) -> None:
-    repository = SessionRepository(inner, ttl=60, max_lifetime=100, clock=clock)
-    session_id = await start(repository)
-    for _ in range(4):
-        clock.advance(24.75)
-        session = await request(repository, session_id)
-    assert repository.seconds_to_live(session) == 1
-
-    clock.advance(1 - 2**-10)
-    assert await repository.load(session_id) is not None
-    clock.advance(2**-10)
-    assert await repository.load(session_id) is None
-    assert not await inner.exists(session_id)
 
 
 @for_each(
@@ -363,7 +318,7 @@ async def test_the_absolute_lifetime_starts_once_although_the_creation_time_is_m
     repository = SessionRepository(inner, ttl=60, max_lifetime=100, clock=clock)
     await inner.save("a", {"user": "alice"}, 60)
     for _ in range(3):
-        session = await request(repository, "a")
+        session = await loaded(repository, "a")
         await repository.commit(session)
         clock.advance(40)
 
@@ -374,50 +329,16 @@ async def test_a_rotation_does_not_prolong_the_absolute_lifetime(
     inner: InMemorySessionStore, clock: Clock
 ) -> None:
     repository = SessionRepository(inner, ttl=60, max_lifetime=100, clock=clock)
-    session_id = await start(repository)
+    session_id = await begun(repository)
     created_at = clock()
     clock.advance(50)
-    session = await request(repository, session_id)
+    session = await loaded(repository, session_id)
     session.rotate_id()
     await repository.commit(session)
 
-    assert (await request(repository, session.id)).created_at == created_at
+    assert (await loaded(repository, session.id)).created_at == created_at
     clock.advance(50)
     assert await repository.load(session.id) is None
-
-
-@for_each("interval", [30, 3600])
-async def test_an_idle_time_of_its_own_holds_for_every_request(
-    repository: SessionRepository, inner: InMemorySessionStore, clock: Clock, interval: int
-) -> None:
-    session = repository.create()
-    session.set_max_inactive_interval(interval)
-    await repository.commit(session)
-    for _ in range(3):
-        clock.advance(interval - 1)
-        loaded = await request(repository, session.id)
-        assert loaded.max_inactive_interval == interval
-        assert repository.seconds_to_live(loaded) == interval
-
-    clock.advance(interval - 2**-10)
-    assert await inner.exists(session.id)
-    clock.advance(2**-10)
-    assert not await inner.exists(session.id)
-
-
-async def test_giving_back_the_own_idle_time_brings_the_common_one(
-    repository: SessionRepository, clock: Clock
-) -> None:
-    session_id = await start(repository)
-    session = await request(repository, session_id)
-    session.set_max_inactive_interval(30)
-    await repository.commit(session)
-    session = await request(repository, session_id)
-    session.set_max_inactive_interval(None)
-    await repository.commit(session)
-
-    clock.advance(1799)
-    assert await repository.load(session_id) is not None
 
 
 # What is stored but is no session
@@ -441,7 +362,7 @@ async def test_giving_back_the_own_idle_time_brings_the_common_one(
 async def test_an_unreadable_session_is_absent_and_logged(
     repository: SessionRepository,
     inner: InMemorySessionStore,
-    caplog: pytest.LogCaptureFixture,
+    caplog: Log,
     payload: bytes,
 ) -> None:
     await inner.create_if_absent("secret-id", payload, 60)
@@ -451,28 +372,11 @@ async def test_an_unreadable_session_is_absent_and_logged(
     assert "secret-id" not in caplog.text
 
 
-@for_each(
-    "payload", [b'{"__pyfly_type__":["x"]}', b'{"__pyfly_type__":"os:system","value":1}', b"{}"]
-)
-async def test_a_tag_on_the_session_itself_harms_nobody(
-    repository: SessionRepository, inner: InMemorySessionStore, payload: bytes
-) -> None:
-    await inner.create_if_absent("a", payload, 60)
-    session = await request(repository, "a")
-
-    assert type(session) is HttpSession
-    session.set_attribute("x", 1)
-    assert await repository.commit(session) is Outcome.STORED
-    data = await inner.get("a")
-    assert data is not None
-    assert "__pyfly_type__" not in data
-
-
 async def test_a_session_that_was_overwritten_with_rubbish_is_written_anew(
     repository: SessionRepository, inner: InMemorySessionStore
 ) -> None:
-    session_id = await start(repository, old=1)
-    session = await request(repository, session_id)
+    session_id = await begun(repository, old=1)
+    session = await loaded(repository, session_id)
     await inner.delete(session_id)
     await inner.create_if_absent(session_id, b"rubbish", 60)
     session.set_attribute("x", 1)
@@ -490,7 +394,7 @@ async def test_a_session_that_others_change_on_every_attempt_is_given_up(
     repository: SessionRepository,
     store: InterposedStore,
     inner: InMemorySessionStore,
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
 ) -> None:
     pauses: list[float] = []
 
@@ -499,8 +403,8 @@ async def test_a_session_that_others_change_on_every_attempt_is_given_up(
         return 0.0
 
     monkeypatch.setattr("pyfly_session.core.tasks.random.uniform", no_pause)
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     session.set_attribute("x", 1)
     others = iter(range(1000))
 
@@ -528,13 +432,13 @@ async def test_a_session_that_others_change_on_every_attempt_is_given_up(
 
 
 async def test_a_rotation_that_meets_a_conflict_every_time_leaves_nothing_under_the_new_id(
-    native_store: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    native_store: Any, clock: Clock, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("pyfly_session.core.writer._ATTEMPTS", 3)
     store = interpose(native_store)
     repository = SessionRepository(store, clock=clock)
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     session.rotate_id()
     others = iter(range(10))
 
@@ -552,14 +456,14 @@ async def test_a_rotation_that_meets_a_conflict_every_time_leaves_nothing_under_
 async def test_a_conflict_that_ends_is_overcome(
     repository: SessionRepository, store: InterposedStore, elsewhere: SessionRepository
 ) -> None:
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     session.set_attribute("x", 1)
     left = list(range(8))
 
     async def intrude() -> None:
         if left:
-            other = await request(elsewhere, session_id)
+            other = await loaded(elsewhere, session_id)
             other.set_attribute(f"n{left.pop()}", 1)
             await elsewhere.commit(other)
 
@@ -569,20 +473,16 @@ async def test_a_conflict_that_ends_is_overcome(
     data = await store.get(session_id)
     assert data is not None
     assert {*data} == {
-        "_created_at",
-        "_last_accessed",
-        "_version",
-        "x",
-        *(f"n{n}" for n in range(8)),
-    }
+        "_created_at", "_last_accessed", "_version", "x", *(f"n{n}" for n in range(8)),
+    }  # fmt: skip
 
 
 async def test_each_attempt_has_a_version_of_its_own(
     repository: SessionRepository, store: InterposedStore, elsewhere: SessionRepository
 ) -> None:
     """Two values of one session are never the same in front, where a store may look alone."""
-    session_id = await start(repository)
-    session = await request(repository, session_id)
+    session_id = await begun(repository)
+    session = await loaded(repository, session_id)
     session.set_attribute("x", 1)
     seen: list[str] = []
     capable: Any = repository.capable_store
@@ -591,50 +491,20 @@ async def test_each_attempt_has_a_version_of_its_own(
     async def meet(_: str, expected: bytes, value: bytes, ttl: int) -> Any:
         seen.append(capable.codec.loads(value)["_version"])
         if len(seen) < 4:
-            other = await request(elsewhere, session_id)
+            other = await loaded(elsewhere, session_id)
             other.set_attribute("n", len(seen))
             await elsewhere.commit(other)
         return await swap(session_id, expected, value, ttl)
 
     capable.compare_and_swap = meet
     assert await repository.commit(session) is Outcome.STORED
-    assert len(seen) == 4
-    assert len(set(seen)) == 4
+    assert (len(seen), len(set(seen))) == (4, 4)
 
 
 # Work that outlives its request
 
 
-async def test_work_that_was_begun_is_finished_although_the_request_is_cancelled(
-    repository: SessionRepository, store: InterposedStore
-) -> None:
-    session_id = await start(repository)
-    session = await request(repository, session_id)
-    session.set_attribute("x", 1)
-    reached, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold() -> None:
-        reached.set()
-        await go_on.wait()
-
-    store.before("compare_and_swap", hold)
-    task = asyncio.create_task(repository.finish(repository.commit(session)))
-    await reached.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert session.pending
-
-    go_on.set()
-    await repository.drain()
-
-    assert not session.pending
-    data = await store.get(session_id)
-    assert data is not None
-    assert data["x"] == 1
-
-
-async def test_finish_returns_what_the_work_returns_or_raises(
+async def test_finish_returns_what_work_returns_or_raises(
     repository: SessionRepository,
 ) -> None:
     async def fail() -> None:
@@ -647,7 +517,7 @@ async def test_finish_returns_what_the_work_returns_or_raises(
 
 
 async def test_work_without_a_request_that_fails_is_logged_and_waited_for(
-    repository: SessionRepository, caplog: pytest.LogCaptureFixture
+    repository: SessionRepository, caplog: Log
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
@@ -697,7 +567,7 @@ async def test_drain_ends_if_the_work_has_ended_just_now(repository: SessionRepo
     await repository.drain()
 
 
-async def test_drain_leaves_the_work_of_other_event_loops_alone(
+async def test_drain_leaves_work_of_other_event_loops_alone(
     repository: SessionRepository,
 ) -> None:
     started, stop = threading.Event(), threading.Event()
@@ -737,7 +607,7 @@ async def test_a_new_session_made_of_a_dictionary_is_stored_as_it_is(
 async def test_two_repositories_of_different_idle_times_share_a_store(clock: Clock) -> None:
     store = FourVerbStore(clock)
     short, long = (SessionRepository(store, ttl=ttl, clock=clock) for ttl in (10, 100))
-    session_id = await start(short)
+    session_id = await begun(short)
     assert await long.load(session_id) is not None
 
     clock.advance(99)
@@ -746,7 +616,7 @@ async def test_two_repositories_of_different_idle_times_share_a_store(clock: Clo
     assert await long.load(session_id) is None
 
 
-async def test_a_load_gives_no_more_of_an_own_idle_time_than_the_absolute_lifetime(
+async def test_load_gives_no_more_of_own_idle_time_than_absolute_lifetime(
     clock: Clock,
 ) -> None:
     store = FourVerbStore(clock)
@@ -763,7 +633,7 @@ async def test_a_load_gives_no_more_of_an_own_idle_time_than_the_absolute_lifeti
 async def test_what_is_stored_is_one_json_object(
     repository: SessionRepository, inner: InMemorySessionStore
 ) -> None:
-    session_id = await start(repository, user="alice")
+    session_id = await begun(repository, user="alice")
 
     payload = await inner.load_and_slide(session_id, 60)
     assert isinstance(payload, bytes)

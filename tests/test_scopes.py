@@ -28,6 +28,7 @@ from pyfly_session.auto_configuration import SessionContainer, enable_sessions
 from pyfly_session.scopes import SessionScopeFilter, current_session, session_scoped
 from pyfly_session.security import login
 from tests.support.cases import for_each
+from tests.support.types import Log
 
 
 @dataclass
@@ -159,18 +160,12 @@ async def socket(websocket: WebSocket) -> None:
 def application(shop: Any) -> Starlette:
     app = Starlette(
         routes=[
-            Route("/add/{item}", add),
-            Route("/total", total),
-            Route("/threaded", threaded),
-            Route("/late", late),
-            Route("/slow/{item}", slow),
-            Route("/login/{user}", enter),
-            Route("/logout", leave),
-            Route("/idle", idle),
-            Route("/health", health),
+            Route("/add/{item}", add), Route("/total", total), Route("/threaded", threaded),
+            Route("/late", late), Route("/slow/{item}", slow), Route("/login/{user}", enter),
+            Route("/logout", leave), Route("/idle", idle), Route("/health", health),
             WebSocketRoute("/socket", socket),
         ]
-    )
+    )  # fmt: skip
     app.state.shop = shop
     return enable_sessions(app, shop.sessions)
 
@@ -293,9 +288,7 @@ def test_a_function_may_build_it() -> None:
     assert provider(HttpSession("a" * 32)) == {"theme": "dark"}
 
 
-def test_what_is_not_such_a_bean_is_replaced_with_a_warning(
-    shop: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_is_not_such_a_bean_is_replaced_with_a_warning(shop: Any, caplog: Log) -> None:
     session = HttpSession("a" * 32, {"cart": {"items": ["lamp"]}})
     assert shop.cart(session) == Cart("CHF")
     assert "'cart' holds a dict instead of a Cart, and is made anew" in caplog.text

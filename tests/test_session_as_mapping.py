@@ -20,8 +20,7 @@ def session() -> HttpSession:
 
 
 def test_it_is_read_as_a_dictionary_is(session: HttpSession) -> None:
-    assert session["a"] == 1
-    assert session["_own"] == 2
+    assert (session["a"], session["_own"]) == (1, 2)
     assert "a" in session
     assert "none" in session
     assert "b" not in session
@@ -32,8 +31,7 @@ def test_it_is_read_as_a_dictionary_is(session: HttpSession) -> None:
 
 
 def test_names_of_libraries_do_not_count(session: HttpSession) -> None:
-    assert list(session) == ["a", "none", "items"]
-    assert len(session) == 3
+    assert (list(session), len(session)) == (["a", "none", "items"], 3)
 
 
 def test_a_default_stands_for_what_is_not_there(session: HttpSession) -> None:

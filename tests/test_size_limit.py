@@ -18,6 +18,8 @@ from pyfly_session.core.encryption import EncryptedSessionCodec
 from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
 from tests.support.cases import for_each
+from tests.support.sessions import loaded
+from tests.support.types import Log
 from tests.web.driver import ask
 
 LIMIT = 1000
@@ -80,8 +82,7 @@ async def test_a_session_that_would_become_too_large_stays_as_it_was(
 ) -> None:
     former = await stored(store, clock, user="alice")
     repository = limited(store, clock)
-    session = await repository.load(former)
-    assert session
+    session = await loaded(repository, former)
     session.set_attribute("user", "bob")
     session.set_attribute("cart", "x" * LIMIT)
     if rotate:
@@ -117,13 +118,10 @@ async def test_exactly_the_limit_is_allowed_and_one_byte_more_is_not(clock: Cloc
                 await limited(store, clock).commit(session)
 
 
-async def test_an_older_session_above_the_limit_can_be_read_shrunk_and_ended(
-    store: Any, clock: Clock
-) -> None:
+async def test_older_session_above_limit_can_be_read_shrunk_ended(store: Any, clock: Clock) -> None:
     session_id = await stored(store, clock, cart="x" * 5000, user="alice")
     repository = limited(store, clock)
-    session = await repository.load(session_id)
-    assert session
+    session = await loaded(repository, session_id)
     assert session.get_attribute("user") == "alice"
     assert await repository.commit(session) is Outcome.UNTOUCHED
     session.set_attribute("cart", "x" * 4000)
@@ -134,16 +132,13 @@ async def test_an_older_session_above_the_limit_can_be_read_shrunk_and_ended(
     assert await repository.commit(session) is Outcome.ENDED
 
 
-async def test_an_older_session_above_the_limit_may_stay_as_large_as_it_is(
-    store: Any, clock: Clock
-) -> None:
+async def test_older_session_above_limit_may_stay_as_large(store: Any, clock: Clock) -> None:
     """However many digits the time of the write has, which is kept in the session."""
     clock.now = 1_800_000_000.0
     session_id = await stored(store, clock, cart="x" * 5000, user="alice")
     clock.now = 1_800_000_000.1234567
     repository = limited(store, clock)
-    session = await repository.load(session_id)
-    assert session
+    session = await loaded(repository, session_id)
     session.set_attribute("user", "carol")
 
     assert await repository.commit(session) is Outcome.STORED
@@ -154,8 +149,7 @@ async def test_an_older_session_above_the_limit_may_stay_as_large_as_it_is(
 async def test_an_older_session_above_the_limit_cannot_grow(store: Any, clock: Clock) -> None:
     session_id = await stored(store, clock, cart="x" * 5000)
     repository = limited(store, clock)
-    session = await repository.load(session_id)
-    assert session
+    session = await loaded(repository, session_id)
     session.set_attribute("more", "y" * 100)
 
     with pytest.raises(SessionTooLargeError) as caught:
@@ -165,14 +159,10 @@ async def test_an_older_session_above_the_limit_cannot_grow(store: Any, clock: C
     assert "more" not in await store.get(session_id)
 
 
-async def test_two_requests_that_fit_alone_but_not_together_are_told(
-    store: Any, clock: Clock
-) -> None:
+async def test_two_that_fit_alone_but_not_together_are_told(store: Any, clock: Clock) -> None:
     session_id = await stored(store, clock)
     repository = limited(store, clock)
-    first, second = await repository.load(session_id), await repository.load(session_id)
-    assert first
-    assert second
+    first, second = await loaded(repository, session_id), await loaded(repository, session_id)
     first.set_attribute("a", "x" * 500)
     second.set_attribute("b", "y" * 500)
     assert await repository.commit(first) is Outcome.STORED
@@ -188,7 +178,7 @@ async def test_no_limit_means_none(store: Any, clock: Clock) -> None:
 
 @for_each("known", [True, False])
 async def test_it_is_a_500_that_names_the_attribute_in_the_log_not_a_503(
-    clock: Clock, known: bool, caplog: pytest.LogCaptureFixture
+    clock: Clock, known: bool, caplog: Log
 ) -> None:
     async def fill(request: Request) -> Response:
         request.state.session.set_attribute("user", "bob")
@@ -212,18 +202,14 @@ async def test_it_is_a_500_that_names_the_attribute_in_the_log_not_a_503(
     assert len(store) == 1
 
 
-async def test_the_default_is_a_mebibyte() -> None:
-    container = create_container({"pyfly": {"session": {"enabled": True}}})
+@for_each(("given", "allowed"), [({}, False), ({"max-size": ""}, True)])
+async def test_default_is_mebibyte_unless_it_is_switched_off(given: Any, allowed: bool) -> None:
+    container = create_container({"pyfly": {"session": {"enabled": True, **given}}})
     repository = container.session_repository()
     session = repository.create()
     session.set_attribute("x", "y" * (1024**2 + 1))
+    if allowed:
+        assert await repository.commit(session) is Outcome.STORED
+        return
     with pytest.raises(SessionTooLargeError, match="allows 1048576"):
         await repository.commit(session)
-
-
-async def test_the_limit_can_be_switched_off() -> None:
-    container = create_container({"pyfly": {"session": {"enabled": True, "max-size": ""}}})
-    repository = container.session_repository()
-    session = repository.create()
-    session.set_attribute("x", "y" * (1024**2 + 1))
-    assert await repository.commit(session) is Outcome.STORED

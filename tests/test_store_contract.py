@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import redis.asyncio as aioredis
 
-from pyfly_session import HttpSession, SessionEncodingError, SessionRepository, SessionStore
+from pyfly_session import SessionEncodingError, SessionRepository, SessionStore
 from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
 from tests.conftest import Clock
 from tests.interposed import interpose
 from tests.support.cases import for_each
+from tests.support.sessions import begun, loaded
 
 O = "0" * 32  # noqa: E741 - the old id
 N = "1" * 32
@@ -37,22 +38,6 @@ def repository_of(store: Any, clock: Clock, **options: Any) -> SessionRepository
     return SessionRepository(store, clock=clock, **options)
 
 
-async def start(repository: SessionRepository, **attributes: Any) -> str:
-    """Store a session, as a visitor's first request does."""
-    session = repository.create()
-    for name, value in attributes.items():
-        session.set_attribute(name, value)
-    assert await repository.commit(session) is Outcome.STORED
-    return session.id
-
-
-async def request(repository: SessionRepository, session_id: str) -> HttpSession:
-    """Load a session that must be there."""
-    session = await repository.load(session_id)
-    assert session is not None
-    return session
-
-
 async def attributes_of(store: SessionStore, session_id: str) -> dict[str, Any] | None:
     """Return what is stored, without the metadata."""
     data = await store.get(session_id)
@@ -60,9 +45,7 @@ async def attributes_of(store: SessionStore, session_id: str) -> dict[str, Any] 
 
 
 class TestFourVerbs:
-    async def test_tuples_come_back_as_lists_in_every_bundled_store(
-        self, native_store: Any
-    ) -> None:
+    async def test_tuples_come_back_as_lists_in_bundled_stores(self, native_store: Any) -> None:
         await native_store.save(O, {"pair": (1, (2, 3))}, 60)
 
         assert await native_store.get(O) == {"pair": [1, [2, 3]]}
@@ -137,116 +120,13 @@ class TestCapabilities:
             assert await native_store.load_and_slide(O, 60) == payload
 
 
-class TestConcurrentRequests:
-    """Two requests on one session, in each order that matters."""
-
-    async def test_of_two_writers_of_one_attribute_the_last_wins(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        session_id = await start(repository, x=0)
-        a, b = await request(repository, session_id), await request(repository, session_id)
-        a.set_attribute("x", "a")
-        b.set_attribute("x", "b")
-        await repository.commit(b)
-        await repository.commit(a)
-
-        assert await attributes_of(store, session_id) == {"x": "a"}
-
-    async def test_a_removal_and_a_write_of_another_attribute_both_hold(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        session_id = await start(repository, gone=1, kept=1)
-        a, b = await request(repository, session_id), await request(repository, session_id)
-        b.get_attribute("gone")
-        a.remove_attribute("gone")
-        b.set_attribute("new", 1)
-        await repository.commit(a)
-        await repository.commit(b)
-
-        assert await attributes_of(store, session_id) == {"kept": 1, "new": 1}
-
-    async def test_a_value_that_was_only_read_does_not_undo_another_requests_write(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        session_id = await start(repository, cart=[1])
-        reader, writer = (
-            await request(repository, session_id),
-            await request(repository, session_id),
-        )
-        reader.get_attribute("cart")
-        writer.get_attribute("cart").append(2)
-        await repository.commit(writer)
-        reader.set_attribute("seen", True)
-        await repository.commit(reader)
-
-        assert await attributes_of(store, session_id) == {"cart": [1, 2], "seen": True}
-
-    async def test_a_fast_reader_learns_of_a_new_id_in_the_same_process(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        session_id = await start(repository)
-        reader, login = await request(repository, session_id), await request(repository, session_id)
-        login.rotate_id()
-        await repository.commit(login)
-
-        assert await repository.commit(reader) is Outcome.GONE
-
-    async def test_a_fast_reader_learns_of_a_logout_in_the_same_process(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        session_id = await start(repository)
-        reader, logout = (
-            await request(repository, session_id),
-            await request(repository, session_id),
-        )
-        logout.invalidate()
-        await repository.commit(logout)
-
-        assert await repository.commit(reader) is Outcome.GONE
-
-
 class TestChangeOfId:
-    async def test_rotating_twice_leaves_only_the_last_id(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        first = await start(repository, user="alice")
-        session = await request(repository, first)
-        session.rotate_id()
-        second = session.id
-        session.rotate_id()
-        await repository.commit(session)
-
-        assert [await store.exists(each) for each in (first, second, session.id)] == [
-            False,
-            False,
-            True,
-        ]
-
-    async def test_a_new_session_that_rotates_is_stored_once(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        session = repository.create()
-        first = session.id
-        session.set_attribute("user", "alice")
-        session.rotate_id()
-
-        assert await repository.commit(session) is Outcome.STORED
-        assert not await store.exists(first)
-        assert await attributes_of(store, session.id) == {"user": "alice"}
-
     async def test_a_late_writer_can_go_on_writing_and_never_revives_the_former_id(
         self, native_store: Any, clock: Clock
     ) -> None:
         repository = repository_of(native_store, clock)
-        session_id = await start(repository)
-        late, login = await request(repository, session_id), await request(repository, session_id)
+        session_id = await begun(repository)
+        late, login = await loaded(repository, session_id), await loaded(repository, session_id)
         login.rotate_id()
         await repository.commit(login)
         for number in range(3):
@@ -257,19 +137,6 @@ class TestChangeOfId:
             assert not await native_store.exists(session_id)
 
         assert await attributes_of(native_store, login.id) == {"n0": 0, "n1": 1, "n2": 2}
-
-    async def test_a_request_that_rotates_and_then_logs_out_ends_the_session(
-        self, store: SessionStore, clock: Clock
-    ) -> None:
-        repository = repository_of(store, clock)
-        session_id = await start(repository, user="alice")
-        session = await request(repository, session_id)
-        session.rotate_id()
-        session.invalidate()
-
-        assert await repository.commit(session) is Outcome.ENDED
-        assert not await store.exists(session_id)
-        assert not await store.exists(session.id)
 
 
 class TestInterruption:
@@ -284,8 +151,8 @@ class TestInterruption:
         for call in range(20):
             between = interpose(store)
             repository = repository_of(between, clock)
-            former = await start(repository, user="alice")
-            session = await request(repository, former)
+            former = await begun(repository, user="alice")
+            session = await loaded(repository, former)
             session.rotate_id()
             between.cancel_at(call, when)
             try:
@@ -304,5 +171,4 @@ class TestInterruption:
                 assert outcome is Outcome.STORED
                 assert await attributes_of(store, session.id) == {"user": "alice"}
 
-        assert between.calls.count("delete") == 1
-        assert ended == (when == "after")
+        assert (between.calls.count("delete"), ended) == (1, when == "after")

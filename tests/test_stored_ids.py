@@ -19,6 +19,7 @@ from pyfly_session.ports import Moved
 from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
 from tests.conftest import Clock
 from tests.interposed import interpose
+from tests.support.sessions import begun, loaded
 from tests.web.driver import Browser, ask
 
 Contents = Callable[[], Awaitable[bytes]]
@@ -30,20 +31,6 @@ def hash_of(session_id: str) -> str:
 
 def repository_of(store: Any, clock: Clock) -> SessionRepository:
     return SessionRepository(store, hash_ids=True, clock=clock)
-
-
-async def start(repository: SessionRepository, **attributes: Any) -> str:
-    session = repository.create()
-    for name, value in attributes.items():
-        session.set_attribute(name, value)
-    assert await repository.commit(session) is Outcome.STORED
-    return session.id
-
-
-async def load(repository: SessionRepository, session_id: str) -> Any:
-    session = await repository.load(session_id)
-    assert session is not None
-    return session
 
 
 @pytest.fixture(params=["memory", "valkey"])
@@ -70,9 +57,9 @@ async def test_the_id_is_nowhere_in_the_store(
 ) -> None:
     """Neither in a key nor in a value, nor in the note that a change of id leaves."""
     repository = repository_of(native, clock)
-    former = await start(repository, user="alice")
-    slow = await load(repository, former)
-    session = await load(repository, former)
+    former = await begun(repository, user="alice")
+    slow = await loaded(repository, former)
+    session = await loaded(repository, former)
     session.rotate_id()
     await repository.commit(session)
     slow.set_attribute("cart", ["rope"])
@@ -91,7 +78,7 @@ async def test_what_is_in_the_store_opens_no_session(
 ) -> None:
     """Whoever reads the store sends the hash as a cookie, and is a stranger."""
     repository = repository_of(native, clock)
-    session_id = await start(repository, user="alice")
+    session_id = await begun(repository, user="alice")
     assert hash_of(session_id).encode() in await contents()
 
     async def user(request: Request) -> Response:
@@ -107,33 +94,29 @@ async def test_what_is_in_the_store_opens_no_session(
     assert (owner.text, owner.session_id) == ('"alice"', session_id)
 
 
-async def test_what_a_plain_node_stored_is_unknown_to_a_hashing_one(
-    native: Any, clock: Clock
-) -> None:
-    session_id = await start(SessionRepository(native, clock=clock), user="alice")
+async def test_what_plain_node_stored_is_unknown_to_hashing_one(native: Any, clock: Clock) -> None:
+    session_id = await begun(SessionRepository(native, clock=clock), user="alice")
     assert await repository_of(native, clock).load(session_id) is None
 
 
 async def test_the_former_id_opens_nothing_after_a_rotation(native: Any, clock: Clock) -> None:
     repository = repository_of(native, clock)
-    former = await start(repository, user="alice")
-    session = await load(repository, former)
+    former = await begun(repository, user="alice")
+    session = await loaded(repository, former)
     session.rotate_id()
     assert await repository.commit(session) is Outcome.STORED
 
     assert await repository.load(former) is None
-    assert (await load(repository, session.id)).get_attribute("user") == "alice"
+    assert (await loaded(repository, session.id)).get_attribute("user") == "alice"
 
 
-async def test_a_late_write_follows_the_rotation_and_stays_without_the_new_id(
-    native: Any, clock: Clock
-) -> None:
+async def test_late_write_follows_rotation_and_stays_without_id(native: Any, clock: Clock) -> None:
     repository = repository_of(native, clock)
-    former = await start(repository)
-    slow = await load(repository, former)
+    former = await begun(repository)
+    slow = await loaded(repository, former)
     newest = former
     for _ in range(3):
-        session = await load(repository, newest)
+        session = await loaded(repository, newest)
         session.rotate_id()
         await repository.commit(session)
         newest = session.id
@@ -144,49 +127,19 @@ async def test_a_late_write_follows_the_rotation_and_stays_without_the_new_id(
     assert await repository.commit(slow) is Outcome.MOVED
 
     assert slow.id == former
-    session = await load(repository, newest)
+    session = await loaded(repository, newest)
     assert (session.get_attribute("late"), session.get_attribute("later")) == (1, 2)
 
 
-async def test_a_logout_follows_the_rotation(native: Any, clock: Clock) -> None:
-    repository = repository_of(native, clock)
-    former = await start(repository)
-    logout, login = await load(repository, former), await load(repository, former)
-    login.rotate_id()
-    await repository.commit(login)
-    logout.invalidate()
-
-    assert await repository.commit(logout) is Outcome.ENDED
-
-    assert await repository.load(login.id) is None
-    assert not await native.exists(hash_of(login.id))
-
-
-async def test_a_late_write_does_not_revive_a_session_that_was_logged_out(
-    native: Any, clock: Clock
-) -> None:
-    repository = repository_of(native, clock)
-    session_id = await start(repository)
-    slow, logout = await load(repository, session_id), await load(repository, session_id)
-    logout.invalidate()
-    await repository.commit(logout)
-    slow.set_attribute("late", 1)
-
-    assert await repository.commit(slow) is Outcome.GONE
-    assert await repository.load(session_id) is None
-
-
 @pytest.mark.parametrize("ending", ["logout", "rotation", "logout after a rotation"])
-async def test_a_fast_reader_learns_of_the_end_in_the_same_process(
-    native: Any, clock: Clock, ending: str
-) -> None:
+async def test_fast_reader_learns_of_end_in_process(native: Any, clock: Clock, ending: str) -> None:
     repository = repository_of(native, clock)
-    session_id = await start(repository)
-    enders = [await load(repository, session_id) for _ in range(2)]
+    session_id = await begun(repository)
+    enders = [await loaded(repository, session_id) for _ in range(2)]
     if "rotation" in ending:
         enders[0].rotate_id()
         await repository.commit(enders[0])
-    reader = await load(repository, enders[0].id)
+    reader = await loaded(repository, enders[0].id)
     if "logout" in ending:
         enders[1].invalidate()
         await repository.commit(enders[1])
@@ -198,14 +151,12 @@ async def test_a_fast_reader_learns_of_the_end_in_the_same_process(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_repeating_an_interrupted_rotation_loses_nothing(
-    native: Any, clock: Clock, when: str
-) -> None:
+async def test_repeated_rotation_loses_nothing(native: Any, clock: Clock, when: str) -> None:
     """The note about the way holds a hash, which has to be taken for the session's own new id."""
     between = interpose(native)
     repository = repository_of(between, clock)
-    former = await start(repository, user="alice")
-    session = await load(repository, former)
+    former = await begun(repository, user="alice")
+    session = await loaded(repository, former)
     session.rotate_id()
     between.cancel_at(0, when)
     with pytest.raises(asyncio.CancelledError):
@@ -214,20 +165,18 @@ async def test_repeating_an_interrupted_rotation_loses_nothing(
     assert await repository.commit(session) is Outcome.STORED
 
     assert await repository.load(former) is None
-    again = await load(repository, session.id)
+    again = await loaded(repository, session.id)
     assert again.get_attribute("user") == "alice"
     again.set_attribute("more", 1)
     assert await repository.commit(again) is Outcome.STORED
 
 
-async def test_a_store_with_four_verbs_can_have_hashed_ids_too(
-    make_store: Any, clock: Clock
-) -> None:
+async def test_store_with_four_verbs_can_have_hashed_ids_too(make_store: Any, clock: Clock) -> None:
     store = make_store("four-verbs")
     repository = repository_of(store, clock)
-    former = await start(repository, user="alice")
+    former = await begun(repository, user="alice")
     assert store.entries.keys() == {hash_of(former)}
-    session = await load(repository, former)
+    session = await loaded(repository, former)
     session.rotate_id()
     assert await repository.commit(session) is Outcome.STORED
     assert store.entries.keys() == {hash_of(session.id)}

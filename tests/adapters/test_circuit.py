@@ -43,7 +43,7 @@ def test_calls_pass_while_there_is_no_failure(circuit: Circuit) -> None:
     assert not circuit.is_open
 
 
-def test_it_opens_at_the_failure_that_completes_the_row_and_not_one_earlier(
+def test_it_opens_at_failure_that_completes_row_and_not_one_earlier(
     circuit: Circuit,
 ) -> None:
     fail(circuit, 2)
@@ -70,9 +70,7 @@ def test_it_stays_open_until_exactly_the_end_of_the_pause(circuit: Circuit, cloc
     assert passes(circuit)
 
 
-def test_one_call_probes_and_the_others_wait_for_its_outcome(
-    circuit: Circuit, clock: Clock
-) -> None:
+def test_one_call_probes_and_others_wait_for_its_outcome(circuit: Circuit, clock: Clock) -> None:
     fail(circuit, 3)
     clock.advance(2)
     assert passes(circuit)
@@ -101,9 +99,7 @@ def test_a_probe_that_fails_begins_the_pause_anew(circuit: Circuit, clock: Clock
     assert passes(circuit)
 
 
-def test_a_probe_that_is_never_heard_of_again_does_not_block_it_for_ever(
-    circuit: Circuit, clock: Clock
-) -> None:
+def test_lost_probe_does_not_block_it_for_ever(circuit: Circuit, clock: Clock) -> None:
     """Its request was cancelled."""
     fail(circuit, 3)
     clock.advance(2)
@@ -190,7 +186,7 @@ async def test_an_error_that_the_server_answers_counts_as_reached(clock: Clock) 
     assert not circuit.is_open
 
 
-async def test_a_server_that_does_not_answer_within_the_deadline_counts_as_not_reached(
+async def test_server_that_misses_deadline_counts_as_not_reached(
     clock: Clock,
 ) -> None:
     class Silent(FlakyClient):

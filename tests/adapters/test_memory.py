@@ -17,6 +17,8 @@ from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
 from tests.conftest import Clock
+from tests.support.sessions import loaded
+from tests.support.types import Log
 
 VALUE = DEFAULT_CODEC.dumps({"_created_at": 1.0})
 TICK = 2**-10
@@ -122,7 +124,7 @@ async def test_sessions_of_very_many_idle_times_each_end_in_time(clock: Clock) -
     assert held() == 0
 
 
-async def test_a_session_lives_for_the_longest_idle_time_that_it_was_loaded_with(
+async def test_session_lives_for_longest_idle_time_that_it_was_loaded_with(
     clock: Clock,
 ) -> None:
     """A load that does not know better cuts no life short."""
@@ -148,7 +150,7 @@ async def test_a_session_moves_to_the_idle_time_that_it_was_written_with(clock: 
     assert not await store.exists("s")
 
 
-async def test_a_session_behind_a_neighbour_that_lives_longer_still_ends_in_time(
+async def test_session_behind_neighbour_that_lives_longer_still_ends_in_time(
     clock: Clock,
 ) -> None:
     """They are kept together because their idle times are close."""
@@ -199,7 +201,7 @@ async def test_the_ways_to_new_ids_leave_the_memory_too(clock: Clock) -> None:
 
 
 async def test_a_full_store_drops_the_least_recently_used_and_warns_once(
-    clock: Clock, caplog: pytest.LogCaptureFixture
+    clock: Clock, caplog: Log
 ) -> None:
     store = memory(clock, max_sessions=3)
     for name in "abc":
@@ -233,9 +235,7 @@ async def test_the_least_recently_used_is_found_among_all_idle_times(clock: Cloc
     assert [name for name in "abcde" if await store.exists(name)] == ["a", "c", "d", "e"]
 
 
-async def test_writing_what_is_there_drops_nothing(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_writing_what_is_there_drops_nothing(clock: Clock, caplog: Log) -> None:
     store = memory(clock, max_sessions=2)
     await store.save("a", {}, 60)
     await store.save("b", {}, 60)
@@ -245,13 +245,10 @@ async def test_writing_what_is_there_drops_nothing(
         assert isinstance(payload, bytes)
         await store.compare_and_swap("b", payload, payload, 60)
 
-    assert len(store) == 2
-    assert caplog.records == []
+    assert (len(store), caplog.records) == (2, [])
 
 
-async def test_a_change_of_id_in_a_full_store_drops_nobody(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_change_of_id_in_a_full_store_drops_nobody(clock: Clock, caplog: Log) -> None:
     store = memory(clock, max_sessions=2)
     await store.create_if_absent("a", VALUE, 60)
     await store.create_if_absent("b", VALUE, 60)
@@ -262,16 +259,13 @@ async def test_a_change_of_id_in_a_full_store_drops_nobody(
     assert caplog.records == []
 
 
-async def test_expired_sessions_make_room_without_a_warning(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_expired_sessions_make_room_without_a_warning(clock: Clock, caplog: Log) -> None:
     store = memory(clock, max_sessions=200)
     await fill(store, 200, ttl=10)
     clock.advance(10)
     await fill(store, 200, ttl=1000, name="new")
 
-    assert len(store) == 200
-    assert caplog.records == []
+    assert (len(store), caplog.records) == (200, [])
 
 
 async def test_without_a_bound_nothing_is_dropped(clock: Clock) -> None:
@@ -284,9 +278,7 @@ async def test_without_a_bound_nothing_is_dropped(clock: Clock) -> None:
 # What is stored
 
 
-async def test_unreadable_bytes_are_logged_with_a_masked_id(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_unreadable_bytes_are_logged_with_a_masked_id(clock: Clock, caplog: Log) -> None:
     store = memory(clock)
     await store.create_if_absent("secret-id", b"\x80", 60)
 
@@ -327,8 +319,7 @@ def test_event_loops_in_several_threads_share_one_store() -> None:
     async def hammer(thread: int) -> None:
         repository = SessionRepository(store)
         for turn in range(25):
-            session = await repository.load(shared)
-            assert session is not None
+            session = await loaded(repository, shared)
             session.set_attribute(f"t{thread}-{turn}", turn)
             assert await repository.commit(session) is Outcome.STORED
 

@@ -17,6 +17,7 @@ from pyfly_session.adapters.redis import RedisSessionStore, connections
 from pyfly_session.adapters.redis.patience import Patience
 from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
+from tests.support.types import Patch
 
 # Much less than the loop is stuck for.
 BRIEF = 0.05
@@ -84,7 +85,7 @@ def client_of(url: str, **more: Any) -> Any:
 async def test_crowd_on_a_stuck_loop_is_served(
     valkey_url: str,
     jump: Callable[[float], None],
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: Patch,
     *,
     pipelining: bool,
 ) -> None:
@@ -143,8 +144,8 @@ async def test_command_that_gets_no_answer_on_an_idle_connection_is_tried_on_a_n
     await client.aclose()
 
 
-async def test_command_that_gets_no_answer_in_time_is_not_given_the_same_time_again(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_command_unanswered_in_time_is_not_given_it_again(
+    monkeypatch: Patch,
 ) -> None:
     """On a connection that was in use a moment ago the server is slow."""
 

@@ -33,6 +33,8 @@ from pyfly_session.core.repository import Outcome
 from pyfly_session.core.session import HttpSession
 from pyfly_session.ports import Moved
 from tests.support.cases import for_each
+from tests.support.sessions import loaded
+from tests.support.types import Log
 
 O = "0" * 32  # noqa: E741 - the old id
 N = "1" * 32
@@ -101,9 +103,7 @@ def commands(valkey: Any) -> Commands:
 # On the wire
 
 
-async def test_a_session_is_one_string_key_with_one_json_object(
-    store: RedisSessionStore, valkey: Any
-) -> None:
+async def test_session_is_one_key_with_one_object(store: RedisSessionStore, valkey: Any) -> None:
     await store.save(O, {"_created_at": 1.5, "user": "alice", "cart": [1, {"a": None}]}, 60)
 
     assert await valkey.keys() == [KEY.encode()]
@@ -112,9 +112,7 @@ async def test_a_session_is_one_string_key_with_one_json_object(
     assert json.loads(stored) == {"_created_at": 1.5, "user": "alice", "cart": [1, {"a": None}]}
 
 
-async def test_a_committed_session_is_readable_json_as_well(
-    store: RedisSessionStore, valkey: Any
-) -> None:
+async def test_committed_session_is_json_as_well(store: RedisSessionStore, valkey: Any) -> None:
     repository = SessionRepository(store, ttl=90, clock=lambda: 100.0)
     session = repository.create()
     session.set_attribute("user", "alice")
@@ -182,8 +180,7 @@ async def test_a_type_that_only_a_newer_node_knows_survives_a_write_of_this_one(
     newer = '{"__pyfly_type__": "shop:Cart", "items": [1, 2.50]}'
     await valkey.set(KEY, '{"_created_at": 1.0, "cart": ' + newer + ', "n": 1}', ex=60)
     repository = SessionRepository(store)
-    session = await repository.load(O)
-    assert session is not None
+    session = await loaded(repository, O)
     assert session.get_attribute("cart") == {"items": [1, 2.5]}
     session.set_attribute("n", 2)
     await repository.commit(session)
@@ -191,9 +188,7 @@ async def test_a_type_that_only_a_newer_node_knows_survives_a_write_of_this_one(
     assert newer.encode() in await valkey.get(KEY)
 
 
-async def test_a_dataclass_is_stored_inline_under_its_tag(
-    store: RedisSessionStore, valkey: Any
-) -> None:
+async def test_dataclass_is_inline_under_its_tag(store: RedisSessionStore, valkey: Any) -> None:
     store.codec = codec = SessionCodec()
     codec.allow(SecurityContext, tag="pyfly.security.context:SecurityContext")
     await store.save(O, {"SECURITY_CONTEXT": SecurityContext("alice", ["ADMIN"])}, 60)
@@ -265,9 +260,7 @@ async def test_stored_bytes_that_are_no_text_are_an_absent_session(
     assert O not in caplog.text
 
 
-async def test_a_decoding_client_gets_bytes_that_are_no_text_as_they_are(
-    text_client: Any, valkey: Any
-) -> None:
+async def test_decoding_client_gets_bytes_that_are_no_text(text_client: Any, valkey: Any) -> None:
     await valkey.set(KEY, b"\x80abc")
     store = RedisSessionStore(client=text_client)
 
@@ -279,16 +272,13 @@ async def test_a_decoding_client_gets_bytes_that_are_no_text_as_they_are(
 # Cost
 
 
-async def test_a_request_that_only_reads_is_one_command(
-    store: RedisSessionStore, commands: Commands
-) -> None:
+async def test_reading_is_one_command_alone(store: RedisSessionStore, commands: Commands) -> None:
     await store.create_if_absent(O, VALUE, 60)
     await store.load_and_slide(O, 60)  # The server knows the script now.
     repository = SessionRepository(store)
     await commands.forget()
 
-    session = await repository.load(O)
-    assert session is not None
+    session = await loaded(repository, O)
     session.get_attribute("user")
     await repository.commit(session)
     await repository.commit(session)
@@ -297,17 +287,14 @@ async def test_a_request_that_only_reads_is_one_command(
     assert await commands.seen() == {"evalsha": 1, "get": 1, "ttl": 1, "expire": 1}
 
 
-async def test_a_request_that_writes_is_one_command_more(
-    store: RedisSessionStore, commands: Commands
-) -> None:
+async def test_writing_is_one_command_more(store: RedisSessionStore, commands: Commands) -> None:
     await store.create_if_absent(O, VALUE, 60)
     await store.load_and_slide(O, 60)
     await store.compare_and_swap(O, VALUE, VALUE, 60)  # The server knows the scripts now.
     repository = SessionRepository(store)
     await commands.forget()
 
-    session = await repository.load(O)
-    assert session is not None
+    session = await loaded(repository, O)
     session.set_attribute("user", "alice")
     await repository.commit(session)
     await repository.commit(session)
@@ -334,8 +321,7 @@ async def test_a_change_of_id_is_three_commands(
     await store.create_if_absent(O, VALUE, 60)
     await store.compare_and_swap(O, VALUE, VALUE, 60)
     repository = SessionRepository(store)
-    session = await repository.load(O)
-    assert session is not None
+    session = await loaded(repository, O)
     session.rotate_id()
     await commands.forget()
 
@@ -385,9 +371,7 @@ async def test_the_server_slides_a_session_to_its_own_idle_time_by_itself(
         assert idle - 5 < await valkey.ttl(KEY) <= idle
 
 
-async def test_what_only_looks_like_an_idle_time_of_its_own_is_none(
-    store: RedisSessionStore, valkey: Any
-) -> None:
+async def test_what_looks_like_own_idle_time_is_none(store: RedisSessionStore, valkey: Any) -> None:
     value = b'{"_created_at":1.0,"note":"\\"_max_inactive_interval\\":5,"}'
     assert json.loads(value)["note"] == '"_max_inactive_interval":5,'
     await valkey.set(KEY, value, ex=60)
@@ -509,9 +493,7 @@ def lack(client: Any, *commands: str) -> None:
 
 
 @pytest.mark.parametrize("idle", [60, 3600])
-async def test_a_server_without_scripting_loads_by_other_commands(
-    valkey: Any, commands: Commands, idle: int
-) -> None:
+async def test_server_without_scripts_loads_too(valkey: Any, commands: Commands, idle: int) -> None:
     """And never cuts a life short, not even until the next command."""
     lack(valkey, "EVALSHA", "EVAL")
     store = RedisSessionStore(client=valkey)
@@ -544,9 +526,7 @@ async def test_an_old_server_without_scripting_slides_too(valkey: Any) -> None:
     assert 1790 < await valkey.ttl(KEY) <= 1800
 
 
-async def test_a_server_that_lacks_what_is_needed_is_named_as_too_old(
-    valkey: Any, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_server_that_lacks_needed_is_called_too_old(valkey: Any, caplog: Log) -> None:
     lack(valkey, "EVALSHA", "EVAL", "EXPIRE")
     store = RedisSessionStore(client=valkey)
     await store.create_if_absent(O, VALUE, 30)
@@ -579,9 +559,7 @@ async def limited(valkey: Any, valkey_url: str) -> AsyncIterator[Callable[..., A
         yield without
 
 
-async def test_a_command_that_is_forbidden_is_not_taken_for_an_old_server(
-    valkey: Any, limited: Any
-) -> None:
+async def test_forbidden_command_is_not_taken_for_old_server(valkey: Any, limited: Any) -> None:
     await valkey.set(KEY, VALUE, ex=30)
     with pytest.raises(SessionStoreError, match="'expire'") as caught:
         await RedisSessionStore(client=await limited("expire")).load_and_slide(O, 60)
@@ -590,7 +568,7 @@ async def test_a_command_that_is_forbidden_is_not_taken_for_an_old_server(
 
 @pytest.mark.parametrize("forbidden", ["evalsha", "eval"])
 async def test_scripts_that_are_forbidden_are_done_without_and_the_log_says_so_once(
-    valkey: Any, limited: Any, forbidden: str, caplog: pytest.LogCaptureFixture
+    valkey: Any, limited: Any, forbidden: str, caplog: Log
 ) -> None:
     await valkey.script_flush()
     store = RedisSessionStore(client=await limited(forbidden))
@@ -713,8 +691,7 @@ async def interrupted_rotation(
     await valkey.set(KEY, VALUE, ex=60)
     store = RedisSessionStore(client=valkey)
     repository = SessionRepository(store)
-    session = await repository.load(O)
-    assert session is not None
+    session = await loaded(repository, O)
     session.rotate_id()
     session.set_attribute("role", "admin")
     client: Any = aioredis.from_url(valkey_url)
@@ -762,8 +739,7 @@ async def test_an_interrupted_rotation_that_another_write_overtook_takes_it_alon
 ) -> None:
     """The copy that the first attempt left under the new id is out of date."""
     repository, session, _ = await interrupted_rotation(valkey, valkey_url, 1, "after")
-    other = await repository.load(O)
-    assert other is not None
+    other = await loaded(repository, O)
     other.set_attribute("note", "meanwhile")
     assert await repository.commit(other) is Outcome.STORED
 

@@ -69,9 +69,7 @@ async def test_switched_off_each_is_a_command_of_its_own(
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])
-async def test_each_of_a_batch_gets_what_is_its_own(
-    store: RedisSessionStore, valkey: Any, size: int
-) -> None:
+async def test_each_gets_what_is_its_own(store: RedisSessionStore, valkey: Any, size: int) -> None:
     """Values, misses, notes of where they moved, errors, idle times, in any order."""
     all_names = names(60)
     expected: dict[str, Any] = {}
@@ -151,7 +149,7 @@ def test_any_other_value_is_known_by_its_digest(other: bytes) -> None:
     assert mark(other) == hashlib.sha1(other, usedforsecurity=False).hexdigest()
 
 
-async def test_another_write_is_noticed_though_the_rest_is_the_same(
+async def test_another_write_is_noticed_though_rest_is_same(
     store: RedisSessionStore,
 ) -> None:
     await store.create_if_absent("a", value(1), 60)
@@ -180,7 +178,7 @@ async def test_creation_that_is_tried_again_is_made_once(store: RedisSessionStor
     assert not await store.create_if_absent("a", value(2), 60)
 
 
-async def test_what_an_operator_saves_is_not_taken_for_what_was_read(
+async def test_what_operator_saves_is_not_taken_for_what_was_read(
     store: RedisSessionStore,
 ) -> None:
     """It has the version of the session that it was made from."""

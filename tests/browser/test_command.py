@@ -41,8 +41,7 @@ def test_it_starts_both_and_ends_both(open_shop: OpenShop) -> None:
             pass
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate()
-        assert process.returncode == 0
-        assert rest == "\nBoth have ended.\n"
+        assert (process.returncode, rest) == (0, "\nBoth have ended.\n")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", int(provider[1])))
 

@@ -141,9 +141,7 @@ def test_a_link_of_another_site_leaves_a_strict_login_as_it_is(open_site: Any, l
     expect_login(visitor, before)
 
 
-def test_the_page_behind_a_link_knows_nobody_if_the_cookie_is_strict(
-    open_site: Any, log_in: Any
-) -> None:
+def test_page_behind_link_knows_nobody_if_cookie_is_strict(open_site: Any, log_in: Any) -> None:
     visitor: Visitor = log_in(open_site("strict"))
     follows_from_evil(visitor, "/who")
     assert visitor.sees("None")
@@ -172,9 +170,7 @@ def test_a_link_of_another_site_logs_nobody_out(open_site: Any, log_in: Any) -> 
 
 
 @hosts
-def test_a_new_visitor_who_comes_by_a_link_gets_a_session(
-    open_site: Any, log_in: Any, host: str
-) -> None:
+def test_new_visitor_who_comes_by_link_gets_session(open_site: Any, log_in: Any, host: str) -> None:
     visitor: Visitor = log_in(open_site("lax", host))
     visitor.forget_cookie()
     assert follows_from_evil(visitor, "/write") is not None
@@ -183,9 +179,7 @@ def test_a_new_visitor_who_comes_by_a_link_gets_a_session(
 
 @hosts
 @pytest.mark.parametrize("same_site", ["lax", "strict"])
-def test_a_form_of_the_application_itself_works_as_ever(
-    open_site: Any, log_in: Any, same_site: str, host: str
-) -> None:
+def test_form_of_its_own_works(open_site: Any, log_in: Any, same_site: str, host: str) -> None:
     visitor: Visitor = log_in(open_site(same_site, host))
 
     def posts_from_within(path: str) -> str | None:

@@ -30,9 +30,7 @@ def test_the_back_button_shows_nothing_of_the_account(visitor: Visitor) -> None:
     assert not visitor.sees("Alice")
 
 
-def test_a_cookie_that_was_copied_before_the_logout_opens_nothing(
-    visitor: Visitor, visit: Visit
-) -> None:
+def test_cookie_that_was_copied_before_logout_opens_nothing(visitor: Visitor, visit: Visit) -> None:
     visitor.log_in()
     thief = visit(visitor.shop)
     thief.cookie = visitor.cookie or ""

@@ -75,9 +75,7 @@ def enter(page: Any) -> None:
         page.keyboard.press("Enter")
 
 
-def test_an_operator_ends_a_session_with_nothing_but_keys(
-    office: Shop, visit: Visit, expect: Any
-) -> None:
+def test_operator_ends_session_by_keys_alone(office: Shop, visit: Visit, expect: Any) -> None:
     phone, laptop = (somebody(visit, office, "alice") for _ in range(2))
     root = somebody(visit, office, "root")
     root.go("/manage/")
@@ -113,9 +111,7 @@ def test_an_operator_ends_a_session_with_nothing_but_keys(
     assert who(laptop) == "alice"
 
 
-def test_several_are_picked_and_ended_with_nothing_but_keys(
-    office: Shop, visit: Visit, expect: Any
-) -> None:
+def test_several_are_ended_by_keys_alone(office: Shop, visit: Visit, expect: Any) -> None:
     anna, bob = somebody(visit, office, "anna"), somebody(visit, office, "bob")
     root = somebody(visit, office, "root")
     root.go("/manage/")
@@ -165,9 +161,7 @@ def test_it_works_without_scripts(office: Shop, visit: Visit, chromium: Any) -> 
     assert who(alice) == "nobody"
 
 
-def test_figures_are_live_until_the_operator_is_logged_out(
-    office: Shop, visit: Visit, expect: Any
-) -> None:
+def test_figures_live_until_operator_is_out(office: Shop, visit: Visit, expect: Any) -> None:
     root, other = (somebody(visit, office, "root") for _ in range(2))
     root.page.clock.install()
     root.go("/manage/")
@@ -212,9 +206,7 @@ def test_a_store_that_stops_is_down_on_an_open_page(visit: Visit, expect: Any) -
         root.expect_status(503)
 
 
-def test_an_operator_who_needs_no_session_sees_why_the_store_is_down(
-    visit: Visit, expect: Any
-) -> None:
+def test_operator_who_needs_no_session_sees_why_store_is_down(visit: Visit, expect: Any) -> None:
     properties = {
         "enabled": True,
         "store": "redis",
@@ -229,9 +221,7 @@ def test_an_operator_who_needs_no_session_sees_why_the_store_is_down(
         expect(page.locator("#health")).to_contain_text("DOWN the session store was not reached")
 
 
-def test_health_is_shown_though_its_own_path_is_left_to_load_balancers(
-    visit: Visit, expect: Any
-) -> None:
+def test_health_is_shown_though_path_is_for_balancers(visit: Visit, expect: Any) -> None:
     properties = {"enabled": True, "exclude-patterns": ["/manage/health"]}
     with open_office(properties, open_health=True) as office:
         root = somebody(visit, office, "root")
@@ -276,9 +266,7 @@ def test_an_answer_that_tells_nothing_leaves_the_state_unknown(
         root.console.clear()
 
 
-def test_what_first_happens_on_an_open_page_gets_a_figure_of_its_own(
-    visit: Visit, expect: Any
-) -> None:
+def test_what_first_happens_on_open_page_gets_figure_of_its_own(visit: Visit, expect: Any) -> None:
     with open_office({"enabled": True}) as office:
         root = somebody(visit, office, "root")
         root.page.clock.install()
@@ -359,9 +347,7 @@ def test_a_hostile_name_is_a_name(office: Shop, visit: Visit, expect: Any) -> No
     assert dialogs == []
 
 
-def test_names_of_properties_and_beans_are_whole_on_a_wide_screen(
-    visit: Visit, expect: Any
-) -> None:
+def test_names_of_properties_and_beans_are_whole_on_wide_screen(visit: Visit, expect: Any) -> None:
     with open_office({"enabled": True}) as office:
         root = somebody(visit, office, "root")
         page = root.page

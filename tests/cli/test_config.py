@@ -12,13 +12,12 @@ import pytest
 from pyfly_session.config import describe_properties
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 SECRET = "hunter2"
 
 
-def test_config_shows_what_is_set_and_where(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_config_shows_what_is_set_and_where(folder: Path, run: Run, monkeypatch: Patch) -> None:
     write(
         folder,
         pyfly="pyfly: {session: {enabled: true, ttl: 60}}",
@@ -55,9 +54,7 @@ def test_config_shows_every_property_if_asked_for(folder: Path, run: Run) -> Non
     assert rows["pyfly.security.oauth2.login.enabled"]["value"] is False
 
 
-def test_config_names_the_variables_of_placeholders(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_config_names_variables_of_placeholders(folder: Path, run: Run, monkeypatch: Patch) -> None:
     write(
         folder,
         pyfly="""
@@ -82,9 +79,7 @@ pyfly:
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--all"]])
-def test_config_masks_secrets(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, form: list[str]
-) -> None:
+def test_config_masks_secrets(folder: Path, run: Run, monkeypatch: Patch, form: list[str]) -> None:
     write(
         folder,
         pyfly=f"""
@@ -137,9 +132,7 @@ def test_what_was_put_above_pyfly_is_missed(folder: Path, run: Run, text: str, k
 
 
 @for_each("text", ["security: {tls: true}", "session: x", "server: {port: 1}"])
-def test_what_an_application_keeps_beside_pyfly_is_its_own(
-    folder: Path, run: Run, text: str
-) -> None:
+def test_what_application_keeps_beside_pyfly_is_its_own(folder: Path, run: Run, text: str) -> None:
     write(folder, pyfly=text)
     assert run("config").stderr == ""
 

@@ -20,6 +20,7 @@ from pyfly_session.config import describe_properties, load_config
 from pyfly_session.errors import ConfigurationError
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 ROOT = Path(__file__).parent.parent.parent
 SHIPPED = ROOT / "config"
@@ -39,7 +40,7 @@ pyfly:
 
 
 @pytest.fixture
-def safe(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def safe(folder: Path, monkeypatch: Patch) -> Path:
     """Have a configuration that nothing can be said against."""
     monkeypatch.setenv("KEY", Fernet.generate_key().decode())
     monkeypatch.setenv("REDIS_URL", "redis://localhost:1/0")
@@ -62,9 +63,7 @@ def test_every_check_has_a_page_of_the_docs() -> None:
     assert [page for page in PAGES.values() if not (ROOT / page).is_file()] == []
 
 
-def test_every_mistake_is_told_at_once(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_mistake_is_told_at_once(folder: Path, run: Run, monkeypatch: Patch) -> None:
     write(
         folder,
         pyfly="""
@@ -107,9 +106,7 @@ NAMES = st.sampled_from(["PYFLY_SESSION_", "PYFLY_SECURITY_OAUTH2_"]).flatmap(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(environ=st.dictionaries(NAMES, st.text(max_size=9), max_size=5))
-def test_all_mistakes_are_found_exactly_where_loading_finds_one(
-    folder: Path, environ: dict[str, str]
-) -> None:
+def test_all_mistakes_are_found_where_loading_does(folder: Path, environ: dict[str, str]) -> None:
     write(folder, pyfly="pyfly: {session: {ttl: 5}}", pyfly_prod="pyfly: {session: {}}")
     config, errors = load_all("config", "prod", environ)
     first, loaded = None, None
@@ -155,9 +152,7 @@ def test_a_mistake_is_told_with_key_place_and_remedy(
     assert (found["remedy"] is None) == (remedy is None)
 
 
-def test_the_files_that_were_read_are_told_and_what_was_put_above_pyfly(
-    folder: Path, run: Run
-) -> None:
+def test_files_that_were_read_are_told_and_what_was_put_above_pyfly(folder: Path, run: Run) -> None:
     write(folder, pyfly="session: {enabled: true}", pyfly_dev="")
     found = findings(run("doctor", "--profiles", "dev", "--json"))
     assert found[0]["message"].endswith("; files read: config/pyfly.yaml, config/pyfly-dev.yaml")
@@ -194,7 +189,7 @@ UNSAFE = [
 @pytest.mark.parametrize(("name", "value", "level", "message"), UNSAFE)
 @pytest.mark.usefixtures("safe")
 def test_what_is_not_safe_is_told_with_its_place(
-    run: Run, monkeypatch: pytest.MonkeyPatch, name: str, value: str, level: str, message: str
+    run: Run, monkeypatch: Patch, name: str, value: str, level: str, message: str
 ) -> None:
     variable = f"PYFLY_{name}"
     monkeypatch.setenv(variable, value)
@@ -233,7 +228,7 @@ def test_cookies_do_not_matter_where_only_headers_are_used(safe: Path, run: Run)
 
 @pytest.mark.parametrize("way", ["option", "variable"])
 def test_a_memory_store_for_several_workers_is_an_error(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, way: str
+    folder: Path, run: Run, monkeypatch: Patch, way: str
 ) -> None:
     write(folder, pyfly="pyfly: {session: {enabled: true}}", pyfly_dev="")
     arguments = ["doctor", "--profiles", "dev", "--json"]
@@ -256,9 +251,7 @@ def test_a_memory_store_for_several_workers_is_an_error(
         ("{store: redis, encryption: {keys: [short]}}", "encryption.keys"),
     ],
 )
-def test_a_store_that_cannot_be_is_an_error(
-    folder: Path, run: Run, session: str, message: str
-) -> None:
+def test_store_that_cannot_be_is_error(folder: Path, run: Run, session: str, message: str) -> None:
     write(folder, pyfly=f"pyfly: {{session: {session}}}")
     result = run("doctor", "--json")
     assert result.exit_code == 1
@@ -280,7 +273,7 @@ pyfly:
 GREEN = "green: {client-id: shop, client-secret: hunter2, issuer-uri: 'http://green.test'}"
 
 
-def test_the_login_is_checked(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_login_is_checked(folder: Path, run: Run, monkeypatch: Patch) -> None:
     write(folder, pyfly=LOGIN % ("lax", GREEN))
     result = run("doctor", "--json")
     assert result.exit_code == 0
@@ -305,9 +298,7 @@ def test_the_login_is_checked(folder: Path, run: Run, monkeypatch: pytest.Monkey
     assert "pip install 'pyfly-session[oauth2]'" in result.output
 
 
-def test_a_package_that_is_missing_at_the_start_is_an_error(
-    safe: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_package_missing_at_start_is_error(safe: Path, run: Run, monkeypatch: Patch) -> None:
     monkeypatch.setenv("PYFLY_SESSION_OBSERVABILITY_ENABLED", "true")
     monkeypatch.setitem(sys.modules, "pyfly_session.observability", None)
     result = run("doctor", "--offline", "--json")

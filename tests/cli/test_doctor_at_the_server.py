@@ -18,6 +18,7 @@ from tests.cli.conftest import Run, write
 from tests.cli.test_doctor import findings
 from tests.conftest import take_scripts_away
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 PROD = """
 pyfly:
@@ -36,7 +37,7 @@ def prod(folder: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def slow(monkeypatch: Patch) -> Callable[[float], None]:
     """Return what sets from when on a server is slow; on a busy machine none is here."""
 
     def set_to(seconds: float) -> None:
@@ -47,7 +48,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.fixture
-def server(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[redis.Redis]:
+def server(valkey_url: str, monkeypatch: Patch) -> Iterator[redis.Redis]:
     """Return a client of a real, empty server that the configuration leads to."""
     monkeypatch.setenv("REDIS_URL", valkey_url)
     with redis.Redis.from_url(valkey_url) as client:
@@ -82,9 +83,7 @@ def test_progress_goes_to_people_and_not_into_the_json(server: redis.Redis, run:
 
 
 @pytest.mark.parametrize("said", ["unknown command `HELLO`", "syntax error"])
-def test_a_server_that_refuses_the_handshake_is_too_old(
-    run: Run, monkeypatch: pytest.MonkeyPatch, said: str
-) -> None:
+def test_server_that_refuses_handshake_is_too_old(run: Run, monkeypatch: Patch, said: str) -> None:
     """Not one that is down."""
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     client = FakeAsyncRedis()
@@ -98,9 +97,7 @@ def test_a_server_that_refuses_the_handshake_is_too_old(
     assert (found["level"], found["remedy"]) == ("error", "Redis 6.2 or newer is needed, or Valkey")
 
 
-def test_a_server_that_is_down_is_an_error_without_the_password(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_server_that_is_down_is_error_without_password(run: Run, monkeypatch: Patch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://shop:hunter2@127.0.0.1:1/0")
     result = run("doctor")
     assert result.exit_code == 1
@@ -111,7 +108,7 @@ def test_a_server_that_is_down_is_an_error_without_the_password(
 
 @pytest.mark.parametrize("sentinel", ["", "127.0.0.1:1"])
 def test_an_option_that_the_driver_refuses_is_an_error_beside_all_others(
-    run: Run, monkeypatch: pytest.MonkeyPatch, sentinel: str
+    run: Run, monkeypatch: Patch, sentinel: str
 ) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1:1/0?ssl_password=x")
     if sentinel:
@@ -128,7 +125,7 @@ def test_an_option_that_the_driver_refuses_is_an_error_beside_all_others(
     assert "hunter2" not in result.output
 
 
-def test_a_cluster_that_is_down_is_an_error(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_is_down_is_an_error(run: Run, monkeypatch: Patch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:hunter2@unused")
     monkeypatch.setenv("PYFLY_SESSION_REDIS_CLUSTER_NODES", "127.0.0.1:1,127.0.0.1:2")
     result = run("doctor")
@@ -137,9 +134,7 @@ def test_a_cluster_that_is_down_is_an_error(run: Run, monkeypatch: pytest.Monkey
     assert "hunter2" not in result.output
 
 
-def test_wrong_credentials_have_their_own_remedy(
-    server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_credentials_have_remedy(server: redis.Redis, run: Run, monkeypatch: Patch) -> None:
     monkeypatch.setenv("PYFLY_SESSION_REDIS_USERNAME", "nobody")
     monkeypatch.setenv("PYFLY_SESSION_REDIS_PASSWORD", "hunter2")
     found = by_check(run)["connection"]
@@ -148,7 +143,7 @@ def test_wrong_credentials_have_their_own_remedy(
 
 
 @contextlib.contextmanager
-def user(server: Any, monkeypatch: pytest.MonkeyPatch, rights: str) -> Iterator[None]:
+def user(server: Any, monkeypatch: Patch, rights: str) -> Iterator[None]:
     """Have a user of these rights, and the configuration use it."""
     monkeypatch.setenv("PYFLY_SESSION_REDIS_USERNAME", "shop")
     monkeypatch.setenv("PYFLY_SESSION_REDIS_PASSWORD", "pass")
@@ -168,7 +163,7 @@ def user(server: Any, monkeypatch: pytest.MonkeyPatch, rights: str) -> Iterator[
     ],
 )
 def test_missing_rights_are_errors(
-    server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch, rights: str, refused: set[str]
+    server: redis.Redis, run: Run, monkeypatch: Patch, rights: str, refused: set[str]
 ) -> None:
     with user(server, monkeypatch, rights):
         found = by_check(run)
@@ -182,9 +177,7 @@ RIGHTS = (
 )
 
 
-def test_the_rights_of_the_store_are_enough(
-    server: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rights_of_store_are_enough(server: redis.Redis, run: Run, monkeypatch: Patch) -> None:
     with user(server, monkeypatch, RIGHTS):
         result = run("doctor", "--json")
     assert result.exit_code == 0
@@ -226,7 +219,7 @@ def test_a_replica_is_an_error(server: redis.Redis, run: Run) -> None:
 
 
 @pytest.fixture
-def answering(server: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def answering(server: redis.Redis, monkeypatch: Patch) -> Callable[..., None]:
     """Return a function that has the server answer some commands otherwise."""
     make = redis_clients.create_redis_client
 
@@ -293,9 +286,7 @@ def test_what_a_server_tells_is_judged(
 
 
 @for_each("sign", ["rdb_last_bgsave_status", "aof_last_write_status"])
-def test_a_server_that_cannot_save_is_an_error(
-    run: Run, answering: Callable[..., None], sign: str
-) -> None:
+def test_server_not_saving_is_error(run: Run, answering: Callable[..., None], sign: str) -> None:
     answering(INFO_persistence={sign: "err", "loading": 1})
     messages = [each["message"] for each in findings(run("doctor", "--json"), "error")]
     assert messages[0].startswith(f"{sign} is err")
@@ -320,9 +311,7 @@ def test_a_probe_that_fails_half_way_is_removed(
     assert server.keys() == []
 
 
-def test_a_server_without_scripts_is_used_without_them(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_without_scripts_is_used_without_them(run: Run, monkeypatch: Patch) -> None:
     def fake(properties: Any) -> Any:
         client = FakeAsyncRedis()
         take_scripts_away(client)
@@ -331,13 +320,10 @@ def test_a_server_without_scripts_is_used_without_them(
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setattr(redis_clients, "create_redis_client", fake)
     found = by_check(run)
-    assert found["scripting"]["level"] == "hint"
-    assert found["store"]["level"] == "ok"
+    assert (found["scripting"]["level"], found["store"]["level"]) == ("hint", "ok")
 
 
-def test_a_server_that_never_ends_is_given_up(
-    run: Run, server: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_endless_server_is_given_up(run: Run, server: redis.Redis, monkeypatch: Patch) -> None:
     monkeypatch.setattr("pyfly_session.cli.doctor.command._PATIENCE_SECONDS", 0)
     found = by_check(run)["connection"]
     assert found["level"] == "error"

@@ -15,6 +15,7 @@ import pytest
 from pyfly_session.cli.common import UNREACHED
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 
 def error(output: str) -> dict[str, Any]:
@@ -62,9 +63,7 @@ def test_an_error_of_the_store_names_the_doctor(folder: Path, run: Run) -> None:
     assert error(result.stdout)["remedy"] == UNREACHED
 
 
-def test_a_demo_that_cannot_begin_says_what_to_do(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_demo_that_cannot_begin_says_what_to_do(run: Run, monkeypatch: Patch) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
     result = run("demo", "--profile", "prod", "--json")
     assert result.exit_code == 1

@@ -28,6 +28,7 @@ from pyfly_session.cli.common import UNREACHED
 from pyfly_session.security import login
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 
 @dataclass
@@ -136,9 +137,7 @@ def test_all_sessions_are_listed_by_the_front_of_the_names(shop: TestClient, run
 
 
 @pytest.mark.parametrize("kind", ["plain"])
-def test_a_long_list_says_beside_the_output_how_far_it_is(
-    shop: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_list_says_how_far_it_is(shop: TestClient, run: Run, monkeypatch: Patch) -> None:
     monkeypatch.setattr("pyfly_session.cli.sessions._WAITING_SECONDS", 0.0)
     browser(shop)
     result = run("sessions", "list", "--json")
@@ -211,8 +210,7 @@ def test_an_ended_session_is_logged_out_and_the_others_are_not(shop: TestClient,
     result = run("sessions", "end", f"#{first}", "--principal", "alice", "--yes", "--json")
     assert json.loads(result.stdout) == {"ended": 1, "handles": [first]}
     assert [each["handle"] for each in listed(run)] == [second]
-    assert phone.who() == "nobody"
-    assert laptop.who() == "alice"
+    assert (phone.who(), laptop.who()) == ("nobody", "alice")
 
 
 def test_all_sessions_of_a_user_are_ended(shop: TestClient, run: Run) -> None:
@@ -233,9 +231,7 @@ def test_all_sessions_of_a_user_are_ended(shop: TestClient, run: Run) -> None:
 
 @pytest.mark.parametrize("kind", ["plain"])
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["people", "programs"])
-def test_people_at_a_terminal_see_how_far_the_ending_of_many_is(
-    shop: TestClient, options: list[str]
-) -> None:
+def test_people_at_terminal_see_how_far_it_is(shop: TestClient, options: list[str]) -> None:
     for _ in range(3):
         browser(shop)
     command = [sys.executable, "-c", "from pyfly_session.cli import main; main()"]
@@ -256,7 +252,7 @@ def test_people_at_a_terminal_see_how_far_the_ending_of_many_is(
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "abcd"], ["end", "--yes"]])
 def test_people_are_told_what_a_slow_command_waits_for(
-    folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+    folder: Path, run: Run, monkeypatch: Patch, arguments: list[str]
 ) -> None:
     monkeypatch.setattr("pyfly_session.cli.sessions._WAITING_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -281,9 +277,7 @@ def test_a_session_is_ended_by_its_id(shop: TestClient, run: Run) -> None:
 
 @for_each("answer", ["n\n", "\n", ""])
 @for_each("which", ["one", "all"])
-def test_nothing_is_ended_without_a_yes(
-    shop: TestClient, run: Run, answer: str, which: str
-) -> None:
+def test_nothing_is_ended_without_yes(shop: TestClient, run: Run, answer: str, which: str) -> None:
     client = browser(shop)
     given = [id_of(client)] if which == "one" else ["--principal", "alice"]
     result = run("sessions", "end", *given, "--json", input=answer)
@@ -300,7 +294,7 @@ def test_nothing_is_ended_without_a_yes(
 
 
 def test_a_part_of_a_handle_is_enough_unless_it_fits_two(
-    shop: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+    shop: TestClient, run: Run, monkeypatch: Patch
 ) -> None:
     browser(shop)
     handle = listed(run)[0]["handle"]

@@ -63,7 +63,7 @@ def answer_of(
     return headers
 
 
-def test_headers_of_the_application_arrive_with_those_of_the_session(
+def test_headers_of_application_arrive_with_those_of_session(
     runner: asyncio.Runner,
 ) -> None:
     @effort(60, 20_000)

@@ -17,15 +17,8 @@ from tests.management.conftest import OpenShop, Shop
 from tests.support.cases import for_each
 
 PATHS = [
-    "",
-    "health",
-    "live",
-    "counts",
-    "config",
-    "conditions",
-    "sessions?principal=alice",
-    "session",
-]
+    "", "health", "live", "counts", "config", "conditions", "sessions?principal=alice", "session",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [*PATHS, "nothing", "confirm?principal=alice"])
@@ -34,9 +27,7 @@ def test_without_a_guard_nobody_is_let_in(open_shop: OpenShop, path: str) -> Non
     assert shop.person("root").get(f"/manage/{path}").status_code == 404
 
 
-def test_the_log_says_once_how_to_open_it(
-    open_shop: OpenShop, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_log_says_once_how_to_open(open_shop: OpenShop, caplog: pytest.LogCaptureFixture) -> None:
     root = open_shop(guard=None).person("root")
     for _ in range(2):
         root.get("/manage/")
@@ -152,13 +143,10 @@ def test_pages_of_other_sites_change_nothing(memory_shop: Shop, headers: dict[st
     "headers",
     [{}, {"Sec-Fetch-Site": "same-origin", "Origin": "null"}, {"Origin": "http://testserver"}],
 )
-def test_its_own_page_and_programs_may_change_something(
-    memory_shop: Shop, headers: dict[str, str]
-) -> None:
+def test_own_page_and_programs_may_change(memory_shop: Shop, headers: dict[str, str]) -> None:
     root, alice = memory_shop.person("root"), memory_shop.person("alice")
     answer = root.delete("/manage/sessions?principal=alice", headers=headers)
-    assert answer.json() == {"ended": 1}
-    assert alice.who() == "nobody"
+    assert (answer.json(), alice.who()) == ({"ended": 1}, "nobody")
 
 
 @for_each("path", ["end", "find", "sessions/end", "sessions/find"])
@@ -169,12 +157,9 @@ def test_nothing_that_changes_something_is_a_get(memory_shop: Shop, path: str) -
 
 @pytest.mark.parametrize("path", ["", "counts", "sessions", "confirm?principal=alice"])
 @pytest.mark.parametrize("name", ["root", "alice"])
-def test_answers_are_kept_by_nobody_and_framed_nowhere(
-    memory_shop: Shop, path: str, name: str
-) -> None:
+def test_answers_are_neither_kept_nor_framed(memory_shop: Shop, path: str, name: str) -> None:
     headers = memory_shop.person(name).get(f"/manage/{path}").headers
-    assert headers["cache-control"] == "no-store"
-    assert headers["referrer-policy"] == "same-origin"
+    assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "same-origin")
     assert headers["x-content-type-options"] == "nosniff"
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy

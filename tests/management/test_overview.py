@@ -20,6 +20,7 @@ from tests.broken.sound import SoundStore
 from tests.conftest import Clock
 from tests.management.conftest import OpenShop, Person, Shop
 from tests.management.test_pages import forms, link
+from tests.support.types import Log, Patch
 
 BROWSER = {"User-Agent": "Netscape/4.0 <b>"}
 
@@ -77,9 +78,7 @@ def test_a_page_has_so_many_and_the_next_one_the_rest(memory_shop: Shop) -> None
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_address_and_browser_are_kept_only_if_the_application_allows_it(
-    open_shop: OpenShop, kept: bool
-) -> None:
+def test_address_and_browser_are_kept_only_if_allowed(open_shop: OpenShop, kept: bool) -> None:
     shop = open_shop(session={"keep-client": kept})
     root, alice = shop.person("root"), shop.visitor()
     alice.get("/in", params={"name": "alice"}, headers=BROWSER)
@@ -94,9 +93,7 @@ def test_address_and_browser_are_kept_only_if_the_application_allows_it(
         assert ("Netscape/4.0 &lt;b&gt;" in root.get(f"/manage/{path}").text) is kept
 
 
-def test_several_are_picked_confirmed_and_ended(
-    shop: Shop, root: Person, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_several_are_picked_confirmed_and_ended(shop: Shop, root: Person, caplog: Log) -> None:
     anna, bob, carl = (shop.person(name) for name in ("anna with a blank", "bob", "carl"))
     page = root.get("/manage/").text
     picked = [
@@ -130,9 +127,7 @@ def test_a_program_ends_several(shop: Shop, root: Person) -> None:
     assert (anna.who(), bob.who()) == ("nobody", "nobody")
 
 
-def test_a_store_that_cannot_list_says_so_and_finds_one_user(
-    open_shop: OpenShop, clock: Clock
-) -> None:
+def test_store_that_cannot_list_finds_one_user(open_shop: OpenShop, clock: Clock) -> None:
     shop = open_shop()
     shop.container.session_store.override(SoundStore(clock))
     root, _ = shop.person("root"), shop.person("alice")
@@ -145,9 +140,7 @@ def test_a_store_that_cannot_list_says_so_and_finds_one_user(
     assert "<b>alice</b> has 1 session" in root.get("/manage/?principal=alice").text
 
 
-def test_what_takes_too_long_is_told_as_far_as_it_was_found(
-    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_takes_too_long_is_told_so_far(memory_shop: Shop, monkeypatch: Patch) -> None:
     root = memory_shop.person("root")
     whole = InMemorySessionStore.scan_sessions
 
@@ -170,9 +163,7 @@ def by_password(request: Request) -> bool:
     return request.headers.get("Authorization") == "Bearer hunter2"
 
 
-def test_the_page_works_while_the_store_is_down(
-    open_shop: OpenShop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_page_works_with_store_down(open_shop: OpenShop, monkeypatch: Patch, caplog: Log) -> None:
     shop = open_shop(session={"exclude-patterns": ["/manage/*"]}, guard=by_password)
     key = {"Authorization": "Bearer hunter2"}
     alice, operator = shop.person("alice"), shop.visitor()

@@ -7,11 +7,10 @@ import re
 import sys
 from typing import Any
 
-import pytest
-
 from pyfly_session.errors import SessionStoreUnavailableError
 from tests.management.conftest import OpenShop, Person, Shop
 from tests.support.cases import for_each
+from tests.support.types import Patch
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -170,9 +169,7 @@ def test_a_link_cannot_put_words_into_the_message(memory_shop: Shop, ended: str)
     assert 'role="status"' not in page.text
 
 
-def test_half_a_surrogate_pair_and_no_number_are_shown_somehow(
-    open_shop: OpenShop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_surrogates_and_no_number_are_shown(open_shop: OpenShop, monkeypatch: Patch) -> None:
     shop = open_shop()
     root, alice = shop.person("root"), shop.person("alice")
     strange = {"a\ud800": "b\udfff", "c": [float("nan"), float("inf")]}
@@ -214,9 +211,7 @@ def test_values_of_properties_are_shown_as_on_the_command_line(memory_shop: Shop
     assert '<td data-label="Value">-</td>' in row[0]
 
 
-def test_a_store_that_fails_is_said_on_the_page(
-    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_store_that_fails_is_said_on_the_page(memory_shop: Shop, monkeypatch: Patch) -> None:
     root = memory_shop.person("root")
 
     async def fail(*args: Any) -> Any:
@@ -255,9 +250,7 @@ def test_a_strange_form_is_refused(memory_shop: Shop, content: bytes) -> None:
     assert root.post("/manage/end", files={"id": b"x"}).status_code == 415
 
 
-def test_without_jinja2_the_page_says_what_to_install(
-    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_jinja2_page_says_what_to_install(memory_shop: Shop, monkeypatch: Patch) -> None:
     root = memory_shop.person("root")
     monkeypatch.setitem(sys.modules, "jinja2", None)
     answer = root.get("/manage/")

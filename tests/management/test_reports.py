@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import Any
 
-import pytest
 import redis
 from dependency_injector import providers
 from starlette.applications import Starlette
@@ -19,6 +18,7 @@ from pyfly_session.errors import SessionStoreUnavailableError
 from pyfly_session.management import Management
 from tests.conftest import FourVerbStore
 from tests.management.conftest import OpenShop, Person, Shop
+from tests.support.types import Log
 
 SECRET = "hunter2-and-some-more"
 
@@ -163,9 +163,7 @@ class TestOpenHealth:
         assert prober.session_id is None
         assert shop.person("root").json("/manage/sessions?visitors=true")["total"] == 1
 
-    def test_nothing_is_logged_for_a_prober_without_a_session(
-        self, open_shop: OpenShop, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_prober_without_session_is_not_logged(self, open_shop: OpenShop, caplog: Log) -> None:
         shop = open_shop(open_health=True, session={"exclude-patterns": ["/manage/health"]})
         assert shop.visitor().json("/manage/health") == {"status": "UP"}
         assert "lets nobody in" not in caplog.text

@@ -57,7 +57,5 @@ def test_what_merely_sounds_so_is_shown(office: tuple[Shop, Person]) -> None:
         ("what?monkey=green", "what?monkey=green"),
     ],
 )
-def test_a_secret_in_an_address_is_masked(
-    office: tuple[Shop, Person], url: str, hidden: str
-) -> None:
+def test_secret_in_address_is_masked(office: tuple[Shop, Person], url: str, hidden: str) -> None:
     assert shown(*office, {"address": url}) == {"address": hidden}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 
-import pytest
-
 from tests.management.conftest import Person, Shop
 from tests.support.cases import for_each
+from tests.support.types import Log, Patch
 
 
 def listed(root: Person, name: str = "alice") -> list[dict[str, object]]:
@@ -58,9 +57,7 @@ def test_a_session_is_found_and_ended_by_an_id_in_a_body(shop: Shop, root: Perso
     assert str(visitor.session_id) not in again.text
 
 
-def test_an_ended_session_is_logged_out_and_the_others_are_not(
-    shop: Shop, root: Person, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_ended_session_is_logged_out_and_others_not(shop: Shop, root: Person, caplog: Log) -> None:
     phone, laptop = shop.person("alice"), shop.person("alice")
     handle = shop.handle(phone)
     with caplog.at_level(logging.INFO, "pyfly_session.audit"):
@@ -86,9 +83,7 @@ def test_operators_can_end_all_of_theirs_but_the_one_in_use(shop: Shop, root: Pe
     assert root.who() == "nobody"
 
 
-def test_a_handle_that_fits_two_ends_neither(
-    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_handle_that_fits_two_ends_neither(memory_shop: Shop, monkeypatch: Patch) -> None:
     root, people = memory_shop.person("root"), [memory_shop.person("alice") for _ in range(2)]
     monkeypatch.setattr("pyfly_session.ids.mask", lambda session_id: f"#abcdef{session_id[:4]}")
     answer = root.delete("/manage/sessions/abcdef?principal=alice")
@@ -161,9 +156,7 @@ def test_a_body_that_is_no_json_is_refused(memory_shop: Shop, body: bytes) -> No
     assert answer.status_code == 400
 
 
-def test_a_session_that_ends_between_looking_and_ending_is_not_counted(
-    memory_shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_session_that_ends_meanwhile_is_not_counted(memory_shop: Shop, monkeypatch: Patch) -> None:
     root, alice = memory_shop.person("root"), memory_shop.person("alice")
 
     async def too_late(*args: object, **options: object) -> bool:

@@ -16,6 +16,7 @@ from pyfly_session.core.repository import SessionRepository
 from pyfly_session.ids import new_id
 from tests.sql.conftest import DATABASES, MakeStore
 from tests.sql.postgresql import Postgresql
+from tests.support.sessions import loaded
 
 pytestmark = pytest.mark.anyio
 _PROCESSES, _UPDATES = 2, 12
@@ -45,9 +46,7 @@ async def test_connections_that_died_are_noticed_by_no_request(
 
 
 @pytest.mark.parametrize("database_url", DATABASES, indirect=True)
-async def test_updates_of_several_processes_lose_nothing(
-    make_sql_store: MakeStore, database_url: str
-) -> None:
+async def test_updates_of_processes_all_count(make_sql_store: MakeStore, database_url: str) -> None:
     repository = SessionRepository(make_sql_store())
     session = repository.create()
     await repository.commit(session)
@@ -58,6 +57,5 @@ async def test_updates_of_several_processes_lose_nothing(
     ]
     codes = [await asyncio.to_thread(each.wait) for each in processes]
     assert codes == [0] * _PROCESSES
-    found = await repository.load(session.id)
-    assert found is not None
+    found = await loaded(repository, session.id)
     assert found.get_attribute("visits") == _PROCESSES * _UPDATES

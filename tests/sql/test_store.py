@@ -22,6 +22,7 @@ from pyfly_session.ids import new_id, record_id
 from pyfly_session.ports import FORWARD_SECONDS, Moved
 from tests.conftest import Clock
 from tests.sql.conftest import DATABASES, MakeStore
+from tests.support.types import Log
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("database_url", DATABASES, indirect=True)]
 TTL = 1800
@@ -156,7 +157,7 @@ async def test_expired_rows_end_without_being_asked_for_and_one_process_tells_of
 
 
 async def test_a_clean_up_that_fails_fails_no_request(
-    make_sql_store: MakeStore, clock: Clock, caplog: pytest.LogCaptureFixture
+    make_sql_store: MakeStore, clock: Clock, caplog: Log
 ) -> None:
     store, session_id = make_sql_store(), new_id()
     await store.create_if_absent(session_id, b"{}", TTL)
@@ -172,7 +173,7 @@ async def test_a_clean_up_that_fails_fails_no_request(
     assert "failed to end expired sessions" in caplog.text
 
 
-async def test_a_caller_cancelled_anywhere_leaves_a_store_that_works(
+async def test_caller_cancelled_anywhere_leaves_store_that_works(
     store: SqlSessionStore,
 ) -> None:
     chance = random.Random(7)  # noqa: S311 - the same ones in every run
@@ -248,9 +249,7 @@ async def test_the_printed_schema_is_the_one_that_the_store_uses(
     assert await store.load_and_slide(session_id, TTL) == b"{}"
 
 
-async def test_many_that_find_no_table_create_it_once(
-    database_url: str, make_sql_store: MakeStore
-) -> None:
+async def test_many_create_the_table_once(database_url: str, make_sql_store: MakeStore) -> None:
     make_sql_store()
     engines = [create_async_engine(database_url) for _ in range(4)]
     stores = [SqlSessionStore(each, create_table=True) for each in engines for _ in range(2)]

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from pyfly_session.adapters.sql import SqlSessionStore
 from pyfly_session.core.repository import SessionRepository
+from tests.support.sessions import loaded
 
 
 async def count(url: str, session_id: str, times: str) -> None:
@@ -18,8 +19,7 @@ async def count(url: str, session_id: str, times: str) -> None:
     store = SqlSessionStore(engine, deadline=30, clock=lambda: 1_800_000_000.0)
     repository = SessionRepository(store)
     for _ in range(int(times)):
-        session = await repository.load(session_id)
-        assert session is not None
+        session = await loaded(repository, session_id)
         session.update_attribute("visits", lambda visits: (visits or 0) + 1)
         await repository.commit(session)
     await engine.dispose()

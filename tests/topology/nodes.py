@@ -49,12 +49,9 @@ class Node:
         self._process: subprocess.Popen[bytes] | None = None
         self._sentinel = sentinel
         common: list[Setting] = [
-            ("bind", HOST),
-            ("port", str(port)),
-            ("dir", str(self.directory)),
-            ("logfile", "log"),
+            ("bind", HOST), ("port", str(port)), ("dir", str(self.directory)), ("logfile", "log"),
             ("requirepass", password),
-        ]
+        ]  # fmt: skip
         lines = (" ".join((name, *map(_quoted, values))) for name, *values in (*common, *settings))
         self._config = self.directory / "valkey.conf"
         self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")

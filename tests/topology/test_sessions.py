@@ -7,6 +7,7 @@ import hashlib
 import json
 from typing import Any
 
+from tests.support.sessions import loaded
 from tests.topology.cluster import Cluster
 from tests.topology.conftest import OpenShop
 from tests.topology.sentinels import Watched
@@ -88,17 +89,14 @@ async def test_logout_follows_a_change_of_id_across_slots(
     login = quick.browser(browser.cookie)
     await login.get("/rotate")
     # The request loaded its session before the change, as a logout in another tab would.
-    session = await slow.container.session_repository().load(str(login.cookie))
-    assert session is not None
+    session = await loaded(slow.container.session_repository(), str(login.cookie))
     await login.get("/rotate")
     session.invalidate()
     await slow.container.session_repository().commit(session)
     assert await data_of(login) == {}
 
 
-async def test_hashed_ids_follow_a_change_of_id_too(
-    open_shop: OpenShop, redis_properties: dict[str, Any]
-) -> None:
+async def test_hashed_ids_follow_too(open_shop: OpenShop, redis_properties: dict[str, Any]) -> None:
     shop = open_shop(redis_properties, **{"hash-ids": True})
     browser = await shop.visitor(user="alice")
     request = await shop.late_writer(browser, "cart=1")

@@ -45,9 +45,7 @@ async def warm_shop(request: pytest.FixtureRequest, shop: Shop) -> Shop:
 
 
 @pytest.mark.parametrize("step", [begun, moved])
-async def test_session_is_read_while_its_slot_moves(
-    warm_shop: Shop, cluster: Cluster, step: Step
-) -> None:
+async def test_session_is_read_in_transit(warm_shop: Shop, cluster: Cluster, step: Step) -> None:
     browser = await warm_shop.visitor(user="alice")
     with cluster.migration(slot_of(browser)) as migration:
         await step(migration)
@@ -57,9 +55,7 @@ async def test_session_is_read_while_its_slot_moves(
 
 
 @pytest.mark.parametrize("step", [begun, moved])
-async def test_session_is_written_while_its_slot_moves(
-    warm_shop: Shop, cluster: Cluster, step: Step
-) -> None:
+async def test_session_is_written_in_transit(warm_shop: Shop, cluster: Cluster, step: Step) -> None:
     browser = await warm_shop.visitor(user="alice")
     with cluster.migration(slot_of(browser)) as migration:
         await step(migration)
@@ -70,9 +66,7 @@ async def test_session_is_written_while_its_slot_moves(
 
 
 @pytest.mark.parametrize("step", [begun, moved])
-async def test_change_of_id_waits_for_a_slot_to_arrive(
-    shop: Shop, cluster: Cluster, step: Step
-) -> None:
+async def test_rotation_waits_for_slot_to_arrive(shop: Shop, cluster: Cluster, step: Step) -> None:
     browser = await shop.visitor(user="alice")
     former = browser.cookie
     with cluster.migration(slot_of(browser)) as migration:
