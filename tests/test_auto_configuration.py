@@ -131,13 +131,7 @@ class TestChoiceByProperty:
         ],
     )
     def test_one_of_several_workers_is_warned_of_its_memory(
-        self,
-        monkeypatch: Any,
-        caplog: Log,
-        arguments: list[str],
-        variable: str,
-        *,
-        warns: bool,
+        self, monkeypatch: Any, caplog: Log, arguments: list[str], variable: str, *, warns: bool
     ) -> None:
         monkeypatch.setattr(sys, "argv", arguments)
         monkeypatch.setenv("WEB_CONCURRENCY", variable)

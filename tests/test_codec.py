@@ -658,9 +658,7 @@ def test_a_type_can_be_allowed_for_all_codecs_as_a_decorator() -> None:
     assert SessionCodec().decode(DEFAULT_CODEC.encode("x", Shared(1))) == Shared(1)
 
 
-def test_a_type_allowed_for_one_codec_is_unknown_to_others(
-    caplog: Log,
-) -> None:
+def test_a_type_allowed_for_one_codec_is_unknown_to_others(caplog: Log) -> None:
     @dataclasses.dataclass
     class Own:
         x: int

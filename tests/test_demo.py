@@ -270,9 +270,7 @@ async def test_a_second_device_is_added_and_signed_out(presses: httpx2.AsyncClie
     assert "Alice is logged in on this device alone" in (await presses.get("/")).text
 
 
-async def test_store_goes_and_comes_back_with_what_it_held(
-    presses: httpx2.AsyncClient,
-) -> None:
+async def test_store_goes_and_comes_back_with_what_it_held(presses: httpx2.AsyncClient) -> None:
     await presses.post("/cart", data={"item": "Jar"})
     assert (await presses.post("/outage")).status_code == 204
     assert (await presses.get("/")).status_code == 503

@@ -82,9 +82,7 @@ async def test_an_empty_new_session_is_stored_only_if_asked_for(
     assert await repository.commit(session) is Outcome.STORED
 
 
-async def test_new_session_that_was_written_is_stored(
-    repository: SessionRepository,
-) -> None:
+async def test_new_session_that_was_written_is_stored(repository: SessionRepository) -> None:
     session = repository.create()
     session.set_attribute("x", None)
 
@@ -360,10 +358,7 @@ async def test_a_rotation_does_not_prolong_the_absolute_lifetime(
     ],
 )
 async def test_an_unreadable_session_is_absent_and_logged(
-    repository: SessionRepository,
-    inner: InMemorySessionStore,
-    caplog: Log,
-    payload: bytes,
+    repository: SessionRepository, inner: InMemorySessionStore, caplog: Log, payload: bytes
 ) -> None:
     await inner.create_if_absent("secret-id", payload, 60)
 
@@ -504,9 +499,7 @@ async def test_each_attempt_has_a_version_of_its_own(
 # Work that outlives its request
 
 
-async def test_finish_returns_what_work_returns_or_raises(
-    repository: SessionRepository,
-) -> None:
+async def test_finish_returns_what_work_returns_or_raises(repository: SessionRepository) -> None:
     async def fail() -> None:
         raise SessionStoreError("down")
 
@@ -567,9 +560,7 @@ async def test_drain_ends_if_the_work_has_ended_just_now(repository: SessionRepo
     await repository.drain()
 
 
-async def test_drain_leaves_work_of_other_event_loops_alone(
-    repository: SessionRepository,
-) -> None:
+async def test_drain_leaves_work_of_other_event_loops_alone(repository: SessionRepository) -> None:
     started, stop = threading.Event(), threading.Event()
 
     async def elsewhere() -> None:
@@ -616,9 +607,7 @@ async def test_two_repositories_of_different_idle_times_share_a_store(clock: Clo
     assert await long.load(session_id) is None
 
 
-async def test_load_gives_no_more_of_own_idle_time_than_absolute_lifetime(
-    clock: Clock,
-) -> None:
+async def test_load_gives_no_more_of_own_idle_time_than_absolute_lifetime(clock: Clock) -> None:
     store = FourVerbStore(clock)
     repository = SessionRepository(store, ttl=60, max_lifetime=100, clock=clock)
     session = repository.create()

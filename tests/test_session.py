@@ -429,9 +429,7 @@ def test_a_value_that_breaks_its_own_class_when_changed_in_place_is_still_notice
     assert list(settle(session)) == ["basket"]
 
 
-def test_an_attribute_that_cannot_be_rebuilt_is_absent_and_logged(
-    caplog: Log,
-) -> None:
+def test_an_attribute_that_cannot_be_rebuilt_is_absent_and_logged(caplog: Log) -> None:
     payload = b'{"_created_at":1,"when":{"__pyfly_type__":"datetime","value":"soon"},"user":"a"}'
     session = HttpSession.restore(Stored("abc", payload), CODEC, NOW)
 

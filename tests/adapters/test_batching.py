@@ -292,9 +292,7 @@ async def test_each_deadline_counts_from_its_own_caller(jump: Callable[[float], 
     await asyncio.gather(*held, return_exceptions=True)
 
 
-async def test_server_that_answers_never_opens_circuit(
-    jump: Callable[[float], None],
-) -> None:
+async def test_server_that_answers_never_opens_circuit(jump: Callable[[float], None]) -> None:
     client, circuit = Client(), Circuit(failures=1)
     client.gates = [asyncio.Event()]
     commands = CommandBatcher(client, deadline=LONG, circuit=circuit)

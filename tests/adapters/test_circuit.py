@@ -43,9 +43,7 @@ def test_calls_pass_while_there_is_no_failure(circuit: Circuit) -> None:
     assert not circuit.is_open
 
 
-def test_it_opens_at_failure_that_completes_row_and_not_one_earlier(
-    circuit: Circuit,
-) -> None:
+def test_it_opens_at_failure_that_completes_row_and_not_one_earlier(circuit: Circuit) -> None:
     fail(circuit, 2)
     assert passes(circuit)
     assert not circuit.is_open
@@ -186,9 +184,7 @@ async def test_an_error_that_the_server_answers_counts_as_reached(clock: Clock) 
     assert not circuit.is_open
 
 
-async def test_server_that_misses_deadline_counts_as_not_reached(
-    clock: Clock,
-) -> None:
+async def test_server_that_misses_deadline_counts_as_not_reached(clock: Clock) -> None:
     class Silent(FlakyClient):
         async def execute_command(self, *command: object, **options: object) -> int:
             await asyncio.Event().wait()

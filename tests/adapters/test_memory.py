@@ -124,9 +124,7 @@ async def test_sessions_of_very_many_idle_times_each_end_in_time(clock: Clock) -
     assert held() == 0
 
 
-async def test_session_lives_for_longest_idle_time_that_it_was_loaded_with(
-    clock: Clock,
-) -> None:
+async def test_session_lives_for_longest_idle_time_that_it_was_loaded_with(clock: Clock) -> None:
     """A load that does not know better cuts no life short."""
     store = memory(clock)
     await store.create_if_absent("s", VALUE, 10)
@@ -150,9 +148,7 @@ async def test_a_session_moves_to_the_idle_time_that_it_was_written_with(clock: 
     assert not await store.exists("s")
 
 
-async def test_session_behind_neighbour_that_lives_longer_still_ends_in_time(
-    clock: Clock,
-) -> None:
+async def test_session_behind_neighbour_that_lives_longer_still_ends_in_time(clock: Clock) -> None:
     """They are kept together because their idle times are close."""
     store = memory(clock)
     await store.create_if_absent("nine", VALUE, 9)

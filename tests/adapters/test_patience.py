@@ -83,11 +83,7 @@ def client_of(url: str, **more: Any) -> Any:
 
 @pytest.mark.parametrize("pipelining", [True, False], ids=["together", "one by one"])
 async def test_crowd_on_a_stuck_loop_is_served(
-    valkey_url: str,
-    jump: Callable[[float], None],
-    monkeypatch: Patch,
-    *,
-    pipelining: bool,
+    valkey_url: str, jump: Callable[[float], None], monkeypatch: Patch, *, pipelining: bool
 ) -> None:
     """The answers are there before the timers fire, and are read after them."""
     client = client_of(valkey_url)
@@ -144,9 +140,7 @@ async def test_command_that_gets_no_answer_on_an_idle_connection_is_tried_on_a_n
     await client.aclose()
 
 
-async def test_command_unanswered_in_time_is_not_given_it_again(
-    monkeypatch: Patch,
-) -> None:
+async def test_command_unanswered_in_time_is_not_given_it_again(monkeypatch: Patch) -> None:
     """On a connection that was in use a moment ago the server is slow."""
 
     class Silent:

@@ -149,9 +149,7 @@ def test_any_other_value_is_known_by_its_digest(other: bytes) -> None:
     assert mark(other) == hashlib.sha1(other, usedforsecurity=False).hexdigest()
 
 
-async def test_another_write_is_noticed_though_rest_is_same(
-    store: RedisSessionStore,
-) -> None:
+async def test_another_write_is_noticed_though_rest_is_same(store: RedisSessionStore) -> None:
     await store.create_if_absent("a", value(1), 60)
     assert await store.compare_and_swap("a", value(1), value(2), 60) == value(2)
     assert await store.compare_and_swap("a", value(1), value(3), 60) == value(2)
@@ -178,9 +176,7 @@ async def test_creation_that_is_tried_again_is_made_once(store: RedisSessionStor
     assert not await store.create_if_absent("a", value(2), 60)
 
 
-async def test_what_operator_saves_is_not_taken_for_what_was_read(
-    store: RedisSessionStore,
-) -> None:
+async def test_what_operator_saves_is_not_taken_for_what_was_read(store: RedisSessionStore) -> None:
     """It has the version of the session that it was made from."""
     repository = SessionRepository(store)
     session = repository.create()

@@ -82,10 +82,7 @@ async def test_connection_to_a_former_master_is_given_up(
 
 @pytest.mark.parametrize("given", [None, "wrong"])
 async def test_server_that_wants_another_password_gives_503_and_names_the_reason(
-    start_server: StartServer,
-    open_shop: OpenShop,
-    caplog: Log,
-    given: str | None,
+    start_server: StartServer, open_shop: OpenShop, caplog: Log, given: str | None
 ) -> None:
     server = await start_server(password="right")
     shop = open_shop(server.url, redis={"password": given} if given else None)

@@ -207,9 +207,7 @@ async def test_user_whom_provider_did_not_ask_has_to_prove_it(app: FastAPI, site
     assert (await ask(app, "/checkout", cookie=known)).status == 401
 
 
-async def test_a_login_page_of_ones_own_leads_to_a_recent_login_at_the_provider(
-    site: Site,
-) -> None:
+async def test_a_login_page_of_ones_own_leads_to_a_recent_login_at_the_provider(site: Site) -> None:
     """The page knows nothing of it; the session carries the demand to the provider, once."""
     shop = OAuth2Shop(site)
     recent = LoginRequired(login_url="/login", max_age=300)

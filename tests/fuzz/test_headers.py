@@ -63,9 +63,7 @@ def answer_of(
     return headers
 
 
-def test_headers_of_application_arrive_with_those_of_session(
-    runner: asyncio.Runner,
-) -> None:
+def test_headers_of_application_arrive_with_those_of_session(runner: asyncio.Runner) -> None:
     @effort(60, 20_000)
     @given(HEADERS, st.booleans())
     def search(given: list[Header], write: bool) -> None:

@@ -196,9 +196,7 @@ class Client:
         self._writer.close()
 
 
-async def test_client_that_leaves_costs_no_other_its_new_id(
-    make_memory_site: MakeSite,
-) -> None:
+async def test_client_that_leaves_costs_no_other_its_new_id(make_memory_site: MakeSite) -> None:
     """Over real sockets: a stream lines up behind a login, its client leaves; the login is told."""
     site = await make_memory_site(watched=True)
     turnstile = Turnstile()

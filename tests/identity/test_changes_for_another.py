@@ -59,9 +59,7 @@ async def test_slow_change_of_any_kind_does_not_reach_the_session_of_the_next_us
     await require_no_change(await make_memory_site(), change, meanwhile)
 
 
-async def test_slow_idle_time_does_not_keep_next_users_session(
-    make_memory_site: MakeSite,
-) -> None:
+async def test_slow_idle_time_does_not_keep_next_users_session(make_memory_site: MakeSite) -> None:
     """Alice's "remember me" ends when the session is bob's: his ends after the common time."""
     site = await make_memory_site()
     alice = (await site.here.ask("/enter?user=alice")).session_id

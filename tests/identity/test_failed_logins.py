@@ -60,9 +60,7 @@ async def test_refused_login_leaves_the_user_before_logged_in(make_site: MakeSit
     assert [await site.here.count(user) for user in ("alice", "bob")] == [1, 1]
 
 
-async def test_application_goes_on_with_same_session_after_refusal(
-    make_site: MakeSite,
-) -> None:
+async def test_application_goes_on_with_same_session_after_refusal(make_site: MakeSite) -> None:
     """A page that handles the refusal itself answers with the session that there was."""
     site = await make_site(concurrency=room_for(1, "reject-new"))
     await site.there.ask("/enter?user=alice")
@@ -98,9 +96,7 @@ async def test_login_that_cannot_be_stored_gives_its_place_back(make_native_site
     assert (answer.status, (await site.here.opens(answer.session_id)).user) == (200, "alice")
 
 
-async def test_unstorable_login_leaves_user_before_logged_in(
-    make_native_site: MakeSite,
-) -> None:
+async def test_unstorable_login_leaves_user_before_logged_in(make_native_site: MakeSite) -> None:
     """Bob, whose login as alice ended in 503, is still bob, and is found as such."""
     site = await make_native_site(watched=True)
     bob = (await site.here.ask("/enter?user=bob&note=his")).session_id
@@ -210,9 +206,7 @@ async def test_session_that_was_stored_is_told_though_its_record_was_not(
     assert await site.here.count("alice") == 1
 
 
-async def test_unstorable_login_is_told_where_store_may_fail(
-    make_native_site: MakeSite,
-) -> None:
+async def test_unstorable_login_is_told_where_store_may_fail(make_native_site: MakeSite) -> None:
     """With ``on-store-error: anonymous`` a new visitor does without a session, but not a login."""
     site = await make_native_site(watched=True, on_store_error="anonymous")
     site.here.watch.fail(stores_a_session)

@@ -248,9 +248,7 @@ async def test_other_site_logs_nobody_in(same_site: str, method: str, headers: H
 
 
 @for_each("path", ["/logout", "/nothing-there"])
-async def test_form_of_another_site_does_not_replace_cookie_of_provider_login(
-    path: str,
-) -> None:
+async def test_form_of_another_site_does_not_replace_cookie_of_provider_login(path: str) -> None:
     """With a login at a provider, another site's POST to any address sets no cookie."""
     registration = {"client-id": "shop", "issuer-uri": "https://provider.test"}
     oauth2 = {

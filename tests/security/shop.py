@@ -63,12 +63,7 @@ class Shop:
             site.filter,
         ]
         self.app = Starlette(
-            routes=[
-                Page("/", who),
-                Page("/put", put),
-                Page("/rotate", rotate),
-                Page("/why", why),
-            ],
+            routes=[Page("/", who), Page("/put", put), Page("/rotate", rotate), Page("/why", why)],
             middleware=[Middleware(WebFilterChainMiddleware, filters=filters)],
         )
         self.browser = Browser(self.app)

@@ -270,9 +270,7 @@ def test_what_is_no_text_is_no_target(target: object) -> None:
     assert local_target(target, "/home") == "/home"
 
 
-async def test_id_that_was_planted_before_login_is_worth_nothing_after_it(
-    shop: Shop,
-) -> None:
+async def test_id_that_was_planted_before_login_is_worth_nothing_after_it(shop: Shop) -> None:
     attacker = Browser(shop.app)
     await attacker.get("/put?cart=bait")
     shop.browser.cookie = planted = attacker.cookie

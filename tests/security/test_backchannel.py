@@ -145,9 +145,7 @@ async def test_the_answer_does_not_tell_whether_there_were_sessions(place: Place
     assert first.messages == second.messages
 
 
-async def test_who_logged_in_again_elsewhere_is_no_longer_former_providers(
-    place: Place,
-) -> None:
+async def test_who_logged_in_again_elsewhere_is_no_longer_former_providers(place: Place) -> None:
     browser = await place.enter(sid="s-1")
     await place.come_back(place.harsh.log_in(await place.start("harsh")), "harsh")
     await place.post(place.green.logout_token(sub="alice"))

@@ -282,9 +282,7 @@ async def test_record_cannot_be_asked_for_with_a_cookie(atomic: SessionStore, cl
     assert answer.session_id != key
 
 
-async def test_flood_of_visitors_does_not_push_record_out_of_memory_store(
-    clock: Clock,
-) -> None:
+async def test_flood_of_visitors_does_not_push_record_out_of_memory_store(clock: Clock) -> None:
     store = InMemorySessionStore(clock=clock, max_sessions=10)
     place = Place(store, clock)
     browser = await place.log_in()
@@ -402,9 +400,7 @@ async def test_evicted_session_does_not_come_back(atomic: SessionStore, clock: C
     assert len(await place.found()) == 1
 
 
-async def test_of_logins_that_meet_at_limit_only_last_to_be_stored_stays(
-    clock: Clock,
-) -> None:
+async def test_of_logins_that_meet_at_limit_only_last_to_be_stored_stays(clock: Clock) -> None:
     store = InterposedStore(InMemorySessionStore(clock=clock))
     place, elsewhere = (Place(store, clock, policy=limit(1)) for _ in range(2))
     latecomer = Browser(elsewhere.app)
@@ -482,9 +478,7 @@ async def test_evicted_user_can_be_told_why(anywhere: SessionStore, clock: Clock
     assert (place.repository.counts["evicted"], place.repository.counts["ended"]) == (1, 1)
 
 
-async def test_registry_of_applications_own_ends_nobody_for_login_that_fails(
-    clock: Clock,
-) -> None:
+async def test_registry_of_applications_own_ends_nobody_for_login_that_fails(clock: Clock) -> None:
     repository = SessionRepository(InMemorySessionStore(), max_size=2_000, clock=clock)
     ended: list[str] = []
     known = ["an older session"]
@@ -588,9 +582,7 @@ async def test_records_of_encrypted_sessions_are_encrypted_and_limit_logins(cloc
     assert not [each for each in payloads if each.startswith(b"{")]
 
 
-async def test_store_that_fails_at_any_call_of_login_is_told(
-    clock: Clock,
-) -> None:
+async def test_store_that_fails_at_any_call_of_login_is_told(clock: Clock) -> None:
     inner = InMemorySessionStore(clock=clock)
     for number in range(1, 40):
         store = InterposedStore(inner)

@@ -173,9 +173,7 @@ async def test_a_clean_up_that_fails_fails_no_request(
     assert "failed to end expired sessions" in caplog.text
 
 
-async def test_caller_cancelled_anywhere_leaves_store_that_works(
-    store: SqlSessionStore,
-) -> None:
+async def test_caller_cancelled_anywhere_leaves_store_that_works(store: SqlSessionStore) -> None:
     chance = random.Random(7)  # noqa: S311 - the same ones in every run
     session_id, value = new_id(), b'{"n":0}'
     await store.create_if_absent(session_id, value, TTL)

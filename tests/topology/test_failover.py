@@ -93,9 +93,7 @@ async def test_sentinels_fail_over_under_load(
         assert await writer.lost(before=safe, after=back) == set()
 
 
-async def test_server_that_writes_all_to_disk_is_killed_in_load(
-    open_shop: OpenShop,
-) -> None:
+async def test_server_that_writes_all_to_disk_is_killed_in_load(open_shop: OpenShop) -> None:
     """Nothing that it acknowledged is gone, and writes go on when it is back."""
     [port] = free_ports(1)
     settings = [("appendonly", "yes"), ("appendfsync", "always"), ("save", "")]

@@ -124,9 +124,7 @@ async def test_an_idle_time_of_its_own_counts_more(site: Site) -> None:
     assert await lives(browser, "/own?seconds=") == TTL
 
 
-async def test_one_of_its_own_can_be_given_back_by_somebody_who_is_nobody(
-    site: Site,
-) -> None:
+async def test_one_of_its_own_can_be_given_back_by_somebody_who_is_nobody(site: Site) -> None:
     browser = browser_of(site)
     assert await lives(browser, "/add") == NOBODY
     assert await lives(browser, "/own?seconds=50") == 50
@@ -151,9 +149,7 @@ async def test_a_server_slides_it_in_one_trip(make_store: Any, valkey: Any, cloc
     assert 95 < await valkey.ttl(key) <= TTL
 
 
-async def test_what_a_visitor_writes_while_logging_in_leaves_the_login_its_time(
-    site: Site,
-) -> None:
+async def test_what_a_visitor_writes_while_logging_in_leaves_the_login_its_time(site: Site) -> None:
     """Both orders: the cart before the login is stored, and after."""
     browser = browser_of(site)
     await browser.get("/look")
@@ -167,9 +163,7 @@ async def test_what_a_visitor_writes_while_logging_in_leaves_the_login_its_time(
     assert await lives(browser, "/look") == TTL
 
 
-async def test_session_from_before_property_keeps_its_time_until_next_login(
-    site: Site,
-) -> None:
+async def test_session_from_before_property_keeps_its_time_until_next_login(site: Site) -> None:
     browser = Browser(site.configure(ttl=TTL).app(**HANDLERS))
     await browser.get("/add")
     browser.app = browser_of(site).app
@@ -178,9 +172,7 @@ async def test_session_from_before_property_keeps_its_time_until_next_login(
     assert await lives(browser, "/clear") == NOBODY
 
 
-async def test_a_property_that_is_taken_back_leaves_nobody_behind_at_a_login(
-    site: Site,
-) -> None:
+async def test_a_property_that_is_taken_back_leaves_nobody_behind_at_a_login(site: Site) -> None:
     """Or users who logged in later would be logged out early."""
     browser = browser_of(site)
     await browser.get("/add")

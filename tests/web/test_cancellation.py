@@ -227,9 +227,7 @@ async def test_cancelled_at_any_step_no_logout_is_undone(site: Site, moment: int
     assert (await site.stored(KNOWN) is None) == bool(ran)
 
 
-async def test_session_with_longer_idle_time_keeps_it_when_cancelled(
-    site: Site,
-) -> None:
+async def test_session_with_longer_idle_time_keeps_it_when_cancelled(site: Site) -> None:
     await site.seed(KNOWN, _max_inactive_interval=7200, user="alice")
     hold = site.probe.hold(site.probe.loads + 1)
     connection = Connection(site.app(**HANDLERS), "/write", cookie=KNOWN).start()

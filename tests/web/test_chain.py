@@ -347,9 +347,7 @@ async def test_hooks_of_inner_filters_see_what_the_session_filter_answers(site: 
     assert (answer.status, answer.all("x-filter")) == (503, ["cors"])
 
 
-async def test_inner_session_filter_tells_its_id_though_the_outer_one_fails(
-    site: Site,
-) -> None:
+async def test_inner_session_filter_tells_its_id_though_the_outer_one_fails(site: Site) -> None:
     inner = SessionFilter(InMemorySessionStore(), cookie_name="INNER")
 
     async def page(scope: Any, receive: Any, send: Any) -> None:

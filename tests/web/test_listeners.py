@@ -172,9 +172,7 @@ async def test_a_store_that_fails_has_nothing_to_tell(site: Site) -> None:
     assert await shop.news() == [destroyed(shop, known, "invalidated")]
 
 
-async def test_without_listeners_a_logout_asks_the_store_for_nothing_more(
-    site: Site,
-) -> None:
+async def test_without_listeners_a_logout_asks_the_store_for_nothing_more(site: Site) -> None:
     app = site.app(write=write, leave=leave)
     known = (await ask(app, "/write")).session_id
     site.probe.calls.clear()

@@ -240,9 +240,7 @@ async def test_session_of_one_second_outlives_a_longer_request(store_with_real_t
     assert list(found) == [(200, {"user": "ada", "report": "ready"})] * 3
 
 
-async def test_requests_of_another_event_loop_leave_timer_of_first_alone(
-    site: Site,
-) -> None:
+async def test_requests_of_another_event_loop_leave_timer_of_first_alone(site: Site) -> None:
     """A loop is not safe for other threads; in debug mode it says so."""
 
     async def page(request: Request) -> Response:

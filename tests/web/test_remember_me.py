@@ -105,9 +105,7 @@ async def test_the_store_keeps_a_remembered_session_as_long_as_its_cookie(site: 
     assert (await browser.get("/look")).text == "null"
 
 
-async def test_what_is_forgotten_with_the_browser_lives_as_long_as_any_other(
-    site: Site,
-) -> None:
+async def test_what_is_forgotten_with_the_browser_lives_as_long_as_any_other(site: Site) -> None:
     browser = browser_of(site)
     await browser.get("/choose?as=forget")
     site.clock.advance(TTL - TICK)
@@ -116,9 +114,7 @@ async def test_what_is_forgotten_with_the_browser_lives_as_long_as_any_other(
     assert (await browser.get("/look")).text == "null"
 
 
-async def test_a_choice_is_kept_when_cookies_end_with_the_browser_by_default(
-    site: Site,
-) -> None:
+async def test_a_choice_is_kept_when_cookies_end_with_the_browser_by_default(site: Site) -> None:
     browser = browser_of(site, cookie=SessionCookie(persistent=False))
     assert await max_age(browser, "/choose?as=common") is None
     assert await max_age(browser, "/choose?as=remember") == MONTH
@@ -162,9 +158,7 @@ async def test_the_earlier_of_fixed_end_and_absolute_lifetime_counts(site: Site)
     assert (await browser.get("/look")).text == "null"
 
 
-async def test_a_write_that_meets_the_choice_keeps_it_and_tells_the_browser_so(
-    site: Site,
-) -> None:
+async def test_a_write_that_meets_the_choice_keeps_it_and_tells_the_browser_so(site: Site) -> None:
     app = site.configure(ttl=TTL).app(**HANDLERS)
     browser = Browser(app)
     await browser.get("/choose?as=common")

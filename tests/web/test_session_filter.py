@@ -259,9 +259,7 @@ class TestMethods:
         assert (answer.status, answer.session_id) == (status, old)
 
 
-async def test_slow_request_that_reads_list_looks_once_at_session(
-    site: Site,
-) -> None:
+async def test_slow_request_that_reads_list_looks_once_at_session(site: Site) -> None:
     """Before the head leaves. Nothing changed since, so there is nothing to save after it."""
 
     async def read(session: Any) -> None:

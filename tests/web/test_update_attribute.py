@@ -260,9 +260,7 @@ async def test_it_goes_together_with_other_changes(site: Site, mine: Change) -> 
     assert await met(site, mine, theirs) == together
 
 
-async def test_function_that_changes_value_in_place_works_as_well(
-    site: Site,
-) -> None:
+async def test_function_that_changes_value_in_place_works_as_well(site: Site) -> None:
     def update(session: HttpSession) -> None:
         def append(cart: list[str]) -> list[str]:
             cart.append("one more")

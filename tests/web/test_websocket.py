@@ -189,9 +189,7 @@ async def test_dead_store_denies_with_503(site: Site, handler: Any, cookie: str 
     assert answer.cookie() is None
 
 
-async def test_handler_that_closes_by_itself_is_not_closed_twice(
-    site: Site,
-) -> None:
+async def test_handler_that_closes_by_itself_is_not_closed_twice(site: Site) -> None:
     async def handler(websocket: WebSocket) -> None:
         websocket.state.session.set_attribute("user", "alice")
         try:
@@ -227,9 +225,7 @@ async def test_write_that_fails_after_accept_is_reported(site: Site) -> None:
     assert isinstance(answer.error, SessionStoreError)
 
 
-async def test_application_may_receive_after_disconnect_as_often_as_it_likes(
-    site: Site,
-) -> None:
+async def test_application_may_receive_after_disconnect_as_often_as_it_likes(site: Site) -> None:
     """What the server allows, the chain allows: it does not watch over the protocol."""
     received = []
 

@@ -57,9 +57,7 @@ def is_open(answer: Answer) -> bool:
     return bool(answer.messages[0]["type"] == "websocket.accept")
 
 
-async def test_id_that_comes_over_https_alone_opens_nothing_for_foreign_page(
-    site: Site,
-) -> None:
+async def test_id_that_comes_over_https_alone_opens_nothing_for_foreign_page(site: Site) -> None:
     plain = SessionCookie("sid")
 
     class TwoCookies:
