@@ -22,11 +22,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from pyfly_session import HttpSession, ReservedAttributeError, SecurityContext, SessionError
+from pyfly_session import HttpSession, ReservedAttributeError, SecurityContext, SessionError, login
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, enable_sessions
 from pyfly_session.scopes import SessionScopeFilter, current_session, session_scoped
-from pyfly_session.security import login
 from tests.support.cases import for_each
 from tests.support.types import Log
 

@@ -11,11 +11,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pyfly_session import SessionRepository, SessionTooLargeError
+from pyfly_session import EncryptedSessionCodec, Outcome, SessionRepository, SessionTooLargeError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.core.encryption import EncryptedSessionCodec
-from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
 from tests.support.cases import for_each
 from tests.support.sessions import loaded

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 import redis.asyncio as aioredis
 
-from pyfly_session import SessionEncodingError, SessionRepository, SessionStore
+from pyfly_session import Outcome, SessionEncodingError, SessionRepository, SessionStore
 from pyfly_session.core.codec import DEFAULT_CODEC
-from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
 from tests.conftest import Clock
 from tests.interposed import interpose

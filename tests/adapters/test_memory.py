@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from pyfly_session import SessionRepository
+from pyfly_session import Outcome, SessionRepository
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.core.codec import DEFAULT_CODEC
-from pyfly_session.core.repository import Outcome
 from pyfly_session.ports import FORWARD_SECONDS
 from tests.conftest import Clock
 from tests.support.sessions import loaded

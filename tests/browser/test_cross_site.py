@@ -14,8 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Route
 
-from pyfly_session import SecurityContext
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import SecurityContext, enable_sessions
 from pyfly_session.security import context_of, login, logout
 from tests.browser.conftest import Visit
 from tests.browser.shop import Shop, serving

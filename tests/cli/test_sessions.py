@@ -22,10 +22,8 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from pyfly_session import SecurityContext, allow_session_type, ids
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import SecurityContext, allow_session_type, enable_sessions, ids, login
 from pyfly_session.cli.common import UNREACHED
-from pyfly_session.security import login
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
 from tests.support.types import Patch

@@ -10,11 +10,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pyfly_session import SecurityContext
+from pyfly_session import SecurityContext, SessionFilter, WebFilterChainMiddleware, login, logout
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.adapters.redis.scripts import TEXTS
-from pyfly_session.security import login, logout
-from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
 from tests.faults.conftest import OpenShop
 from tests.faults.proxy import Proxy, Where
 from tests.faults.servers import Server

@@ -5,9 +5,8 @@ from typing import Annotated
 from dependency_injector.wiring import Provide, inject
 from fastapi import APIRouter, Depends, Request
 
-from pyfly_session import HttpSession, SecurityContext
+from pyfly_session import HttpSession, SecurityContext, login
 from pyfly_session.fastapi import Session, Stored, User
-from pyfly_session.security import login
 
 router = APIRouter()
 Cart = Annotated[list[str], Depends(Stored(list[str], "cart", default=list))]

@@ -11,7 +11,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, Request, WebSo
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from pyfly_session import SecurityContext
+from pyfly_session import SecurityContext, login, logout
 from pyfly_session.fastapi import (
     LoggedIn,
     LoginRequired,
@@ -22,7 +22,6 @@ from pyfly_session.fastapi import (
     Visitor,
     current_session,
 )
-from pyfly_session.security import login, logout
 
 
 class Item(BaseModel):

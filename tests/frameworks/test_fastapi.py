@@ -11,8 +11,7 @@ from dependency_injector import providers
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from pyfly_session import HttpSession, SecurityContext
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import HttpSession, SecurityContext, enable_sessions
 from pyfly_session.fastapi import current_session
 from pyfly_session.web import (
     SessionCookie,

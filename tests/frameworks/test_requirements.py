@@ -12,11 +12,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
-from pyfly_session import SecurityContext, SessionFilter
+from pyfly_session import SecurityContext, SessionFilter, WebFilterChainMiddleware
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.fastapi import LoginRequired, local_target
 from pyfly_session.security import SecurityContextFilter
-from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
 from tests.security.shop import Shop as OAuth2Shop
 from tests.support.cases import for_each

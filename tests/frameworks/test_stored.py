@@ -11,10 +11,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import BaseModel, PlainSerializer
 
-from pyfly_session import HttpSession, SessionEncodingError
+from pyfly_session import HttpSession, SessionEncodingError, WebFilterChainMiddleware
 from pyfly_session.errors import SessionDecodingError
 from pyfly_session.fastapi import Stored
-from pyfly_session.web import WebFilterChainMiddleware
 from tests.frameworks import shop
 from tests.support.cases import for_each
 from tests.support.types import Log

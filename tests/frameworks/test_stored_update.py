@@ -10,10 +10,9 @@ import pytest
 from fastapi import Depends, FastAPI
 from pydantic import BaseModel, Field
 
-from pyfly_session import HttpSession, SessionEncodingError
+from pyfly_session import HttpSession, SessionEncodingError, WebFilterChainMiddleware
 from pyfly_session.errors import SessionDecodingError
 from pyfly_session.fastapi import Session, Stored
-from pyfly_session.web import WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, ask

@@ -12,11 +12,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pyfly_session import ConfigurationError
+from pyfly_session import ConfigurationError, SessionRepository
 from pyfly_session.auto_configuration import create_container
 from pyfly_session.auto_configuration.conditions import container_report
 from pyfly_session.config import bind_properties, describe_properties, load_config
-from pyfly_session.core.repository import SessionRepository
 from tests.conftest import effort
 
 SECRET = "s3cr3t-s3cr3t"

@@ -10,8 +10,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
-from pyfly_session import SecurityContext
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import SecurityContext, enable_sessions
 from pyfly_session.security import context_of, login, logout
 from tests.web.driver import App, Browser
 

@@ -14,8 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from pyfly_session import SecurityContext, SessionError
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import SecurityContext, SessionError, enable_sessions
 from pyfly_session.security import context_of, login, logout
 from tests.support.cases import for_each
 from tests.web.driver import Answer, ask

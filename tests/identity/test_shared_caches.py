@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pyfly_session import SecurityContext
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import SecurityContext, enable_sessions
 from pyfly_session.security import context_of, login
 from tests.support.cases import for_each
 from tests.support.types import Log

@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pyfly_session import SessionStore, ids
-from pyfly_session.errors import SessionStoreUnavailableError
+from pyfly_session import SessionStore, SessionStoreUnavailableError, ids
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pyfly_session import HttpSession, SessionRepository
+from pyfly_session import HttpSession, Outcome, SessionRepository
 from pyfly_session.core.metadata import MAX_INACTIVE_INTERVAL
-from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
 from tests.model.schedule import SteppingStore
 from tests.model.world import Visit, World

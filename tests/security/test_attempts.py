@@ -14,8 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
-from pyfly_session import SecurityContext
-from pyfly_session.security import login
+from pyfly_session import SecurityContext, login
 from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository
 from pyfly_session.security.oauth2.authorization_request import MOST
 from pyfly_session.security.oauth2.claims import qualified_context

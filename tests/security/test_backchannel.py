@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from pyfly_session import SecurityContext, SessionStoreUnavailableError
-from pyfly_session.security.login import login
+from pyfly_session import SecurityContext, SessionStoreUnavailableError, login
 from pyfly_session.security.oauth2.claims import alias, aliases
 from pyfly_session.security.oauth2.login_notes import LoginNotes
 from pyfly_session.security.oauth2.published import PAUSE

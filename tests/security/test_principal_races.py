@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from pyfly_session import HttpSession, SessionRepository
+from pyfly_session import HttpSession, Outcome, SessionRepository
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock
 from tests.interposed import InterposedStore
 from tests.security.test_principals import HASHED, Place, limit

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pyfly_session import SessionStoreUnavailableError
+from pyfly_session import SessionRepository, SessionStoreUnavailableError
 from pyfly_session.adapters.sql import SqlSessionStore
-from pyfly_session.core.repository import SessionRepository
 from pyfly_session.ids import new_id
 from tests.sql.conftest import DATABASES, MakeStore
 from tests.sql.postgresql import Postgresql

@@ -11,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from pyfly_session import SecurityContext
+from pyfly_session import SecurityContext, login
 from pyfly_session.auto_configuration import create_container, enable_sessions
-from pyfly_session.security import login
 from tests.web.driver import Answer, Browser, Connection
 
 # Longer than any wait on a busy machine, so that only the server can end one.

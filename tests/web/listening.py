@@ -7,11 +7,10 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from pyfly_session import SecurityContext, SessionRepository, ids
+from pyfly_session import SecurityContext, SessionFilter, SessionRepository, ids
 from pyfly_session.concurrency import ConcurrencyControlPolicy, SessionConcurrencyController
 from pyfly_session.events import SessionDestroyed, SessionEvent
 from pyfly_session.security import end_other_sessions, login, logout
-from pyfly_session.web import SessionFilter
 from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
 

@@ -11,9 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 
-from pyfly_session import SecurityContext, SessionReadOnlyError
-from pyfly_session.auto_configuration import enable_sessions
-from pyfly_session.security import login, logout
+from pyfly_session import SecurityContext, SessionReadOnlyError, enable_sessions, login, logout
 from pyfly_session.web import SessionCookie
 from tests.support.cases import for_each
 from tests.support.types import Log

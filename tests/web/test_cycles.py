@@ -13,8 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocket
 
-from pyfly_session import SessionStoreError
-from pyfly_session.web import WebFilterChainMiddleware
+from pyfly_session import SessionStoreError, WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import COOKIE

@@ -12,8 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from pyfly_session import SessionStoreError
-from pyfly_session.web import WebFilterChainMiddleware
+from pyfly_session import SessionStoreError, WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Answer, Browser, Connection, ask

@@ -15,8 +15,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from pyfly_session import HttpSession
-from pyfly_session.web import WebFilterChainMiddleware
+from pyfly_session import HttpSession, WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, ask

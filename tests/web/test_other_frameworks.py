@@ -7,10 +7,8 @@ from typing import Any
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from pyfly_session import SessionError
+from pyfly_session import SessionError, SessionFilter, WebFilterChainMiddleware, enable_sessions
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.auto_configuration import enable_sessions
-from pyfly_session.web import SessionFilter, WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.driver import ask
 

@@ -10,10 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
-from pyfly_session import SecurityContext
+from pyfly_session import HttpSession, SecurityContext, login
 from pyfly_session.core.codec import DEFAULT_CODEC
-from pyfly_session.core.session import HttpSession
-from pyfly_session.security import login
 from pyfly_session.web import SessionCookie, SessionHeader
 from tests.conftest import Clock
 from tests.support.cases import for_each

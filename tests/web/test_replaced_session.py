@@ -14,8 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 
-from pyfly_session import SecurityContext
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import SecurityContext, enable_sessions
 from pyfly_session.security import context_of, login
 from pyfly_session.web import request_session
 from tests.support.cases import for_each

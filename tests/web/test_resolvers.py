@@ -12,9 +12,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.websockets import WebSocket
 
-from pyfly_session import ConfigurationError
+from pyfly_session import ConfigurationError, SecurityContext, login
 from pyfly_session.auto_configuration import SessionContainer, create_container, enable_sessions
-from pyfly_session.security import SecurityContext, login
 from pyfly_session.web import SessionCookie, SessionHeader, SessionIdResolvers
 from pyfly_session.web.cookies import Header
 from tests.support.cases import for_each

@@ -8,8 +8,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pyfly_session import SessionReadOnlyError, SessionStoreError
-from pyfly_session.web import WebFilterChainMiddleware
+from pyfly_session import SessionReadOnlyError, SessionStoreError, WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Answer, Connection, ask

@@ -10,8 +10,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
-from pyfly_session import ConfigurationError
-from pyfly_session.auto_configuration import enable_sessions
+from pyfly_session import ConfigurationError, enable_sessions
 from pyfly_session.config import bind_properties
 from pyfly_session.web import SessionCookie, SessionHeader, WebSocketRules
 from tests.support.cases import for_each
