@@ -1,7 +1,5 @@
 """Shared fixtures: a clock that moves by hand, a real server, and every store as a parameter."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import os

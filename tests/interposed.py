@@ -1,7 +1,5 @@
 """What the published contract puts before a store serves our own tests as well."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pyfly_session.testing.contract.intercepting_store import Interposed as InterposedStore

@@ -1,7 +1,5 @@
 """What a machine may lack: a test is skipped for it there, and fails where CI is set."""
 
-from __future__ import annotations
-
 import os
 from typing import NoReturn
 

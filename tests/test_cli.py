@@ -1,7 +1,5 @@
 """The command line: what it says, how it ends, and one real server."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

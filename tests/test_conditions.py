@@ -1,7 +1,5 @@
 """The conditions report explains every choice, and builds nothing to do so."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The bundled stores, and the least of all stores, keep the published contract."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any

@@ -3,8 +3,6 @@
 The contract runs as in a project of somebody else: no configuration, no fixtures of ours.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Iterator
 from types import ModuleType

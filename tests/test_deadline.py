@@ -1,7 +1,5 @@
 """The deadline of a store holds for a write as a whole, however many write the session."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

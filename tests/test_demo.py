@@ -1,7 +1,5 @@
 """The demo page over HTTP, with the shipped profiles."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator

@@ -1,7 +1,5 @@
 """Sessions encrypted at rest: who can read them, who cannot, and how keys are changed."""
 
-from __future__ import annotations
-
 import base64
 import json
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a store is held to, and what is made of four verbs where it can do no more."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

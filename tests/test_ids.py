@@ -1,7 +1,5 @@
 """Session ids: how they are made, which ones are looked up, how they appear in logs."""
 
-from __future__ import annotations
-
 from pyfly_session import ids
 from tests.support.cases import for_each
 

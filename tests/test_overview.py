@@ -1,7 +1,5 @@
 """The overview over every bundled store, and over sessions that a scan gives only in part."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -3,8 +3,6 @@
 Each test runs pytest as in a project of somebody else, warnings being errors there.
 """
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """Redis clients made from properties: what the driver refuses is refused at start, by name."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`SessionRepository`: what a commit does in each state, what it costs, and what it survives."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

@@ -1,7 +1,5 @@
 """`HttpSession`: what a request sees of a session, and which changes it notices."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import time

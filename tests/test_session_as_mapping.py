@@ -1,7 +1,5 @@
 """`HttpSession` is as handy as a dictionary, and says no more of itself than that."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

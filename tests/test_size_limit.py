@@ -1,7 +1,5 @@
 """``pyfly.session.max-size``: what is too large is named, and nothing of it is written."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

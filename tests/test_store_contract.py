@@ -3,8 +3,6 @@
 The contract itself is in `pyfly_session/testing/contract`; `test_conformance.py` runs it.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

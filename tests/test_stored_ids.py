@@ -1,7 +1,5 @@
 """Hashed ids at rest: what is in the store opens nothing, and everything else works as before."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable

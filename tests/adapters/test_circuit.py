@@ -1,7 +1,5 @@
 """The circuit: when it refuses calls, and when it lets one through."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

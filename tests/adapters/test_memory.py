@@ -1,7 +1,5 @@
 """`InMemorySessionStore`: expiry without being asked, its bound, and its safety between threads."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 import threading

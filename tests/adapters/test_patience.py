@@ -1,7 +1,5 @@
 """A busy event loop must not make a server look dead; a silent server must."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import select

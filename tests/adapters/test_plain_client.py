@@ -1,7 +1,5 @@
 """A client with four methods, as tests of applications write them, is enough for the verbs."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """`RedisSessionStore` against a real server: what is on the wire, what it costs, what fails."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """Errors of a Redis store that was set up wrongly say where to look."""
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable

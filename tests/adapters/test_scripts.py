@@ -1,7 +1,5 @@
 """What the scripts do for many sessions at once, and how a value is recognized."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

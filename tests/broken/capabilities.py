@@ -1,7 +1,5 @@
 """Broken in `load_and_slide`, `create_if_absent` or `compare_and_swap`."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

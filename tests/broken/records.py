@@ -1,7 +1,5 @@
 """Broken in what is not a session: the records that the library keeps beside them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pyfly_session.ids import is_acceptable, is_record

@@ -1,7 +1,5 @@
 """Broken in `rename` or `delete_moved`."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

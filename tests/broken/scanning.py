@@ -1,7 +1,5 @@
 """Broken in `scan_sessions`."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Sequence
 
 from pyfly_session.ports import SCAN_STEP, Scanned

@@ -1,7 +1,5 @@
 """A store that keeps every promise, made to be broken in one place."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Broken in one of the four verbs."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

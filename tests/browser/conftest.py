@@ -5,8 +5,6 @@ They need Chromium, Node.js and playwright, and are skipped where one of these i
 ``CI`` is set they fail instead.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The example, served on this computer with its provider."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The one command of the example's README."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

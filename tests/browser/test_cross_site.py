@@ -1,7 +1,5 @@
 """A page of another site: the browser withholds the cookie, and the login stays as it is."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """The demo, started by its command and used as its visitors use it."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal

@@ -1,7 +1,5 @@
 """To the provider and back, as a person does it."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.browser.conftest import Visit

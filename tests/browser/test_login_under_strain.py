@@ -1,7 +1,5 @@
 """The certified provider, below a mount, under what happens to logins in real life."""
 
-from __future__ import annotations
-
 import json
 import socket
 import subprocess

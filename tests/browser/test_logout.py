@@ -1,7 +1,5 @@
 """Out again: here, at the provider, and for whoever comes after."""
 
-from __future__ import annotations
-
 from tests.browser.conftest import Visit
 from tests.browser.visitor import Visitor
 

@@ -1,7 +1,5 @@
 """The page of the management endpoint, as an operator sees and uses it."""
 
-from __future__ import annotations
-
 import re
 import socket
 from collections.abc import Iterator

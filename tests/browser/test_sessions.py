@@ -1,7 +1,5 @@
 """One user in several browsers: seen, ended, limited."""
 
-from __future__ import annotations
-
 from tests.browser.conftest import OpenShop, Visit
 from tests.browser.visitor import Visitor
 

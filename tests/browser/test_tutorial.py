@@ -1,7 +1,5 @@
 """The tutorial of the login, followed to the letter but for its ports."""
 
-from __future__ import annotations
-
 import socket
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Somebody with a browser: clicks, types and looks, as people do."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tests.browser.shop import Shop

@@ -1,7 +1,5 @@
 """A directory of one's own to run commands in, and commands run in this process."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``pyfly-session config`` and ``conditions``: effective values, and who decided."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """``pyfly-session doctor``: each finding, its remedy, and how it ends."""
 
-from __future__ import annotations
-
 import json
 import re
 import string

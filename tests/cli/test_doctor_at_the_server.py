@@ -1,7 +1,5 @@
 """What ``pyfly-session doctor`` finds at a server: a real one, and one that answers otherwise."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """``--json``: one document on the standard output, of an error too."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

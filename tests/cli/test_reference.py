@@ -1,7 +1,5 @@
 """The reference page names every command and option, and no other."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from pathlib import Path

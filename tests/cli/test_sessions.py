@@ -1,7 +1,5 @@
 """``pyfly-session sessions``: a user's sessions seen and ended while the application runs."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

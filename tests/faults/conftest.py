@@ -1,7 +1,5 @@
 """Fixtures of the fault tests: servers, proxies and applications, all closed at the end."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path

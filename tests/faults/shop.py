@@ -1,7 +1,5 @@
 """The application under test, wired as any user wires theirs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from dependency_injector import providers

@@ -1,7 +1,5 @@
 """Cancel a coroutine at any one of the points where it waits."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Generator
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """``pyfly.session.on-store-error: anonymous``: who goes on, as whom, and who does not."""
 
-from __future__ import annotations
-
 from tests.faults.conftest import OpenShop
 from tests.faults.proxy import Proxy
 from tests.faults.servers import Server, refusing_port

@@ -1,7 +1,5 @@
 """Requests that are cancelled at each point where they wait, over a real connection."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from typing import Any
 

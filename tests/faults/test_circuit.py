@@ -1,7 +1,5 @@
 """The circuit, seen from the socket: who is tried, how often, and how it closes again."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import AsyncExitStack
 from typing import Any

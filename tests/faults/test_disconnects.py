@@ -1,7 +1,5 @@
 """Clients that leave, seen by a real server: the session survives them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack

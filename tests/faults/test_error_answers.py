@@ -1,7 +1,5 @@
 """A server that is there and answers with an error."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.faults.conftest import OpenShop, StartServer

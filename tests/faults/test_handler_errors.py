@@ -1,7 +1,5 @@
 """Handlers that raise while the server fails: their own error comes out, and no 200."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

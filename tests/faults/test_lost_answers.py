@@ -1,7 +1,5 @@
 """A connection that dies before or after the server did the command: nothing lost or doubled."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """More requests than connections: they wait, and who waits too long gets the honest answer."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

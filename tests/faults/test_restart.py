@@ -1,7 +1,5 @@
 """A server that goes away and comes back: the application needs no restart."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

@@ -1,7 +1,5 @@
 """A server that refuses, hangs or crawls: an honest answer within the bounds, then recovery."""
 
-from __future__ import annotations
-
 import asyncio
 import errno
 from contextlib import AsyncExitStack

@@ -1,7 +1,5 @@
 """Whatever stands in a file or a variable: a configuration, or a `ConfigurationError`."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Whatever a client sends as a cookie: no error, no look into the store for what is no id."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from http.cookies import SimpleCookie

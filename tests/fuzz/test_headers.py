@@ -1,7 +1,5 @@
 """Whatever headers the application sends: they arrive, and the session's own beside them."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Whatever is in the store: a request is answered, and nobody gets a type that was not allowed."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Fixtures: a site over the memory store and over a real server, in one process and in two."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """Changes of one session that are stored together count as if they had come one by one."""
 
-from __future__ import annotations
-
 import asyncio
 
 from pyfly_session import SessionRepository, SessionStoreError

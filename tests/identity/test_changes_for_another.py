@@ -1,7 +1,5 @@
 """What was loaded for one user never reaches another's session; a visitor's cart does."""
 
-from __future__ import annotations
-
 import itertools
 from urllib.parse import urlencode
 

@@ -4,8 +4,6 @@ An attacker knows the id of the session that the victim's browser uses before sh
 because it was planted there. They present it too, with a request that the page holds open.
 """
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 

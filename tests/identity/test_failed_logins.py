@@ -1,7 +1,5 @@
 """A login that is refused, or cannot be stored, leaves everything as it was."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from starlette.applications import Starlette

@@ -4,8 +4,6 @@ Such a request left the browser before the answer of a login or logout arrived t
 answer must not overwrite the cookie that came with the other one.
 """
 
-from __future__ import annotations
-
 import itertools
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """A change of id whose connection breaks between its steps leaves no second live copy behind."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, Literal

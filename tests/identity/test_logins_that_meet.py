@@ -4,8 +4,6 @@ It must land neither in the session of somebody else nor in one that somebody el
 the same user who logged in meanwhile, by a second click, is the same login.
 """
 
-from __future__ import annotations
-
 import pytest
 
 from tests.identity.conftest import MakeSite

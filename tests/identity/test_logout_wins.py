@@ -1,7 +1,5 @@
 """A logout holds, whatever is under way with the session; where it cannot, it says so."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import AsyncIterator
 

@@ -1,7 +1,5 @@
 """Sessions on an application and on one that is mounted inside of it are the same sessions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

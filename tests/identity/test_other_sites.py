@@ -4,8 +4,6 @@ A form on another site reaches us without the cookie that the browser has (``Sam
 cookie in the answer would take that one's place, and with it the login.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Who has which sessions stays known: beside many visitors, and after a second login."""
 
-from __future__ import annotations
-
 import pytest
 from dependency_injector import providers
 

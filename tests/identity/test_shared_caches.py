@@ -3,8 +3,6 @@
 Source: RFC 9111, section 3 (what a shared cache may store), section 5.2.2 (directives).
 """
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A store around a store: a test acts, or fails the call, before and after any call."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A shop with its management endpoint, and people with browsers of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 

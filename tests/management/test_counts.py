@@ -1,7 +1,5 @@
 """The figure of sessions that were ended: those that were there, each once."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The overview: who is logged in and which sessions there are, to pick from and to end."""
 
-from __future__ import annotations
-
 import asyncio
 import html
 import logging

@@ -1,7 +1,5 @@
 """The page for people: what it shows, escaped, and what its forms do."""
 
-from __future__ import annotations
-
 import html
 import re
 import sys

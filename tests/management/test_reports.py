@@ -1,7 +1,5 @@
 """Health, figures, configuration and conditions, as JSON."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

@@ -1,7 +1,5 @@
 """What is named like a secret is shown to no operator, and what merely sounds so is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import pytest

@@ -1,7 +1,5 @@
 """The sessions endpoint: see and end sessions from inside of a running application."""
 
-from __future__ import annotations
-
 import logging
 
 from tests.management.conftest import Person, Shop

@@ -1,7 +1,5 @@
 """The machine: does at random to `SessionRepository` and to the model the same, and compares."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 from collections.abc import Coroutine

@@ -1,7 +1,5 @@
 """A store that lets two requests go on step by step, in an order that a test decides."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Coroutine, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Long random histories of requests, on every kind of store, compared with a plain model."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -4,8 +4,6 @@ It says what `SessionRepository` has to do in the words of docs/explanation/cons
 and as simply as possible: one dictionary of sessions, one of notes about changes of id.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import math

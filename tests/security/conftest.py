@@ -1,7 +1,5 @@
 """The sites of the web tests, with the security filter behind the sessions."""
 
-from __future__ import annotations
-
 from tests.web.conftest import site
 
 __all__ = ["site"]

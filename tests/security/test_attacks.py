@@ -1,7 +1,5 @@
 """Attacks on the login, each with a provider or a visitor that misbehaves in one point."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hmac

@@ -1,7 +1,5 @@
 """Logout tokens that are not what they must be: refused, and nobody is logged out."""
 
-from __future__ import annotations
-
 import base64
 import hmac
 import json

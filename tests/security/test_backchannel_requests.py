@@ -1,7 +1,5 @@
 """Requests of a provider that are not what they must be, apart from the token."""
 
-from __future__ import annotations
-
 import json
 from urllib.parse import urlencode
 

@@ -1,7 +1,5 @@
 """`SecurityContext`: what it answers, and how it travels through a store."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 from typing import Any

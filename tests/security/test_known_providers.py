@@ -1,7 +1,5 @@
 """Registrations at providers that many use, in one line."""
 
-from __future__ import annotations
-
 from pyfly_session.security.oauth2 import ClientRegistration
 from pyfly_session.security.oauth2.claims import claims_to_context
 

@@ -1,7 +1,5 @@
 """`login`, `logout` and the filter that restores the context, over every store."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

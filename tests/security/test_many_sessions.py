@@ -1,7 +1,5 @@
 """A login of a user with very many sessions: what it costs is counted, not timed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The login with a provider, as it goes when everybody behaves, and when a provider is down."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit

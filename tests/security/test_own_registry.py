@@ -1,7 +1,5 @@
 """A registry with the four methods of the original's limits logins."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

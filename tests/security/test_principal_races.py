@@ -1,7 +1,5 @@
 """Who has which sessions, when requests and processes meet, or end, at the worst moment."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """Who has which sessions: found, ended, limited; through the application, over every store."""
 
-from __future__ import annotations
-
 import asyncio
 import itertools
 from typing import Any

@@ -1,7 +1,5 @@
 """Tabs of one browser that come back from a provider at once take one place, not several."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

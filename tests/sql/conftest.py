@@ -1,7 +1,5 @@
 """SQL stores as fixtures: in a SQLite file, and in a real PostgreSQL."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The SQL store keeps the published contract, in a SQLite file and in a real PostgreSQL."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """A PostgreSQL that goes and comes back, and several processes that share one database."""
 
-from __future__ import annotations
-
 import asyncio
 import signal
 import subprocess

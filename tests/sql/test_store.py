@@ -1,7 +1,5 @@
 """What the SQL store promises besides the contract of all stores."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import random

@@ -1,7 +1,5 @@
 """The SQL store in an application: properties, the bean of the engine, and the commands."""
 
-from __future__ import annotations
-
 import json
 import sqlite3
 from pathlib import Path

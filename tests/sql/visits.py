@@ -1,7 +1,5 @@
 """One of several processes that count up the same attribute of a session in a database."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 

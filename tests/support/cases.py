@@ -1,7 +1,5 @@
 """One test for one promise, however many cases it is tried with."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """An application behind a real server, on a port of loopback."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Sessions of a repository, as requests have them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pyfly_session import HttpSession, SessionRepository

@@ -1,7 +1,5 @@
 """`for_each` tries every case, and says which one failed."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 from collections.abc import Callable

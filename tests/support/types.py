@@ -1,7 +1,5 @@
 """Short names of what tests are often given."""
 
-from __future__ import annotations
-
 import pytest
 
 Log = pytest.LogCaptureFixture

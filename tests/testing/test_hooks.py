@@ -1,7 +1,5 @@
 """What the author of a store may leave out, and what happens then."""
 
-from __future__ import annotations
-
 import anyio.lowlevel
 import pytest
 

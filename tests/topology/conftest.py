@@ -1,7 +1,5 @@
 """A cluster and a Sentinel set-up for all tests of this folder, and applications that use them."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Visitors who write without a pause, and notes of what they were told."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """A master with a replica and three Sentinel processes that watch them."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """The application that the tests of this folder use, and what they find out about it."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping, MutableMapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Passwords, users with few rights, and TLS, on a cluster and behind Sentinels."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

@@ -1,7 +1,5 @@
 """Connections that are cut and scripts that are forgotten while sessions are used."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """``pyfly-session doctor`` on a cluster and behind Sentinels."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

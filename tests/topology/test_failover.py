@@ -5,8 +5,6 @@ its replica, so the tests look at what was acknowledged before a moment at which
 was known to be in step, and after the failover.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time

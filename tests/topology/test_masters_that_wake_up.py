@@ -1,7 +1,5 @@
 """A master that was frozen does not know that another has taken over; it serves nobody."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

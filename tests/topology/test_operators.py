@@ -1,7 +1,5 @@
 """An operator who looks for sessions, and ends those of a stolen account, in a failover."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

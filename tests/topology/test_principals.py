@@ -1,7 +1,5 @@
 """The sessions of a user on a cluster, whose records and sessions are on different nodes."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

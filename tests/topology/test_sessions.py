@@ -1,7 +1,5 @@
 """Everything that sessions promise, on a cluster and behind Sentinels."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Sessions stay usable while the slot that they are in moves to another master."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Awaitable, Callable

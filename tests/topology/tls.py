@@ -1,7 +1,5 @@
 """TLS in front of servers whose binary was built without it."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import datetime

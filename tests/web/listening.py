@@ -1,7 +1,5 @@
 """An application whose listener writes down what it is told of sessions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from starlette.requests import Request

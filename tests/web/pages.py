@@ -1,7 +1,5 @@
 """Pages out of small functions."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

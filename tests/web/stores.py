@@ -1,7 +1,5 @@
 """A store around a store: it counts calls, fails on demand and stops where a test wants it."""
 
-from __future__ import annotations
-
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """``on_store_error="anonymous"``: pages go on without their session when the store is down."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Visitors who are nobody have an idle time of their own, which a login ends."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Requests that are cancelled, at every call of the store that they make."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, Literal

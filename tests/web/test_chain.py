@@ -1,7 +1,5 @@
 """`WebFilterChainMiddleware`: order, hooks, answers of filters, lifespan."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any

@@ -1,7 +1,5 @@
 """A cookie for a part of the host: where sessions are made, and applications side by side."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The session cookie on the wire: what is accepted, set and removed."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What operators want to count is counted."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from starlette.applications import Starlette

@@ -1,7 +1,5 @@
 """A request leaves nothing behind for the garbage collector."""
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import logging

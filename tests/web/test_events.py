@@ -1,7 +1,5 @@
 """What listeners are told of sessions: through the application, on the bundled stores."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

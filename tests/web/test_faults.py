@@ -1,7 +1,5 @@
 """A dead store and errors of the application: what the browser gets, and what is kept."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

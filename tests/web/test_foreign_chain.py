@@ -1,7 +1,5 @@
 """`SessionFilter.do_filter` in chains that are not ours."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """What caches are told, and what becomes of the application's own headers."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from starlette.requests import Request

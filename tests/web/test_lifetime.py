@@ -1,7 +1,5 @@
 """How long a session lives, as a browser sees it: idle time, absolute lifetime, its own time."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

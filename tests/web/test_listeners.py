@@ -1,7 +1,5 @@
 """Listeners that are slow, fail or hang; requests that are cancelled; how they are wired."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 from typing import Any

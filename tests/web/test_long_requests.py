@@ -1,7 +1,5 @@
 """A request that takes longer than the idle time: its session is in use, and lives."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import AsyncIterator

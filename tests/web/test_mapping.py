@@ -1,7 +1,5 @@
 """``request.session``: the session for code that was written for Starlette's own."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """What is written to a session is saved, or whoever wrote it is told that it is not."""
 
-from __future__ import annotations
-
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable

@@ -1,7 +1,5 @@
 """Applications that are not Starlette's, and event loops that are not asyncio's."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Requests for passive paths use a session and do not keep it alive."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

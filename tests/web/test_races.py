@@ -1,7 +1,5 @@
 """Requests that meet: logins, logouts and writes of one browser at the same time."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

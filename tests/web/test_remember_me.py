@@ -1,7 +1,5 @@
 """One session's cookie ends with the browser, another's lasts; the store's life always agrees."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What an application puts in the place of ``request.session`` is followed, or told apart."""
 
-from __future__ import annotations
-
 import enum
 import logging
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """How ids come and go: by cookie, by header, by either, or by a way of one's own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A cookie that is set over HTTPS goes over HTTPS only, whatever the properties say."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """A request's way through `SessionFilter`, seen from the browser."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Files that are the same for everybody stay cacheable, and make no session."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What happens to the session while the body streams and in background tasks."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,7 +1,5 @@
 """`update_attribute`: changes of one attribute by many requests, of which none is lost."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable

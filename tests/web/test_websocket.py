@@ -1,7 +1,5 @@
 """Sessions over WebSocket: the handshake carries the cookie, the end keeps the changes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from starlette.responses import PlainTextResponse

@@ -1,7 +1,5 @@
 """Whose pages may open a WebSocket with a session: a page of another site reads nothing."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A client that reads nothing keeps neither a socket whose session has ended nor the process."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import socket

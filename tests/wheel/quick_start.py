@@ -3,8 +3,6 @@
 A program rather than a test: it runs where there is no pytest.
 """
 
-from __future__ import annotations
-
 import asyncio
 import importlib.metadata
 import importlib.util
