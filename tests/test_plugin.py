@@ -82,35 +82,41 @@ INI = "[pytest]\nfilterwarnings = error\nanyio_mode = auto\n"
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that runs tests against the shop and says how many passed."""
+    """Return a function that runs tests against the shop all of which have to pass."""
     # The project's modules are found again in each run.
     for name in ("shop", "conftest", "test_shop"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
-    def run(tests: str, *, conftest: str = CONFTEST, shop: str = SHOP) -> pytest.RunResult:
+    def run(
+        tests: str, app: str = "shop.wired", shop: str = SHOP, error: str = "", **properties: Any
+    ) -> None:
+        shop = shop.replace("PROPERTIES = {}", f"PROPERTIES = {properties!r}")
+        conftest = CONFTEST.replace("shop.wired", app)
         pytester.makefile(".ini", pytest=INI)
         pytester.makepyfile(shop=shop, conftest=conftest, test_shop=tests)
         pytester.syspathinsert()
-        return pytester.runpytest_inprocess(
-            "-p", "no:cacheprovider", "-p", "no:timeout", "-p", "no:xdist", "-p", "no:randomly"
-        )
+        off = [f"-pno:{each}" for each in ("cacheprovider", "timeout", "xdist", "randomly")]
+        result = pytester.runpytest_inprocess(*off)
+        assert result.parseoutcomes().keys() == {"errors" if error else "passed"}
+        result.stdout.fnmatch_lines([f"*{error}*"])
 
     return run
 
 
 def test_the_application_is_asked_for(run: Any) -> None:
-    result = run(
-        "def test_it(session_client): pass",
-        conftest='pytest_plugins = ["pyfly_session.testing.plugin"]',
-    )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*Define a fixture session_app that returns it*"])
+    tests = """
+        import pytest
+        from pyfly_session.testing.plugin import session_app
+
+        def test_it(session_client):
+            pass
+        """
+    run(tests, error="Define a fixture session_app that returns it")
 
 
 @for_each("kind", ["shop.wired", "shop.create_wired()", "shop.create_app()"])
 def test_a_client_keeps_its_session_on_a_store_of_its_own(run: Any, kind: str) -> None:
-    result = run(
-        """
+    tests = """
         import pytest
         from pyfly_session.adapters.memory import InMemorySessionStore
 
@@ -122,17 +128,19 @@ def test_a_client_keeps_its_session_on_a_store_of_its_own(run: Any, kind: str) -
             assert session_client.get("/add/rope").json() == ["lamp", "rope"]
             assert len(session_store) == 1
             assert sessions.read(session_client) == {"cart": ["lamp", "rope"]}
-        """,
-        conftest=CONFTEST.replace("shop.wired", kind),
-    )
-    result.assert_outcomes(passed=2)
+        """
+    run(tests, kind)
 
 
 def test_the_container_is_as_before_afterwards(run: Any) -> None:
-    result = run(
-        """
+    tests = """
+        import pytest
         import shop
         from pyfly_session.adapters.redis import RedisSessionStore
+
+        @pytest.fixture
+        def session_config():
+            return {"pyfly": {"session": {"ttl": 60}}}
 
         def is_untouched():
             container = shop.wired.state.session_container
@@ -151,21 +159,13 @@ def test_the_container_is_as_before_afterwards(run: Any) -> None:
 
         def test_after():
             assert is_untouched()
-        """,
-        conftest=CONFTEST
-        + """
-
-@pytest.fixture
-def session_config():
-    return {"pyfly": {"session": {"ttl": 60}}}
-""",
-    )
-    result.assert_outcomes(passed=3)
+        """
+    run(tests)
 
 
 def test_somebody_is_logged_in_without_a_password(run: Any) -> None:
-    result = run(
-        """
+    run("""
+        import pytest
         from pyfly_session import SecurityContext
 
         def test_fixture(logged_in_client):
@@ -185,16 +185,21 @@ def test_somebody_is_logged_in_without_a_password(run: Any) -> None:
             assert sessions.id_of(logged_in_client) is None
             assert sessions.read(logged_in_client) is None
             assert logged_in_client.get("/whoami").json() == [None, []]
-        """
-    )
-    result.assert_outcomes(passed=3)
+
+        class TestWhoItIsSaysAFixture:
+            @pytest.fixture
+            def session_user(self):
+                return SecurityContext("carol", roles=["EDITOR"])
+
+            def test_it(self, logged_in_client):
+                assert logged_in_client.get("/whoami").json() == ["carol", ["EDITOR"]]
+        """)
 
 
 @for_each("strategy", ["evict-oldest", "reject-new"])
 def test_a_login_counts_for_the_limit_of_the_user(run: Any, strategy: str) -> None:
     limit = {"enabled": True, "max-sessions": 1, "strategy": strategy}
-    result = run(
-        """
+    tests = """
         import pytest
         import shop
         from pyfly_session import TooManySessionsError
@@ -212,33 +217,14 @@ def test_a_login_counts_for_the_limit_of_the_user(run: Any, strategy: str) -> No
                 sessions.log_in(other, "alice")
             assert logged_in_client.get("/whoami").json() == [None, []]
             assert other.get("/whoami").json() == ["alice", []]
-        """,
-        shop=SHOP.replace("PROPERTIES = {}", f"PROPERTIES = {{'concurrency': {limit!r}}}"),
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_who_is_logged_in_can_be_said_by_a_fixture(run: Any) -> None:
-    result = run(
         """
-        import pytest
-        from pyfly_session import SecurityContext
-
-        @pytest.fixture
-        def session_user():
-            return SecurityContext("carol", roles=["EDITOR"])
-
-        def test_it(logged_in_client):
-            assert logged_in_client.get("/whoami").json() == ["carol", ["EDITOR"]]
-        """
-    )
-    result.assert_outcomes(passed=1)
+    run(tests, concurrency=limit)
 
 
 def test_a_session_is_written_and_ended_from_outside(run: Any) -> None:
-    result = run(
-        """
+    run("""
         import pytest
+        from pyfly_session.adapters.memory import InMemorySessionStore
 
         def test_begin_with_a_cart(session_client, sessions):
             session_id = sessions.write(session_client, cart=["lamp"])
@@ -263,14 +249,35 @@ def test_a_session_is_written_and_ended_from_outside(run: Any) -> None:
                 sessions.write("no-such-id", cart=[])
             with pytest.raises(LookupError, match="no session with this id"):
                 sessions.end("no-such-id")
-        """
-    )
-    result.assert_outcomes(passed=4)
+
+        async def test_coroutines_have_a_client_too(async_session_client, sessions):
+            browser = async_session_client
+            sessions.write(browser, cart=["lamp"])
+            assert (await browser.get("/add/rope")).json() == ["lamp", "rope"]
+            assert sessions.read(browser) == {"cart": ["lamp", "rope"]}
+            sessions.log_in(browser, "alice")
+            assert (await browser.get("/whoami")).json() == ["alice", []]
+            sessions.expire()
+            assert (await browser.get("/whoami")).json() == [None, []]
+
+        class MyStore(InMemorySessionStore):
+            pass
+
+        class TestAStoreOfOnesOwn:
+            @pytest.fixture
+            def session_store(self, session_clock):
+                return MyStore(clock=session_clock)
+
+            def test_it_takes_the_clock(self, session_client, sessions):
+                session_client.get("/add/lamp")
+                assert type(sessions.container.session_store()) is MyStore
+                sessions.expire()
+                assert sessions.read(session_client) is None
+        """)
 
 
 def test_time_passes_for_store_and_filter(run: Any) -> None:
-    result = run(
-        """
+    tests = """
         def test_one_tick_before(session_client, sessions):
             session_client.get("/add/lamp")
             sessions.advance(599)
@@ -307,10 +314,8 @@ def test_time_passes_for_store_and_filter(run: Any) -> None:
             assert len(sessions.read(session_client)["cart"]) == 3
             sessions.advance(500)
             assert session_client.get("/add/rope").json() == ["rope"]
-        """,
-        shop=SHOP.replace("PROPERTIES = {}", 'PROPERTIES = {"max-lifetime": 1500}'),
-    )
-    result.assert_outcomes(passed=5)
+        """
+    run(tests, **{"max-lifetime": 1500})
 
 
 @for_each(
@@ -324,8 +329,7 @@ def test_time_passes_for_store_and_filter(run: Any) -> None:
     ],
 )
 def test_a_session_is_found_however_its_id_travels(run: Any, properties: Any) -> None:
-    result = run(
-        """
+    tests = """
         def test_it(session_client, sessions):
             assert "//." not in sessions.base_url
             sessions.write(session_client, cart=["lamp"])
@@ -333,27 +337,8 @@ def test_a_session_is_found_however_its_id_travels(run: Any, properties: Any) ->
             assert sessions.read(session_client) == {"cart": ["lamp", "rope"]}
             sessions.log_in(session_client, "alice")
             assert session_client.get("/add/pen").json() == ["lamp", "rope", "pen"]
-        """,
-        shop=SHOP.replace("PROPERTIES = {}", f"PROPERTIES = {properties!r}"),
-    )
-    result.assert_outcomes(passed=1)
-
-
-def test_coroutines_have_a_client_too(run: Any) -> None:
-    result = run(
         """
-        async def test_it(async_session_client, sessions):
-            browser = async_session_client
-            sessions.write(browser, cart=["lamp"])
-            assert (await browser.get("/add/rope")).json() == ["lamp", "rope"]
-            assert sessions.read(browser) == {"cart": ["lamp", "rope"]}
-            sessions.log_in(browser, "alice")
-            assert (await browser.get("/whoami")).json() == ["alice", []]
-            sessions.expire()
-            assert (await browser.get("/whoami")).json() == [None, []]
-        """
-    )
-    result.assert_outcomes(passed=1)
+    run(tests, **properties)
 
 
 def test_a_websocket_has_the_session(run: Any) -> None:
@@ -372,16 +357,13 @@ async def ws(socket):
 
 async def leave""",
     )
-    result = run(
-        """
+    tests = """
         def test_it(session_client, sessions):
             sessions.write(session_client, cart=["lamp"])
             with session_client.websocket_connect("/ws") as socket:
                 assert socket.receive_json() == ["lamp"]
-        """,
-        shop=shop,
-    )
-    result.assert_outcomes(passed=1)
+        """
+    run(tests, shop=shop)
 
 
 PLAIN = """
@@ -408,22 +390,16 @@ hidden = Wrapping(plain)
 """
 
 
-@for_each(
-    ("app", "container"),
-    [
-        ("bare", None),
-        ("Wrapping(shop.wired)", None),
-        ("plain", "shop.container"),
-        ("hidden", "shop.container"),
-    ],
-)
-def test_any_asgi_application_can_be_tested(run: Any, app: str, container: str | None) -> None:
-    conftest = CONFTEST.replace("shop.wired", f"shop.{app}")
-    if container:
-        conftest += f"\n\n@pytest.fixture\ndef session_container():\n    return {container}\n"
-    result = run(
-        """
+@for_each("app", ["bare", "Wrapping(shop.wired)", "plain", "hidden"])
+def test_any_asgi_application_can_be_tested(run: Any, app: str) -> None:
+    tests = """
         import pytest
+        import shop
+
+        if APP in ("plain", "hidden"):
+            @pytest.fixture
+            def session_container():
+                return shop.container
 
         @pytest.mark.parametrize("turn", [1, 2])
         def test_it(session_client, sessions, turn):
@@ -431,55 +407,25 @@ def test_any_asgi_application_can_be_tested(run: Any, app: str, container: str |
             assert sessions.read(session_client) == {"cart": ["lamp"]}
             sessions.log_in(session_client, "alice")
             assert session_client.get("/whoami").json() == ["alice", []]
-        """,
-        conftest=conftest,
-        shop=SHOP + PLAIN,
-    )
-    result.assert_outcomes(passed=2)
-
-
-def test_a_store_of_ones_own_takes_the_clock(run: Any) -> None:
-    result = run(
         """
-        import pytest
-        from pyfly_session.adapters.memory import InMemorySessionStore
-
-        class MyStore(InMemorySessionStore):
-            pass
-
-        @pytest.fixture
-        def session_store(session_clock):
-            return MyStore(clock=session_clock)
-
-        def test_it(session_client, sessions):
-            session_client.get("/add/lamp")
-            assert type(sessions.container.session_store()) is MyStore
-            sessions.expire()
-            assert sessions.read(session_client) is None
-        """
-    )
-    result.assert_outcomes(passed=1)
+    run(tests.replace("APP", repr(app)), f"shop.{app}", shop=SHOP + PLAIN)
 
 
 def test_sessions_are_encrypted_as_the_properties_say(run: Any) -> None:
     encryption = {"keys": ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]}
-    result = run(
-        """
+    tests = """
         from pyfly_session.core.encryption import EncryptedSessionCodec
 
         def test_it(session_client, sessions, session_store):
             assert isinstance(session_store.codec, EncryptedSessionCodec)
             session_client.get("/add/lamp")
             assert sessions.read(session_client) == {"cart": ["lamp"]}
-        """,
-        shop=SHOP.replace("PROPERTIES = {}", f"PROPERTIES = {{'encryption': {encryption!r}}}"),
-    )
-    result.assert_outcomes(passed=1)
+        """
+    run(tests, encryption=encryption)
 
 
 def test_disabled_sessions_are_told(run: Any) -> None:
-    result = run(
-        """
+    tests = """
         import pytest
 
         @pytest.fixture
@@ -489,9 +435,7 @@ def test_disabled_sessions_are_told(run: Any) -> None:
         def test_it(session_client):
             pass
         """
-    )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*pyfly.session.enabled is not true in these tests*"])
+    run(tests, error="pyfly.session.enabled is not true in these tests")
 
 
 LIFESPAN = """
@@ -513,8 +457,7 @@ def create_app"""
 def test_the_lifespan_runs_with_the_client(run: Any) -> None:
     shop = SHOP.replace("return Starlette(", "return Starlette(lifespan=lifespan, ")
     shop = shop.replace("def create_app", LIFESPAN)
-    result = run(
-        """
+    tests = """
         import shop
 
         def test_it(session_client):
@@ -522,10 +465,8 @@ def test_the_lifespan_runs_with_the_client(run: Any) -> None:
 
         def test_after():
             assert shop.events == ["start", "end"]
-        """,
-        shop=shop,
-    )
-    result.assert_outcomes(passed=2)
+        """
+    run(tests, shop=shop)
 
 
 def test_pytest_loads_nothing_of_the_package_unless_asked_to() -> None:
