@@ -129,13 +129,8 @@ def types_in(value: Any) -> set[type]:
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=8)
 integers = st.integers() | st.integers(min_value=-(2**200), max_value=2**200)
-json_scalars = (
-    st.none()
-    | st.booleans()
-    | integers
-    | any_text
-    | st.floats(allow_nan=False, allow_infinity=False)
-)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+json_scalars = st.none() | st.booleans() | integers | any_text | finite
 plain_json = st.recursive(
     json_scalars,
     lambda parts: st.lists(parts, max_size=4) | st.dictionaries(any_text, parts, max_size=4),
@@ -177,25 +172,13 @@ def unfolded(value: Any) -> Any:
     return value.replace(fold=0)
 
 
-hashables = (
-    st.none()
-    | st.booleans()
-    | integers
-    | any_text
-    | st.floats()
-    | st.binary(max_size=8)
-    | st.datetimes().map(unfolded)
-    | st.datetimes(timezones=offsets).map(unfolded)
-    | st.dates()
-    | st.times().map(unfolded)
-    | st.times(timezones=offsets).map(unfolded)
-    | st.timedeltas()
-    | st.uuids()
-    | st.decimals(allow_nan=False)
-    | st.sampled_from([*Color, *Level, *Kind, *Right, Right.READ | Right.WRITE, Right(0)])
-    | st.builds(Point, integers, st.none() | integers)
-    | st.frozensets(st.integers(), max_size=3)
-)
+times = st.datetimes() | st.datetimes(timezones=offsets) | st.times() | st.times(timezones=offsets)
+members = st.sampled_from([*Color, *Level, *Kind, *Right, Right.READ | Right.WRITE, Right(0)])
+hashables = st.one_of(
+    st.none(), st.booleans(), integers, any_text, st.floats(), st.binary(max_size=8), members,
+    times.map(unfolded), st.dates(), st.timedeltas(), st.uuids(), st.decimals(allow_nan=False),
+    st.builds(Point, integers, st.none() | integers), st.frozensets(st.integers(), max_size=3),
+)  # fmt: skip
 rich = st.recursive(
     hashables | st.sampled_from([Decimal("NaN"), Decimal("-Infinity"), Decimal("1E+5")]),
     lambda parts: (
@@ -220,17 +203,9 @@ rich = st.recursive(
 
 @fixed
 @given(rich)
-def test_whatever_can_be_encoded_comes_back_as_it_was(value: Any) -> None:
+def test_whatever_can_be_encoded_is_strict_json_and_comes_back_as_it_was(value: Any) -> None:
     assert same(round_trip(value), value)
-
-
-@fixed
-@given(rich)
-def test_what_is_written_is_strict_json(value: Any) -> None:
-    def refuse(constant: str) -> None:
-        raise AssertionError(constant)
-
-    json.loads(CODEC.encode("x", value), parse_constant=refuse)
+    json.loads(CODEC.encode("x", value), parse_constant=pytest.fail)
 
 
 @fixed
@@ -287,26 +262,17 @@ def test_every_decoding_gives_a_fresh_object() -> None:
 @for_each(
     "value",
     [
-        datetime(2026, 3, 29, 2, 30, tzinfo=UTC),
-        datetime(1, 1, 1),
+        datetime(2026, 3, 29, 2, 30, tzinfo=UTC), datetime(1, 1, 1),
         datetime(2026, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30))),
         [date(2026, 1, 1), time(23, 59, 59, 999999), time(1, tzinfo=UTC)],
         timedelta(days=-1, seconds=1, microseconds=1),
         {"a": {"b": [uuid.UUID(int=1), {Decimal("0.10")}]}},
-        [float("inf"), float("-inf"), -0.0, 5e-324],
-        {(1, (2, "x")), frozenset({(3,)})},
-        {Kind.ADMIN, Level.LOW, Color.GREEN},
-        Right.READ | Right.WRITE,
-        Right(0),
-        Point(1, Point(2, {"deep": Color.RED})),
-        2**64,
-        -(2**63) - 1,
-        10**4000,
-        ["\ud800", 2**70, b"\xff"],
-        {"\ud800": "\udfff"},
-        {"": {"\x00": ""}},
+        [float("inf"), float("-inf"), -0.0, 5e-324], {(1, (2, "x")), frozenset({(3,)})},
+        {Kind.ADMIN, Level.LOW, Color.GREEN}, Right.READ | Right.WRITE, Right(0),
+        Point(1, Point(2, {"deep": Color.RED})), 2**64, -(2**63) - 1, 10**4000,
+        ["\ud800", 2**70, b"\xff"], {"\ud800": "\udfff"}, {"": {"\x00": ""}},
     ],
-)
+)  # fmt: skip
 def test_awkward_values_come_back_as_they_were(value: Any) -> None:
     assert same(round_trip(value), value)
 
@@ -350,14 +316,11 @@ def test_the_order_of_a_dictionary_is_kept() -> None:
         ({"items": [1, object()]}, "['items'][1]", "object"),
         ([{"a": {"b": 1j}}], "[0]['a']['b']", "complex"),
         (Point(1, range(3)), "['y']", "range"),
-        (bytearray(b"x"), "", "bytearray"),
-        (UserDict(), "", "UserDict"),
-        (MappingProxyType({}), "", "mappingproxy"),
-        ({1, 1j}, "", "complex"),
-        (len, "", "builtin_function_or_method"),
-        (Point, "", "type"),
+        (bytearray(b"x"), "", "bytearray"), (UserDict(), "", "UserDict"),
+        (MappingProxyType({}), "", "mappingproxy"), ({1, 1j}, "", "complex"),
+        (len, "", "builtin_function_or_method"), (Point, "", "type"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_stored_is_named_by_place(value: Any, path: str, type_name: str) -> None:
     with pytest.raises(SessionEncodingError) as caught:
         CODEC.encode("order", value)
@@ -454,30 +417,18 @@ def test_user_data_with_the_tag_key_comes_back_as_it_went_in(value: Any) -> None
 @fixed
 @given(forged)
 def test_no_user_data_forges_a_type(value: Any) -> None:
-    back = round_trip(value)
-
-    assert same(back, value)
+    assert same(round_trip(value), value)
 
 
 @fixed
 @given(forged)
-def test_nothing_but_allowed_types_ever_comes_out(value: Any) -> None:
+def test_nothing_but_allowed_types_ever_comes_out_and_may_go_in_again(value: Any) -> None:
     """The bytes say what they like; somebody else wrote them."""
     try:
         back = CODEC.decode(json.dumps(value).encode())
     except SessionDecodingError:
         return
     assert types_in(back) <= {*BUILT_IN, tuple, *ALLOWED}
-
-
-@fixed
-@given(forged)
-def test_whatever_was_read_can_be_written_again(value: Any) -> None:
-    try:
-        back = CODEC.decode(json.dumps(value).encode())
-    except SessionDecodingError:
-        return
-
     CODEC.encode("x", back)
 
 
@@ -491,9 +442,7 @@ def test_a_tag_that_is_not_allowed_gives_a_plain_dictionary(tag: str, caplog: Lo
 
 def test_a_tag_in_other_clothes_is_no_tag() -> None:
     """JSON can spell the key with escapes, which nobody does who means it."""
-    back = CODEC.decode(b'{"\\u005f_pyfly_type__":"set","value":[1]}')
-
-    assert type(back) is dict
+    assert type(CODEC.decode(b'{"\\u005f_pyfly_type__":"set","value":[1]}')) is dict
 
 
 def test_a_type_tag_on_the_whole_session_is_dropped() -> None:
@@ -540,10 +489,9 @@ def test_damaged_sessions_raise_nothing_but_the_decoding_error(
     ],
 )  # fmt: skip
 def test_bytes_that_are_no_json_object_are_no_session(payload: bytes) -> None:
-    with pytest.raises(SessionDecodingError):
-        CODEC.split(payload)
-    with pytest.raises(SessionDecodingError):
-        CODEC.loads(payload)
+    for read in (CODEC.split, CODEC.loads):
+        with pytest.raises(SessionDecodingError):
+            read(payload)
 
 
 @for_each("fragment", [b"[" * 100_000 + b"]" * 100_000, b"[1", b"nul", b"\x80"])
@@ -562,29 +510,19 @@ def test_depth_at_the_edge_raises_nothing_but_the_decoding_error(leaf: bytes) ->
 
 
 @for_each(
-    "fragment",
+    ("tag", "fields"),
     [
-        {TYPE_KEY: "datetime", "value": "yesterday"},
-        {TYPE_KEY: "datetime", "value": 5},
-        {TYPE_KEY: "set", "value": [[{}]]},
-        {TYPE_KEY: "set", "value": 5},
-        {TYPE_KEY: "timedelta", "value": [10**20]},
-        {TYPE_KEY: "bytes", "value": "not base64!"},
-        {TYPE_KEY: "UUID", "value": "x"},
-        {TYPE_KEY: "Decimal", "value": "x"},
-        {TYPE_KEY: "float", "value": "x"},
-        {TYPE_KEY: "dict", "value": [[{}, 1]]},
-        {TYPE_KEY: "dict", "value": 1},
-        {TYPE_KEY: "dict"},
-        {TYPE_KEY: f"{Color.__module__}:Color", "name": "MAUVE"},
-        {TYPE_KEY: f"{Color.__module__}:Color"},
-        {TYPE_KEY: f"{Right.__module__}:Right", "value": 64},
-        {TYPE_KEY: f"{Point.__module__}:Point"},
-        {TYPE_KEY: f"{Strict.__module__}:Strict", "number": "1"},
+        ("datetime", {"value": "yesterday"}), ("datetime", {"value": 5}),
+        ("set", {"value": [[{}]]}), ("set", {"value": 5}), ("timedelta", {"value": [10**20]}),
+        ("bytes", {"value": "not base64!"}), ("UUID", {"value": "x"}), ("Decimal", {"value": "x"}),
+        ("float", {"value": "x"}), ("dict", {"value": [[{}, 1]]}), ("dict", {"value": 1}),
+        ("dict", {}), (f"{__name__}:Color", {"name": "MAUVE"}), (f"{__name__}:Color", {}),
+        (f"{__name__}:Right", {"value": 64}), (f"{__name__}:Point", {}),
+        (f"{__name__}:Strict", {"number": "1"}),
     ],
-)
-def test_a_value_that_cannot_be_rebuilt_is_lost_alone(fragment: Any, caplog: Log) -> None:
-    payload = json.dumps({"lost": fragment, "kept": 1}).encode()
+)  # fmt: skip
+def test_a_value_not_to_be_rebuilt_is_lost_alone(tag: str, fields: Any, caplog: Log) -> None:
+    payload = json.dumps({"lost": {TYPE_KEY: tag, **fields}, "kept": 1}).encode()
 
     with pytest.raises(SessionDecodingError):
         CODEC.decode(CODEC.split(payload)["lost"])
@@ -600,9 +538,7 @@ def test_a_number_too_long_for_python_to_read_is_lost_alone() -> None:
 
 
 def test_what_the_json_module_calls_json_is_read_too() -> None:
-    payload = json.dumps(
-        {"a": float("nan"), "b": [float("inf")], "c": "\ud800", "d": {"\ud800": 1}}
-    )
+    payload = json.dumps({"a": math.nan, "b": [math.inf], "c": "\ud800", "d": {"\ud800": 1}})
 
     data = CODEC.loads(payload.encode())
 
@@ -621,14 +557,11 @@ def test_a_dataclass_with_inline_fields_is_rebuilt() -> None:
     source = json.dumps(
         {
             TYPE_KEY: f"{Context.__module__}:Context",
-            "user_id": "alice",
-            "roles": ["ADMIN"],
-            "permissions": ["read"],
-            "attributes": {"email": "a@example.org", "n": float("nan")},
+            "user_id": "alice", "roles": ["ADMIN"], "permissions": ["read"], "derived": 7,
+            "attributes": {"email": "a@example.org", "n": math.nan},
             "point": {TYPE_KEY: f"{Point.__module__}:Point", "x": 1},
-            "derived": 7,
         }
-    )
+    )  # fmt: skip
 
     context = CODEC.decode(source.encode())
 
@@ -639,11 +572,9 @@ def test_a_dataclass_with_inline_fields_is_rebuilt() -> None:
 
 
 def test_fields_of_a_newer_node_are_ignored_and_missing_ones_take_their_defaults() -> None:
-    source = json.dumps(
-        {TYPE_KEY: f"{Context.__module__}:Context", "user_id": "alice", "tenant": "new"}
-    )
+    source = {TYPE_KEY: f"{__name__}:Context", "user_id": "alice", "tenant": "new"}
 
-    assert CODEC.decode(source.encode()) == Context(user_id="alice")
+    assert CODEC.decode(json.dumps(source).encode()) == Context(user_id="alice")
 
 
 # The allowlist
