@@ -52,11 +52,9 @@ def test_profiles_are_merged_deeply_and_the_later_wins(folder: Path) -> None:
     )
     config = load_config(folder, "a, b", environ={})
     assert session(config) == {
-        "ttl": 3,
-        "store": "memory",
-        "redis": {"retries": 3, "timeout": 1},
+        "ttl": 3, "store": "memory", "redis": {"retries": 3, "timeout": 1},
         "exclude-patterns": ["/c"],
-    }
+    }  # fmt: skip
     assert config.profiles == ("a", "b")
     assert session(load_config(folder, ["b", "a", "b"], environ={}))["ttl"] == 2
 
@@ -205,13 +203,10 @@ def test_unknown_variable_is_refused_with_a_proposal(folder: Path) -> None:
 
 def test_variables_of_others_are_ignored(folder: Path) -> None:
     environ = {
-        "PYFLY_SESSION": "x",
-        "PYFLY_SECURITY_KEY": "x",
-        "PYFLY_SESSION_SERVICE_HOST": "10.0.0.1",
-        "PYFLY_SESSION_SERVICE_PORT_HTTP": "80",
-        "PYFLY_SESSION_REDIS_PORT": "tcp://10.0.0.1:80",
+        "PYFLY_SESSION": "x", "PYFLY_SECURITY_KEY": "x", "PYFLY_SESSION_SERVICE_HOST": "10.0.0.1",
+        "PYFLY_SESSION_SERVICE_PORT_HTTP": "80", "PYFLY_SESSION_REDIS_PORT": "tcp://10.0.0.1:80",
         "PYFLY_SESSION_PORT_80_TCP_ADDR": "10.0.0.1",
-    }
+    }  # fmt: skip
     assert load_config(folder, environ=environ) == {}
 
 
@@ -304,11 +299,9 @@ def test_a_variable_that_fits_two_registrations_is_refused(folder: Path) -> None
 
 def test_variables_of_other_sections_and_of_platforms_are_ignored(folder: Path) -> None:
     environ = {
-        f"{LOGIN}RESOURCE_SERVER_JWKS_URI": "x",
-        f"{LOGIN}TOKEN_STORE_TYPE": "x",
-        f"{LOGIN}SERVICE_HOST": "10.0.0.1",
-        f"{LOGIN}PORT_80_TCP_ADDR": "10.0.0.1",
-    }
+        f"{LOGIN}RESOURCE_SERVER_JWKS_URI": "x", f"{LOGIN}TOKEN_STORE_TYPE": "x",
+        f"{LOGIN}SERVICE_HOST": "10.0.0.1", f"{LOGIN}PORT_80_TCP_ADDR": "10.0.0.1",
+    }  # fmt: skip
     assert load_config(folder, environ=environ) == {}
 
 

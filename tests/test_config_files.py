@@ -149,20 +149,12 @@ def resolved(text: str, **environ: str) -> object:
 @for_each(
     ("text", "expected"),
     [
-        ("plain $A {A} $", "plain $A {A} $"),
-        ("${A}", "1"),
-        ("${ A }-${B:x}-${A:y}", "1-x-1"),
-        ("${B:}", ""),
-        ("${B:redis://h:6379/0}", "redis://h:6379/0"),
-        ("${B:${A}}", "1"),
-        ("${B:a${C:b${D:c}d}e}f", "abcdef"),
-        ("${EMPTY:x}", ""),
-        ("$${A}", "${A}"),
-        ("$$${A}", "$${A}"),
-        ("${B:$${x}", "${x"),
-        ("${TRICK}", "${A}"),
+        ("plain $A {A} $", "plain $A {A} $"), ("${A}", "1"), ("${ A }-${B:x}-${A:y}", "1-x-1"),
+        ("${B:}", ""), ("${B:redis://h:6379/0}", "redis://h:6379/0"), ("${B:${A}}", "1"),
+        ("${B:a${C:b${D:c}d}e}f", "abcdef"), ("${EMPTY:x}", ""), ("$${A}", "${A}"),
+        ("$$${A}", "$${A}"), ("${B:$${x}", "${x"), ("${TRICK}", "${A}"),
     ],
-)
+)  # fmt: skip
 def test_placeholders_are_replaced(text: str, expected: str) -> None:
     assert resolved(text, A="1", EMPTY="", TRICK="${A}") == expected
 

@@ -290,16 +290,10 @@ def test_accept_plain_reaches_the_codec() -> None:
 @for_each(
     "key",
     [
-        "s3cr3t-but-no-key",
-        NEW[:-2],
-        "AAAA" + NEW,
-        " ",
-        "é" * 44,
-        "-" * 43,
-        base64.urlsafe_b64encode(b"x" * 31).decode(),
-        base64.urlsafe_b64encode(b"x" * 33).decode(),
+        "s3cr3t-but-no-key", NEW[:-2], "AAAA" + NEW, " ", "é" * 44, "-" * 43,
+        base64.urlsafe_b64encode(b"x" * 31).decode(), base64.urlsafe_b64encode(b"x" * 33).decode(),
     ],
-)
+)  # fmt: skip
 @for_each("position", [0, 1])
 def test_a_wrong_key_is_refused_at_start_without_being_shown(key: str, position: int) -> None:
     keys = [NEW]

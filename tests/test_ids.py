@@ -39,13 +39,10 @@ def test_all_128_bits_of_a_new_id_vary() -> None:
 @for_each(
     "candidate",
     [
-        "a",
-        "0" * 128,
-        "5f2b0c7e9d3a4b6c8e1f0a2b3c4d5e6f",
-        "5f2b0c7e-9d3a-4b6c-8e1f-0a2b3c4d5e6f",
+        "a", "0" * 128, "5f2b0c7e9d3a4b6c8e1f0a2b3c4d5e6f", "5f2b0c7e-9d3a-4b6c-8e1f-0a2b3c4d5e6f",
         "A.b_c~d-9",
     ],
-)
+)  # fmt: skip
 def test_ids_of_other_makers_are_acceptable(candidate: str) -> None:
     assert ids.is_acceptable(candidate)
 

@@ -157,23 +157,14 @@ class Flat(str):
 @for_each(
     "value",
     [
-        {7: "seven", "7": "text"},
-        {Size.SMALL: 1},
-        {date(2026, 1, 1): [1], 1.5: None, None: 0},
-        {(1, (2, 3)): {4: 5}},
-        {Flat("a"): 1},
-        {"__pyfly_type__": "set", 3: 4},
-        ipaddress.ip_address("192.0.2.1"),
-        ipaddress.ip_address("2001:db8::1"),
-        ipaddress.ip_network("192.0.2.0/24"),
-        ipaddress.ip_interface("2001:db8::1/64"),
-        Path("a/b"),
-        PurePosixPath("/a b"),
-        PureWindowsPath("c:\\x"),
-        collections.deque([1, {2: 3}], maxlen=4),
+        {7: "seven", "7": "text"}, {Size.SMALL: 1}, {date(2026, 1, 1): [1], 1.5: None, None: 0},
+        {(1, (2, 3)): {4: 5}}, {Flat("a"): 1}, {"__pyfly_type__": "set", 3: 4},
+        ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("2001:db8::1"),
+        ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_interface("2001:db8::1/64"), Path("a/b"),
+        PurePosixPath("/a b"), PureWindowsPath("c:\\x"), collections.deque([1, {2: 3}], maxlen=4),
         collections.deque(["a"]),
     ],
-)
+)  # fmt: skip
 def test_it_comes_back_as_it_was(value: Any) -> None:
     back = again(value, SessionCodec([Size]))
     assert back == value

@@ -63,12 +63,10 @@ def test_prefixed_cookie_that_keeps_the_rules_is_accepted() -> None:
 @for_each(
     "url",
     [
-        "redis://u:p%40ss@h:6379/0?ssl=1",
-        "rediss://h",
-        "redis://[::1]:6379/2",
+        "redis://u:p%40ss@h:6379/0?ssl=1", "rediss://h", "redis://[::1]:6379/2",
         "unix:///run/redis.sock?db=1",
     ],
-)
+)  # fmt: skip
 def test_usable_redis_urls_are_accepted(url: str) -> None:
     assert bound(redis={"url": url}).redis.url == url
 
@@ -76,15 +74,11 @@ def test_usable_redis_urls_are_accepted(url: str) -> None:
 @for_each(
     "url",
     [
-        f"redis://:{PASSWORD}/@h:1",
-        f"http://:{PASSWORD}@h:1",
-        f"redis://:{PASSWORD}@h:1/x",
-        f"redis://h:1/x?password={PASSWORD}",
-        PASSWORD,
-        [f"redis://:{PASSWORD}@h"],
+        f"redis://:{PASSWORD}/@h:1", f"http://:{PASSWORD}@h:1", f"redis://:{PASSWORD}@h:1/x",
+        f"redis://h:1/x?password={PASSWORD}", PASSWORD, [f"redis://:{PASSWORD}@h"],
         {"password": PASSWORD},
     ],
-)
+)  # fmt: skip
 def test_password_of_the_redis_url_never_reaches_an_error(url: object) -> None:
     error = refusal(redis={"url": url})
     assert PASSWORD not in str(error)

@@ -343,18 +343,11 @@ async def test_a_rotation_does_not_prolong_the_absolute_lifetime(
 @for_each(
     "payload",
     [
-        b"\x80abc",
-        b"[]",
-        b"null",
-        b"",
-        b'{"_created_at":"x"}',
-        b'{"_created_at":true}',
-        b'{"_created_at":1e999}',
-        b'{"_created_at":{"__pyfly_type__":["x"]}}',
-        b'{"_max_inactive_interval":0}',
-        b'{"_max_inactive_interval":99999999999999999999}',
+        b"\x80abc", b"[]", b"null", b"", b'{"_created_at":"x"}', b'{"_created_at":true}',
+        b'{"_created_at":1e999}', b'{"_created_at":{"__pyfly_type__":["x"]}}',
+        b'{"_max_inactive_interval":0}', b'{"_max_inactive_interval":99999999999999999999}',
     ],
-)
+)  # fmt: skip
 async def test_an_unreadable_session_is_absent_and_logged(
     repository: SessionRepository, inner: InMemorySessionStore, caplog: Log, payload: bytes
 ) -> None:

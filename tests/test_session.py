@@ -146,17 +146,12 @@ def test_the_representation_masks_the_id_and_shows_no_attribute() -> None:
 
 def test_looking_at_a_session_is_noticed() -> None:
     looks: list[Callable[[HttpSession], object]] = [
-        lambda session: session.id,
-        lambda session: session.is_new,
-        lambda session: session.created_at,
-        lambda session: session.last_accessed,
-        lambda session: session.get_attribute("x"),
-        lambda session: session.has_attribute("x"),
-        lambda session: session.get_attribute_names(),
-        lambda session: session.attribute_names(),
-        lambda session: session.set_attribute("x", 1),
-        lambda session: session.get_data(),
-    ]
+        lambda session: session.id, lambda session: session.is_new,
+        lambda session: session.created_at, lambda session: session.last_accessed,
+        lambda session: session.get_attribute("x"), lambda session: session.has_attribute("x"),
+        lambda session: session.get_attribute_names(), lambda session: session.attribute_names(),
+        lambda session: session.set_attribute("x", 1), lambda session: session.get_data(),
+    ]  # fmt: skip
     for look in looks:
         session = stored()
         assert not session.accessed
@@ -343,11 +338,8 @@ def test_get_data_is_attributes_and_metadata() -> None:
     session = stored(user="alice", cart=[1])
 
     assert session.get_data() == {
-        "_created_at": NOW - 60,
-        "_last_accessed": NOW,
-        "user": "alice",
-        "cart": [1],
-    }
+        "_created_at": NOW - 60, "_last_accessed": NOW, "user": "alice", "cart": [1],
+    }  # fmt: skip
 
 
 def test_a_change_in_place_is_noticed_in_a_session_made_of_a_dictionary() -> None:
@@ -385,24 +377,11 @@ def test_foreign_formatting_is_not_a_change() -> None:
 @for_each(
     "value",
     [
-        "text",
-        7,
-        2**100,
-        1.5,
-        True,
-        None,
-        b"\x00\xff",
-        datetime(2026, 11, 23, tzinfo=UTC),
-        Decimal("1.10"),
-        uuid.UUID(int=7),
-        {"a": [1, {"b": None}]},
-        [],
-        {1, 2, 3},
-        frozenset({"x"}),
-        [float("nan")],
-        {"__pyfly_type__": "set", "value": [1]},
+        "text", 7, 2**100, 1.5, True, None, b"\x00\xff", datetime(2026, 11, 23, tzinfo=UTC),
+        Decimal("1.10"), uuid.UUID(int=7), {"a": [1, {"b": None}]}, [], {1, 2, 3}, frozenset({"x"}),
+        [float("nan")], {"__pyfly_type__": "set", "value": [1]},
     ],
-)
+)  # fmt: skip
 def test_a_value_that_was_only_read_is_not_written(value: Any) -> None:
     session = stored(value=value)
 
@@ -486,20 +465,12 @@ def test_what_is_set_while_a_commit_is_under_way_is_left_for_the_next() -> None:
 
     assert session.pending
     assert {name: session.get_attribute(name) for name in "abcd"} == {
-        "a": 2,
-        "b": None,
-        "c": 1,
-        "d": 4,
-    }
+        "a": 2, "b": None, "c": 1, "d": 4,
+    }  # fmt: skip
     assert settle(session) == {
-        "a": b"2",
-        "b": None,
-        "d": b"4",
-        "old": None,
-        "gone": b'"back"',
-        **OWN_LIFE,
+        "a": b"2", "b": None, "d": b"4", "old": None, "gone": b'"back"', **OWN_LIFE,
         "_max_inactive_interval": b"60",
-    }
+    }  # fmt: skip
     assert settle(session) == {}
 
 
@@ -546,17 +517,11 @@ def test_an_invalidated_session_neither_answers_nor_accepts() -> None:
     assert session.invalidated
     assert session.modified
     uses: list[Callable[[], object]] = [
-        lambda: session.get_attribute("user"),
-        lambda: session.set_attribute("user", "bob"),
-        lambda: session.remove_attribute("user"),
-        lambda: session.has_attribute("user"),
-        session.get_attribute_names,
-        session.attribute_names,
-        session.get_data,
-        session.clear,
-        session.rotate_id,
-        lambda: session.set_max_inactive_interval(5),
-    ]
+        lambda: session.get_attribute("user"), lambda: session.set_attribute("user", "bob"),
+        lambda: session.remove_attribute("user"), lambda: session.has_attribute("user"),
+        session.get_attribute_names, session.attribute_names, session.get_data, session.clear,
+        session.rotate_id, lambda: session.set_max_inactive_interval(5),
+    ]  # fmt: skip
     for use in uses:
         with pytest.raises(SessionInvalidatedError, match="rotate_id"):
             use()
@@ -597,12 +562,9 @@ def test_a_sealed_session_refuses_with_the_given_words() -> None:
     session.rotation_refusal = "too late to rotate"
 
     writes: list[Callable[[], object]] = [
-        lambda: session.set_attribute("user", "bob"),
-        lambda: session.remove_attribute("user"),
-        session.clear,
-        session.rotate_id,
-        lambda: session.set_max_inactive_interval(None),
-    ]
+        lambda: session.set_attribute("user", "bob"), lambda: session.remove_attribute("user"),
+        session.clear, session.rotate_id, lambda: session.set_max_inactive_interval(None),
+    ]  # fmt: skip
     for write in writes:
         with pytest.raises(SessionReadOnlyError, match="too late to write"):
             write()

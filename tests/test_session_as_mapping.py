@@ -76,14 +76,10 @@ def test_an_empty_one_is_true_and_equal_to_itself_alone() -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda session: session["a"],
-        lambda session: "a" in session,
-        lambda session: session.pop("a", None),
-        lambda session: session.update(a=1),
-        len,
-        list,
+        lambda session: session["a"], lambda session: "a" in session,
+        lambda session: session.pop("a", None), lambda session: session.update(a=1), len, list,
     ],
-)
+)  # fmt: skip
 def test_after_its_end_it_refuses(session: HttpSession, use: Callable[[Any], Any]) -> None:
     session.invalidate()
     with pytest.raises(SessionInvalidatedError):

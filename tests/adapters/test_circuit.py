@@ -155,12 +155,10 @@ async def test_a_store_asks_a_dead_server_no_more_than_it_has_to(clock: Clock) -
 @for_each(
     "error",
     [
-        aioredis.ConnectionError("refused"),
-        aioredis.TimeoutError("slow"),
-        TimeoutError("deadline"),
-        ConnectionResetError("reset"),
+        aioredis.ConnectionError("refused"), aioredis.TimeoutError("slow"),
+        TimeoutError("deadline"), ConnectionResetError("reset"),
     ],
-)
+)  # fmt: skip
 async def test_what_counts_as_not_reached(clock: Clock, error: Exception) -> None:
     client = FlakyClient()
     circuit = Circuit(failures=1, clock=clock)

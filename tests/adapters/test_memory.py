@@ -76,14 +76,10 @@ async def test_one_operation_does_not_pay_for_all_that_expired(clock: Clock) -> 
 
 async def test_every_kind_of_operation_sweeps(clock: Clock) -> None:
     operations: list[tuple[str, tuple[Any, ...]]] = [
-        ("get", ()),
-        ("save", ({}, 60)),
-        ("exists", ()),
-        ("load_and_slide", (60,)),
-        ("create_if_absent", (VALUE, 60)),
-        ("compare_and_swap", (VALUE, VALUE, 60)),
+        ("get", ()), ("save", ({}, 60)), ("exists", ()), ("load_and_slide", (60,)),
+        ("create_if_absent", (VALUE, 60)), ("compare_and_swap", (VALUE, VALUE, 60)),
         ("rename", ("n", VALUE, VALUE, 60)),
-    ]
+    ]  # fmt: skip
     for operation, arguments in operations:
         store = memory(clock)
         await fill(store, 10, ttl=10)

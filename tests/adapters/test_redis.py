@@ -124,11 +124,8 @@ async def test_committed_session_is_json_as_well(store: RedisSessionStore, valke
     assert version
     # In this order: what changes with every write is in front, where a script finds it.
     assert list(stored.items()) == [
-        ("_created_at", 100.0),
-        ("_last_accessed", 100.0),
-        ("_version", version),
-        ("user", "alice"),
-    ]
+        ("_created_at", 100.0), ("_last_accessed", 100.0), ("_version", version), ("user", "alice"),
+    ]  # fmt: skip
     assert 85 < await valkey.ttl(key) <= 90
 
 
@@ -193,13 +190,10 @@ async def test_dataclass_is_inline_under_its_tag(store: RedisSessionStore, valke
 
     assert json.loads(await valkey.get(KEY)) == {
         "SECURITY_CONTEXT": {
-            "__pyfly_type__": "pyfly.security.context:SecurityContext",
-            "user_id": "alice",
-            "roles": ["ADMIN"],
-            "permissions": [],
-            "attributes": {},
+            "__pyfly_type__": "pyfly.security.context:SecurityContext", "user_id": "alice",
+            "roles": ["ADMIN"], "permissions": [], "attributes": {},
         }
-    }
+    }  # fmt: skip
 
 
 async def test_the_prefix_of_the_keys_can_be_chosen(valkey: Any) -> None:

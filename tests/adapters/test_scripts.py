@@ -134,15 +134,11 @@ def test_a_value_of_ours_is_known_by_how_it_begins() -> None:
 @for_each(
     "other",
     [
-        b'{"_created_at": 1.0, "_version": "af"}',
-        b'{"a":1,"_version":"af"}',
-        b'{"a":{"_version":"af"}}',
-        b'{"_principal":"x","_version":"af"}',
-        b'["_version"]',
-        b"gAAAA",
-        b"",
+        b'{"_created_at": 1.0, "_version": "af"}', b'{"a":1,"_version":"af"}',
+        b'{"a":{"_version":"af"}}', b'{"_principal":"x","_version":"af"}', b'["_version"]',
+        b"gAAAA", b"",
     ],
-)
+)  # fmt: skip
 def test_any_other_value_is_known_by_its_digest(other: bytes) -> None:
     assert mark(other) == hashlib.sha1(other, usedforsecurity=False).hexdigest()
 

@@ -7,11 +7,9 @@ from pyfly_session.ports import Moved
 from tests.broken.sound import CapableSoundStore, SoundStore
 
 EVERYWHERE = (
-    "test_a_record_is_kept_like_a_session",
-    "test_every_capability_takes_records",
-    "test_a_record_is_gone_exactly_at_its_ttl",
-    "test_records_and_sessions_do_not_see_each_other",
-)
+    "test_a_record_is_kept_like_a_session", "test_every_capability_takes_records",
+    "test_a_record_is_gone_exactly_at_its_ttl", "test_records_and_sessions_do_not_see_each_other",
+)  # fmt: skip
 
 
 class RefusesRecords(SoundStore):

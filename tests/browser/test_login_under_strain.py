@@ -50,13 +50,11 @@ class Place:
         names = ("first", "second")
         registrations = {
             name: {
-                "client-id": "shop",
-                "client-secret": "only for this test/+",
-                "issuer-uri": issuer,
+                "client-id": "shop", "client-secret": "only for this test/+", "issuer-uri": issuer,
                 "response-mode": self._mode,
             }
             for name, (issuer, _) in zip(names, self.providers, strict=True)
-        }
+        }  # fmt: skip
         client = {"enabled": True, "registrations": registrations}
         oauth2 = {"client": client, "login": {"enabled": True}}
         config = {"pyfly": {"session": {"enabled": True}, "security": {"oauth2": oauth2}}}

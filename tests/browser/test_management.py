@@ -206,11 +206,9 @@ def test_a_store_that_stops_is_down_on_an_open_page(visit: Visit, expect: Any) -
 
 def test_operator_who_needs_no_session_sees_why_store_is_down(visit: Visit, expect: Any) -> None:
     properties = {
-        "enabled": True,
-        "store": "redis",
-        "redis": {"url": "redis://127.0.0.1:1/0", "retries": 0},
+        "enabled": True, "store": "redis", "redis": {"url": "redis://127.0.0.1:1/0", "retries": 0},
         "exclude-patterns": ["/manage/*"],
-    }
+    }  # fmt: skip
     with open_office(properties, guard=lambda request: True) as office:
         somebody_else = visit(office)
         somebody_else.go("/manage/")

@@ -126,15 +126,10 @@ def test_every_page_shows_where_it_is_fits_a_phone_and_writes_nothing_to_the_con
 
 # Where somebody comes to who types a word into the search.
 _SOUGHT = {
-    "cookie": "how-do-i",
-    "nginx": "deploy",
-    "password": "log-in-with-your-own-form",
-    "logout": "log-in-and-out",
-    "worker": "deploy",
-    "csrf": "log-in-with-your-own-form",
-    "memory": "choose-a-store",
-    "test": "test-an-application",
-}
+    "cookie": "how-do-i", "nginx": "deploy", "password": "log-in-with-your-own-form",
+    "logout": "log-in-and-out", "worker": "deploy", "csrf": "log-in-with-your-own-form",
+    "memory": "choose-a-store", "test": "test-an-application",
+}  # fmt: skip
 
 
 def test_the_search_finds_what_people_type(site: Path, chromium: Any) -> None:

@@ -44,11 +44,8 @@ def test_config_shows_every_property_if_asked_for(folder: Path, run: Run) -> Non
     assert {each.key for each in describe_properties()} <= set(rows)
     assert rows["pyfly.session.ttl"]["origin"] == "config/pyfly.yaml"
     assert rows["pyfly.session.max-lifetime"] == {
-        "key": "pyfly.session.max-lifetime",
-        "value": None,
-        "origin": "default",
-        "variables": [],
-    }
+        "key": "pyfly.session.max-lifetime", "value": None, "origin": "default", "variables": [],
+    }  # fmt: skip
     assert rows["pyfly.security.oauth2.login.enabled"]["value"] is False
 
 

@@ -253,10 +253,8 @@ ODD = [
     ("clock", {"TIME": (4_000_000_000, 0)}, "warning", "synchronise"),
     ("replication", {"INFO_replication": {"connected_slaves": 1}}, "hint", "min-replicas"),
     (
-        "replication",
-        {"INFO_replication": {"connected_slaves": 1, "min_slaves_good_slaves": 1}},
-        "ok",
-        None,
+        "replication", {"INFO_replication": {"connected_slaves": 1, "min_slaves_good_slaves": 1}},
+        "ok", None,
     ),
     ("memory", {"INFO_memory": {"maxmemory": 100, "used_memory": 95}}, "warning", "more memory"),
     ("persistence", {"INFO_persistence": {"aof_enabled": 1}}, "ok", None),
@@ -265,7 +263,7 @@ ODD = [
     ("store", {"EVALSHA": ResponseError("OOM command not allowed")}, "error", "more memory"),
     ("store", {"EVALSHA": ResponseError("MISCONF Errors writing")}, "error", "disk"),
     ("store", {"EXISTS": 1}, "error", "something else"),
-]
+]  # fmt: skip
 
 
 @for_each(("check", "answers", "level", "remedy"), ODD)

@@ -72,12 +72,9 @@ class Shop:
             "deadline": 3 * patience, "circuit-failures": 0,
         }  # fmt: skip
         properties = {
-            "enabled": True,
-            "store": "redis",
-            "fail-fast": True,
-            "redis": {"url": url, **defaults, **(redis or {})},
-            **(session or {}),
-        }
+            "enabled": True, "store": "redis", "fail-fast": True,
+            "redis": {"url": url, **defaults, **(redis or {})}, **(session or {}),
+        }  # fmt: skip
         self.clock = Clock()
         self.container = create_container({"pyfly": {"session": properties}})
         self.container.clock.override(providers.Object(self.clock))

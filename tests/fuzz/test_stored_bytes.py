@@ -104,11 +104,8 @@ async def logout(request: Request) -> Response:
 
 
 HANDLERS: dict[str, Any] = {
-    "everything": everything,
-    "change": change,
-    "login": login,
-    "empty": empty,
-}
+    "everything": everything, "change": change, "login": login, "empty": empty,
+}  # fmt: skip
 
 
 class Bench:

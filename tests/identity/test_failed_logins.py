@@ -181,12 +181,10 @@ async def alice_of(process: Process) -> str | None:
 @for_each(
     ("begin", "path"),
     [
-        (visitor_of, "/enter?user=alice&cart=tea"),
-        (cart_of, "/enter?user=alice"),
-        (alice_of, "/enter?user=alice"),
-        (alice_of, "/renew"),
+        (visitor_of, "/enter?user=alice&cart=tea"), (cart_of, "/enter?user=alice"),
+        (alice_of, "/enter?user=alice"), (alice_of, "/renew"),
     ],
-)
+)  # fmt: skip
 async def test_session_that_was_stored_is_told_though_its_record_was_not(
     make_native_site: MakeSite, begin: Any, path: str
 ) -> None:

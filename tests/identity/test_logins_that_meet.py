@@ -12,11 +12,9 @@ from tests.support.cases import for_each
 
 # What happens to the session, in another request, while the login is under way.
 MEANWHILE = [
-    ["/enter?user=alice"],
-    ["/enter?user=alice", "/renew"],
-    ["/enter?user=carol", "/enter?user=alice"],
-    ["/enter?user=alice", "/renew", "/renew", "/renew"],
-]
+    ["/enter?user=alice"], ["/enter?user=alice", "/renew"],
+    ["/enter?user=carol", "/enter?user=alice"], ["/enter?user=alice", "/renew", "/renew", "/renew"],
+]  # fmt: skip
 STRATEGIES = ["evict-oldest", "reject-new"]
 
 

@@ -18,13 +18,9 @@ from tests.support.types import Log
 from tests.web.driver import Answer, ask
 
 SHARED = [
-    "public",
-    "public, max-age=60",
-    "max-age=60, Public",
-    "s-maxage=60",
-    "max-age=0, S-MAXAGE=60",
+    "public", "public, max-age=60", "max-age=60, Public", "s-maxage=60", "max-age=0, S-MAXAGE=60",
     "public, max-age=31536000, immutable",
-]
+]  # fmt: skip
 PRIVATE = ["private", "private, max-age=60", "max-age=60", "no-cache", "no-store"]
 
 

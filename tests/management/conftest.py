@@ -56,12 +56,9 @@ def application(
     container.session_listeners.add_args(*map(providers.Object, listeners))
     management = Management(container, **{"guard": is_operator, **options})
     routes = [
-        Route("/in", log_in),
-        Route("/keep", keep, methods=["POST"]),
-        Route("/who", who),
-        Route("/turn", turn),
-        Mount("/manage", management),
-    ]
+        Route("/in", log_in), Route("/keep", keep, methods=["POST"]), Route("/who", who),
+        Route("/turn", turn), Mount("/manage", management),
+    ]  # fmt: skip
     return enable_sessions(Starlette(routes=routes), container), container
 
 

@@ -96,14 +96,11 @@ class FakeProvider:
         base = self.issuer
         return JSONResponse(
             {
-                "issuer": base,
-                "authorization_endpoint": f"{base}/auth",
-                "token_endpoint": f"{base}/token",
-                "userinfo_endpoint": f"{base}/userinfo",
-                "jwks_uri": f"{base}/jwks",
-                **self.published,
+                "issuer": base, "authorization_endpoint": f"{base}/auth",
+                "token_endpoint": f"{base}/token", "userinfo_endpoint": f"{base}/userinfo",
+                "jwks_uri": f"{base}/jwks", **self.published,
             }
-        )
+        )  # fmt: skip
 
     async def _jwks(self, request: Request) -> Response:
         keys = self.keys or {"keys": [self.key.as_dict(private=False)]}
@@ -139,15 +136,10 @@ class FakeProvider:
         """Return the ID token of a login."""
         now = int(self.clock())
         claims = {
-            "iss": self.issuer,
-            "aud": asked["client_id"],
-            "sub": asked["user"],
-            "iat": now,
-            "exp": now + 300,
-            "nonce": asked.get("nonce"),
-            "email": f"{asked['user']}@example.org",
+            "iss": self.issuer, "aud": asked["client_id"], "sub": asked["user"], "iat": now,
+            "exp": now + 300, "nonce": asked.get("nonce"), "email": f"{asked['user']}@example.org",
             **self.token_claims,
-        }
+        }  # fmt: skip
         claims = {name: value for name, value in claims.items() if value is not None}
         if self.sign is not None:
             return self.sign(claims)
@@ -159,14 +151,9 @@ class FakeProvider:
         """Return a logout token; what is None is left out."""
         now = int(self.clock())
         body = {
-            "iss": self.issuer,
-            "aud": "shop",
-            "iat": now,
-            "exp": now + 120,
-            "jti": f"logout-{next(self.numbers)}",
-            "events": {LOGOUT: {}},
-            **claims,
-        }
+            "iss": self.issuer, "aud": "shop", "iat": now, "exp": now + 120,
+            "jti": f"logout-{next(self.numbers)}", "events": {LOGOUT: {}}, **claims,
+        }  # fmt: skip
         body = {name: value for name, value in body.items() if value is not None}
         key = key or self.key
         head = {"alg": "RS256", "kid": key.kid, "typ": "logout+jwt", **(header or {})}

@@ -57,11 +57,9 @@ class Shop:
             self.registrations, transport=network.transport, clock=site.clock, **options
         )
         filters = [
-            OAuth2LoginFilter(self.handler),
-            SecurityContextFilter(),
-            OAuth2BackChannelLogoutFilter(self.handler, site.filter),
-            site.filter,
-        ]
+            OAuth2LoginFilter(self.handler), SecurityContextFilter(),
+            OAuth2BackChannelLogoutFilter(self.handler, site.filter), site.filter,
+        ]  # fmt: skip
         self.app = Starlette(
             routes=[Page("/", who), Page("/put", put), Page("/rotate", rotate), Page("/why", why)],
             middleware=[Middleware(WebFilterChainMiddleware, filters=filters)],

@@ -26,11 +26,9 @@ from tests.web.conftest import EACH_NATIVE_STORE, Site
 from tests.web.driver import Answer, Browser, SetCookie
 
 NAVIGATION = [
-    ("accept", "text/html,*/*;q=0.8"),
-    ("sec-fetch-mode", "navigate"),
-    ("sec-fetch-dest", "document"),
-    ("sec-fetch-site", "cross-site"),
-]
+    ("accept", "text/html,*/*;q=0.8"), ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"), ("sec-fetch-site", "cross-site"),
+]  # fmt: skip
 BACK = "/login/oauth2/code/green"
 
 
@@ -270,11 +268,8 @@ class TestCookies:
     async def test_only_the_way_back_gets_it(self, shop: Shop) -> None:
         [cookie] = self.cookies(await shop.browser.get("/oauth2/authorization/green"))
         assert dict(cookie.attributes) == {
-            "httponly": "",
-            "max-age": "3600",
-            "path": "/login/oauth2/code/",
-            "samesite": "lax",
-        }
+            "httponly": "", "max-age": "3600", "path": "/login/oauth2/code/", "samesite": "lax",
+        }  # fmt: skip
 
     async def test_it_is_as_secure_and_as_wide_as_the_sessions(self, site: Site) -> None:
         site.configure(cookie=SessionCookie(secure=True, domain="example.test"))

@@ -61,14 +61,11 @@ def application(site: Site, security: SecurityContextFilter | None = None) -> St
     filters = [security or SecurityContextFilter(), site.filter]
     return Starlette(
         routes=[
-            Page("/", who),
-            Page("/enter", enter),
-            Page("/leave", leave),
-            Page("/put", put),
+            Page("/", who), Page("/enter", enter), Page("/leave", leave), Page("/put", put),
             WebSocketRoute("/socket", who_on_socket),
         ],
         middleware=[Middleware(WebFilterChainMiddleware, filters=filters)],
-    )
+    )  # fmt: skip
 
 
 def test_it_has_the_order_and_the_name_of_the_original() -> None:
@@ -158,15 +155,10 @@ async def test_principal_and_time_are_recorded_and_go_with_clear(site: Site) -> 
 @for_each(
     "garbage",
     [
-        {"user_id": "alice", "roles": ["ADMIN"]},
-        {"is_authenticated": True, "user_id": "alice"},
-        "alice",
-        ["alice"],
-        True,
-        SecurityContext(),
-        SecurityContext(user_id=""),
+        {"user_id": "alice", "roles": ["ADMIN"]}, {"is_authenticated": True, "user_id": "alice"},
+        "alice", ["alice"], True, SecurityContext(), SecurityContext(user_id=""),
     ],
-)
+)  # fmt: skip
 async def test_garbage_is_anonymous(site: Site, garbage: Any) -> None:
     browser = Browser(application(site), await site.seed(SECURITY_CONTEXT=garbage))
     assert (await browser.get("/")).text.startswith("None ")

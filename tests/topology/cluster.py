@@ -139,15 +139,11 @@ def running_cluster(
 
 def _settings(bus: int, node_timeout_ms: int) -> list[Setting]:
     return [
-        ("cluster-enabled", "yes"),
-        ("cluster-port", str(bus)),
-        ("cluster-node-timeout", str(node_timeout_ms)),
-        ("cluster-replica-validity-factor", "0"),
-        ("cluster-require-full-coverage", "no"),
-        ("masterauth", PASSWORD),
-        ("save", ""),
+        ("cluster-enabled", "yes"), ("cluster-port", str(bus)),
+        ("cluster-node-timeout", str(node_timeout_ms)), ("cluster-replica-validity-factor", "0"),
+        ("cluster-require-full-coverage", "no"), ("masterauth", PASSWORD), ("save", ""),
         ("repl-diskless-sync-delay", "0"),
-    ]
+    ]  # fmt: skip
 
 
 def _introduce(nodes: list[Node], buses: list[int]) -> None:

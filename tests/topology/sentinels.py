@@ -108,11 +108,9 @@ def running_sentinels(
 
 
 _SERVER: list[Setting] = [
-    ("masterauth", PASSWORD),
-    ("save", ""),
-    ("repl-diskless-sync-delay", "0"),
+    ("masterauth", PASSWORD), ("save", ""), ("repl-diskless-sync-delay", "0"),
     ("repl-ping-replica-period", "1"),
-]
+]  # fmt: skip
 
 
 def _watching(port: int, down_after_ms: int) -> list[Setting]:

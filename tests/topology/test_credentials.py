@@ -106,11 +106,9 @@ async def test_cluster_is_reached_by_tls(open_shop: OpenShop, tmp_path: Path) ->
     certificate, context = make_certificate(tmp_path)
     port, outside, bus = free_ports(3)
     settings = [
-        ("cluster-enabled", "yes"),
-        ("cluster-port", str(bus)),
-        ("cluster-announce-port", str(outside)),
-        ("cluster-announce-ip", HOST),
-    ]
+        ("cluster-enabled", "yes"), ("cluster-port", str(bus)),
+        ("cluster-announce-port", str(outside)), ("cluster-announce-ip", HOST),
+    ]  # fmt: skip
     with contextlib.closing(Node(port, settings)) as node:
         node.start().ask("CLUSTER", "ADDSLOTSRANGE", 0, SLOTS - 1)
         async with front(outside, port, context) as door:

@@ -133,19 +133,12 @@ class Connection:
             raw.append((b"cookie", f"{COOKIE}={cookie}".encode()))
         route, _, query = path.partition("?")
         self.scope: dict[str, Any] = {
-            "type": kind,
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "http" if kind == "http" else "ws",
-            "path": route,
-            "raw_path": route.encode(),
-            "query_string": query.encode(),
-            "root_path": "",
-            "headers": [(b"host", b"example.test"), *raw],
-            "server": ("example.test", 80),
-            "client": ("192.0.2.1", 1234),
-            "state": {},
-        }
+            "type": kind, "asgi": {"version": "3.0", "spec_version": "2.4"}, "http_version": "1.1",
+            "scheme": "http" if kind == "http" else "ws", "path": route, "raw_path": route.encode(),
+            "query_string": query.encode(), "root_path": "",
+            "headers": [(b"host", b"example.test"), *raw], "server": ("example.test", 80),
+            "client": ("192.0.2.1", 1234), "state": {},
+        }  # fmt: skip
         if kind == "http":
             self.scope["method"] = method
         else:

@@ -51,14 +51,10 @@ async def own(request: Request) -> None:
 
 HANDLERS: dict[str, Any] = {
     "look": lambda session: JSONResponse([session.principal, session.get_attribute("cart")]),
-    "add": lambda session: session.set_attribute("cart", "lamp"),
-    "login": sign_in,
-    "logout": sign_out,
-    "clear": clear,
-    "by-hand": by_hand,
-    "by-hand-out": lambda session: session.remove_attribute("SECURITY_CONTEXT"),
-    "own": own,
-}
+    "add": lambda session: session.set_attribute("cart", "lamp"), "login": sign_in,
+    "logout": sign_out, "clear": clear, "by-hand": by_hand,
+    "by-hand-out": lambda session: session.remove_attribute("SECURITY_CONTEXT"), "own": own,
+}  # fmt: skip
 
 
 def browser_of(site: Site, **options: Any) -> Browser:

@@ -61,14 +61,11 @@ async def test_what_only_resembles_the_cookie_is_no_candidate(site: Site, header
 @for_each(
     "header",
     [
-        f"{COOKIE}={KNOWN}",
-        f'{COOKIE}="{KNOWN}"',
-        f" {COOKIE} = {KNOWN} ",
-        f"a=b;{COOKIE}={KNOWN};c=d",
-        f"theme; {COOKIE}={KNOWN}",
+        f"{COOKIE}={KNOWN}", f'{COOKIE}="{KNOWN}"', f" {COOKIE} = {KNOWN} ",
+        f"a=b;{COOKIE}={KNOWN};c=d", f"theme; {COOKIE}={KNOWN}",
         f"broken=\x00\xff; {COOKIE}={KNOWN}",
     ],
-)
+)  # fmt: skip
 async def test_cookie_is_found_however_it_is_written(site: Site, header: str) -> None:
     await site.seed(KNOWN, user="alice")
     answer = await send(site, header)
@@ -178,23 +175,13 @@ async def test_host_prefixed_cookie_can_be_removed(site: Site) -> None:
 @for_each(
     "options",
     [
-        {"name": "__Host-sid"},
-        {"name": "__Host-sid", "secure": True, "path": "/shop"},
-        {"name": "__Host-sid", "secure": True, "domain": "example.test"},
-        {"name": "__Secure-sid"},
-        {"same_site": "none"},
-        {"same_site": "all"},
-        {"partitioned": True},
-        {"name": "a b"},
-        {"name": "a;b"},
-        {"name": "a=b"},
-        {"name": ""},
-        {"name": "sid\n"},
-        {"path": "/; Secure"},
-        {"path": "shop"},
-        {"domain": "a;b"},
+        {"name": "__Host-sid"}, {"name": "__Host-sid", "secure": True, "path": "/shop"},
+        {"name": "__Host-sid", "secure": True, "domain": "example.test"}, {"name": "__Secure-sid"},
+        {"same_site": "none"}, {"same_site": "all"}, {"partitioned": True}, {"name": "a b"},
+        {"name": "a;b"}, {"name": "a=b"}, {"name": ""}, {"name": "sid\n"}, {"path": "/; Secure"},
+        {"path": "shop"}, {"domain": "a;b"},
     ],
-)
+)  # fmt: skip
 def test_cookie_that_browsers_would_refuse_or_misread_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         SessionCookie(**options)

@@ -55,13 +55,9 @@ async def logout_and_fail(session: Any) -> Response:
 
 
 HANDLERS: dict[str, Any] = {
-    "login": login,
-    "who": who,
-    "logout": lambda session: session.invalidate(),
-    "rotate": rotate,
-    "rotate_and_fail": rotate_and_fail,
-    "logout_and_fail": logout_and_fail,
-}
+    "login": login, "who": who, "logout": lambda session: session.invalidate(), "rotate": rotate,
+    "rotate_and_fail": rotate_and_fail, "logout_and_fail": logout_and_fail,
+}  # fmt: skip
 
 
 def under_base(site: Site, **handlers: Any) -> Starlette:

@@ -62,13 +62,10 @@ async def test_cache_control_of_the_application_is_left_alone(site: Site, value:
     ("given", "expected"),
     [
         ("Accept-Encoding", "Accept-Encoding, Cookie"),
-        ("Accept, Origin", "Accept, Origin, Cookie"),
-        ("Cookie", "Cookie"),
-        ("accept,COOKIE", "accept,COOKIE"),
-        ("*", "*"),
-        ("X-Cookie", "X-Cookie, Cookie"),
+        ("Accept, Origin", "Accept, Origin, Cookie"), ("Cookie", "Cookie"),
+        ("accept,COOKIE", "accept,COOKIE"), ("*", "*"), ("X-Cookie", "X-Cookie, Cookie"),
     ],
-)
+)  # fmt: skip
 async def test_existing_vary_is_merged(site: Site, given: str, expected: str) -> None:
     assert (await reply(site, {"Vary": given})).get("vary") == expected
 

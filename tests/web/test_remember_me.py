@@ -23,12 +23,9 @@ TTL = 100
 MONTH = 30 * 86400
 NOW = datetime.fromtimestamp(1_800_000_000, UTC)
 CHOICES: dict[str, tuple[Any, bool | None]] = {
-    "remember": (timedelta(days=30), True),
-    "forget": (None, False),
-    "forget-soon": (10, False),
-    "until": (NOW + timedelta(seconds=250), None),
-    "common": (None, None),
-}
+    "remember": (timedelta(days=30), True), "forget": (None, False), "forget-soon": (10, False),
+    "until": (NOW + timedelta(seconds=250), None), "common": (None, None),
+}  # fmt: skip
 
 
 async def choose(request: Request) -> Response:
@@ -56,12 +53,9 @@ async def rotate(session: Any) -> Response:
 
 
 HANDLERS: dict[str, Any] = {
-    "choose": choose,
-    "only-choose": only_choose,
-    "look": lambda session: JSONResponse(session.principal),
-    "write": write,
-    "rotate": rotate,
-}
+    "choose": choose, "only-choose": only_choose,
+    "look": lambda session: JSONResponse(session.principal), "write": write, "rotate": rotate,
+}  # fmt: skip
 
 
 def browser_of(site: Site, **options: Any) -> Browser:

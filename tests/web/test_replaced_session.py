@@ -63,14 +63,10 @@ def application(site: Site, make: Callable[[Request], Any], *, foreign: bool = F
 @for_each(
     ("put", "left"),
     [
-        ({}, {}),
-        (None, {}),
-        (Empty, {}),
-        (_EmptyEnum.EMPTY, {}),
-        ({"b": 3}, {"b": 3}),
+        ({}, {}), (None, {}), (Empty, {}), (_EmptyEnum.EMPTY, {}), ({"b": 3}, {"b": 3}),
         ({"a": [2], "c": None}, {"a": [2], "c": None}),
     ],
-)
+)  # fmt: skip
 async def test_a_mapping_is_taken_over_and_an_empty_one_clears(
     site: Site, put: Any, left: Any, foreign: bool
 ) -> None:

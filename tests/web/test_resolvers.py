@@ -180,12 +180,10 @@ class TestSeveral:
     @for_each(
         ("given", "expected"),
         [
-            (None, "Cookie, X-Auth-Token"),
-            ("cookie", "cookie, X-Auth-Token"),
-            ("x-auth-token, Accept", "x-auth-token, Accept, Cookie"),
-            ("*", "*"),
+            (None, "Cookie, X-Auth-Token"), ("cookie", "cookie, X-Auth-Token"),
+            ("x-auth-token, Accept", "x-auth-token, Accept, Cookie"), ("*", "*"),
         ],
-    )
+    )  # fmt: skip
     async def test_caches_are_told_both(self, site: Site, given: str | None, expected: str) -> None:
         async def page(request: Request) -> Response:
             return PlainTextResponse("ok", headers={"Vary": given} if given else {})

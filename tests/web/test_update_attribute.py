@@ -292,11 +292,9 @@ class TestRefused:
                 return one_more(visits)
 
         functions: dict[str, Any] = {
-            "function": one_more_later,
-            "partial": functools.partial(one_more_later),
-            "lambda": lambda visits: one_more_later(visits),
-            "object": Later(),
-        }
+            "function": one_more_later, "partial": functools.partial(one_more_later),
+            "lambda": lambda visits: one_more_later(visits), "object": Later(),
+        }  # fmt: skip
         session = HttpSession(KNOWN, {"visits": 1})
         with pytest.raises(TypeError, match="coroutine") as caught:
             session.update_attribute("visits", functions[shape])

@@ -82,16 +82,12 @@ async def test_id_that_comes_over_https_alone_opens_nothing_for_foreign_page(sit
 @for_each(
     ("origin", "host"),
     [
-        ("https://example.test", "example.test"),
-        ("http://example.test", "example.test"),
-        ("HTTPS://Example.Test", "EXAMPLE.test"),
-        ("https://example.test", "example.test:443"),
-        ("https://example.test:443", "example.test"),
-        ("http://example.test:80", "example.test"),
-        ("http://localhost:8000", "localhost:8000"),
-        ("http://[::1]:8000", "[::1]:8000"),
+        ("https://example.test", "example.test"), ("http://example.test", "example.test"),
+        ("HTTPS://Example.Test", "EXAMPLE.test"), ("https://example.test", "example.test:443"),
+        ("https://example.test:443", "example.test"), ("http://example.test:80", "example.test"),
+        ("http://localhost:8000", "localhost:8000"), ("http://[::1]:8000", "[::1]:8000"),
     ],
-)
+)  # fmt: skip
 async def test_page_of_the_same_host_may(site: Site, origin: str, host: str) -> None:
     assert is_open(await Service(site).open(origin, host=host))
 

@@ -28,12 +28,9 @@ async def visits(request: Request) -> PlainTextResponse:
 async def get(app: Any, cookie: bytes) -> tuple[bytes, bytes]:
     """Request ``/`` and return the session cookie and the body."""
     scope = {
-        "type": "http",
-        "method": "GET",
-        "path": "/",
-        "query_string": b"",
+        "type": "http", "method": "GET", "path": "/", "query_string": b"",
         "headers": [(b"cookie", cookie)] if cookie else [],
-    }
+    }  # fmt: skip
     sent: list[Any] = []
 
     async def receive() -> Any:
