@@ -623,13 +623,9 @@ class TestEnableSessions:
         )
         monkeypatch.setenv("PYFLY_SESSION_TTL", "7")
         app = enable_sessions(
-            application(),
-            config=tmp_path,
-            enabled=True,
-            ttl="30m",
-            cookie_name="SID",
+            application(), config=tmp_path, enabled=True, ttl="30m", cookie_name="SID",
             cookie={"same_site": "strict"},
-        )
+        )  # fmt: skip
         browser = TestClient(app, base_url="http://shop", root_path="/shop")
         cookie = browser.get("/shop/").headers["set-cookie"]
         assert cookie.startswith("SID=")

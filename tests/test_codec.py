@@ -187,15 +187,12 @@ rich = st.recursive(
         | st.sets(hashables.filter(lambda value: value == value), max_size=3)
         | st.builds(Point, parts, parts)
         | st.builds(
-            Context,
-            any_text,
-            st.lists(any_text, max_size=2).map(tuple),
-            st.lists(any_text, max_size=2),
-            st.dictionaries(any_text, parts, max_size=2),
+            Context, any_text, st.lists(any_text, max_size=2).map(tuple),
+            st.lists(any_text, max_size=2), st.dictionaries(any_text, parts, max_size=2),
         )
     ),
     max_leaves=8,
-)
+)  # fmt: skip
 
 
 # Round trips

@@ -80,11 +80,9 @@ def test_a_bean_given_by_a_copied_container_is_named() -> None:
 def test_the_topology_decides_which_client_there_is() -> None:
     cluster = container_of(store="redis", redis={"cluster": {"nodes": ["a:1", "b:2"]}})
     assert explained(cluster)["redis_client"] == Condition(
-        "redis_client",
-        "RedisCluster",
-        "pyfly.session.redis.cluster.nodes is a:1, b:2",
+        "redis_client", "RedisCluster", "pyfly.session.redis.cluster.nodes is a:1, b:2",
         "pyfly.session.redis.cluster.nodes",
-    )
+    )  # fmt: skip
     sentinel = {"master": "mymaster", "nodes": ["a:1"]}
     row = explained(container_of(store="redis", redis={"sentinel": sentinel}))["redis_client"]
     assert row.reason == "pyfly.session.redis.sentinel.master is mymaster"

@@ -130,16 +130,14 @@ a.b: 3
     assert read(file, text) == {
         "pyfly": {
             "session": {
-                "ttl": 5,
-                "redis": {"url": "redis://h"},
-                "cookie": {"path": "/x", "secure": True},
+                "ttl": 5, "redis": {"url": "redis://h"}, "cookie": {"path": "/x", "secure": True},
             },
             "security.x": 1,
             "profiles": {"active": "dev"},
         },
         "pyfly.other": 2,
         "a.b": 3,
-    }
+    }  # fmt: skip
 
 
 def resolved(text: str, **environ: str) -> object:

@@ -171,10 +171,8 @@ async def test_encrypted_sessions_merge_rotate_and_end(make_encrypted: Any, cloc
     assert await repository.commit(late) is Outcome.MOVED
     found = await loaded(repository, a.id)
     assert {name: found.get_attribute(name) for name in found.get_attribute_names()} == {
-        "a": 1,
-        "b": 2,
-        "late": 3,
-    }
+        "a": 1, "b": 2, "late": 3,
+    }  # fmt: skip
     assert await repository.commit(found) is Outcome.UNTOUCHED
     b.invalidate()
     await repository.commit(b)

@@ -116,17 +116,10 @@ class TestTuples:
 
     def test_a_tuple_anywhere_in_an_annotation_comes_back_as_one(self) -> None:
         trip = Trip(
-            plain=(1, 2),
-            maybe=(3, 4),
-            either=(5,),
-            spots=[Spot(1, (2, 3)), Spot(4)],
-            named={"a": (5, 6)},
-            deep=([(1, 2)], {"x": ((3, 4),)}),
-            noted=(7, 8),
-            rows=[[1]],
-            first=[1, 2],
-            texts=("a",),
-        )
+            plain=(1, 2), maybe=(3, 4), either=(5,), spots=[Spot(1, (2, 3)), Spot(4)],
+            named={"a": (5, 6)}, deep=([(1, 2)], {"x": ((3, 4),)}), noted=(7, 8), rows=[[1]],
+            first=[1, 2], texts=("a",),
+        )  # fmt: skip
         back = again(trip, self.codec)
         assert back == trip
         assert isinstance(back.spots[0], Spot)

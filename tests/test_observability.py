@@ -282,10 +282,8 @@ class TestStoreOperations:
         browser.get("/add")
         browser.get("/add")
         assert observer.operations == [
-            "create_if_absent session",
-            "load_and_slide session",
-            "compare_and_swap session",
-        ]
+            "create_if_absent session", "load_and_slide session", "compare_and_swap session",
+        ]  # fmt: skip
         for span in observer.spans:
             assert span.kind is SpanKind.CLIENT
             assert span.status.status_code is StatusCode.UNSET

@@ -235,10 +235,8 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
     error = refusal(ttl="soon", stroe="redis", cookie={"same-site": "none", "secur": True})
     lines = str(error).splitlines()
     assert [line.partition(" ")[0] for line in lines] == [
-        "pyfly.session.ttl",
-        "pyfly.session.stroe",
-        "pyfly.session.cookie.secur",
-    ]
+        "pyfly.session.ttl", "pyfly.session.stroe", "pyfly.session.cookie.secur",
+    ]  # fmt: skip
     assert error.key == "pyfly.session.ttl"
 
 

@@ -152,10 +152,8 @@ def test_conditions_are_those_of_the_container(folder: Path, run: Run) -> None:
     lines = run("conditions").output.splitlines()
     assert lines[0].split() == ["Bean", "Choice", "Because"]
     assert lines[2].split(maxsplit=2) == [
-        "session_store",
-        "RedisSessionStore",
-        "pyfly.session.store is redis (config/pyfly.yaml)",
-    ]
+        "session_store", "RedisSessionStore", "pyfly.session.store is redis (config/pyfly.yaml)",
+    ]  # fmt: skip
     rows = {row["bean"]: row for row in json.loads(run("conditions", "--json").output)}
     assert rows["session_store"]["key"] == "pyfly.session.store"
     assert rows["session_store"]["origin"] == "config/pyfly.yaml"

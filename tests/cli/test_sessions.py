@@ -164,10 +164,8 @@ def test_a_session_is_shown_without_its_values(shop: TestClient, run: Run) -> No
     assert session["principal"] == "alice"
     assert [session["handle"]] == [each["handle"] for each in listed(run)]
     assert session["attributes"] == {
-        "SECURITY_CONTEXT": "SecurityContext",
-        "cart": "Cart",
-        "provider": "dict",
-    }
+        "SECURITY_CONTEXT": "SecurityContext", "cart": "Cart", "provider": "dict",
+    }  # fmt: skip
     output = run("sessions", "show", session_id).output
     assert "User          alice" in output.splitlines()
     assert "hunter2" not in output
@@ -279,10 +277,8 @@ def test_nothing_is_ended_without_yes(shop: TestClient, run: Run, answer: str, w
     result = run("sessions", "end", *given, "--json", input=answer)
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"] == {
-        "message": "nobody said yes, so nothing was done",
-        "key": None,
-        "remedy": "use --yes",
-    }
+        "message": "nobody said yes, so nothing was done", "key": None, "remedy": "use --yes",
+    }  # fmt: skip
     assert "of alice?" in result.stderr
     assert client.who() == "alice"
     assert run("sessions", "end", *given, input="y\n").exit_code == 0

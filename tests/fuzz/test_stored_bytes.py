@@ -57,12 +57,10 @@ payloads = st.one_of(
     deep.map(lambda part: b'{"user":' + part + b"}"),
     st.integers(1, 6000).map(lambda digits: b'{"_created_at":' + b"9" * digits + b"}"),
     st.builds(
-        lambda data, at, junk: json.dumps(data).encode()[:at] + junk,
-        sessions,
-        st.integers(0, 50),
+        lambda data, at, junk: json.dumps(data).encode()[:at] + junk, sessions, st.integers(0, 50),
         st.binary(max_size=5),
     ),
-)
+)  # fmt: skip
 
 
 async def everything(request: Request) -> Response:

@@ -91,10 +91,8 @@ class TestHealth:
             answer = client.get("/health")
         assert answer.status_code == 503
         assert answer.json() == {
-            "status": "DOWN",
-            "store": "Failing",
-            "reason": "the session store was not reached",
-        }
+            "status": "DOWN", "store": "Failing", "reason": "the session store was not reached",
+        }  # fmt: skip
 
     def test_a_store_that_does_not_answer_is_down_at_the_deadline(self) -> None:
         with opened(over(Failing(None)), health_deadline=0.01) as client:
@@ -201,10 +199,8 @@ def test_the_configuration_tells_where_values_come_from(tmp_path: Any) -> None:
     rows = {row["key"]: row for row in answer.json()["properties"]}
     assert rows["pyfly.session.enabled"]["origin"] == (tmp_path / "pyfly.yaml").as_posix()
     assert rows["pyfly.session.ttl"] == {
-        "key": "pyfly.session.ttl",
-        "value": 1800,
-        "origin": "default",
-    }
+        "key": "pyfly.session.ttl", "value": 1800, "origin": "default",
+    }  # fmt: skip
     assert rows["pyfly.session.redis.url"]["value"] == "redis://:***@redis.example:6379/0"
     assert rows["pyfly.session.redis.url"]["origin"].endswith("PYFLY_SESSION_REDIS_URL")
     assert SECRET not in answer.text + page.text

@@ -26,15 +26,11 @@ TICK = 2**-10
 # Just before and at the ends of times, and at random within them.
 Act = tuple[Any, ...]
 ACTS: st.SearchStrategy[Act] = st.one_of(
-    st.tuples(st.just("assign"), NAMES, VALUES),
-    st.tuples(st.just("remove"), NAMES),
-    st.tuples(st.just("change_in_place"), NAMES, st.integers(0, 9)),
-    st.tuples(st.just("clear")),
+    st.tuples(st.just("assign"), NAMES, VALUES), st.tuples(st.just("remove"), NAMES),
+    st.tuples(st.just("change_in_place"), NAMES, st.integers(0, 9)), st.tuples(st.just("clear")),
     st.tuples(st.just("set_idle"), st.sampled_from([None, 1, 10, 60, 500])),
-    st.tuples(st.just("rotate")),
-    st.tuples(st.just("rotate")),
-    st.tuples(st.just("log_out")),
-)
+    st.tuples(st.just("rotate")), st.tuples(st.just("rotate")), st.tuples(st.just("log_out")),
+)  # fmt: skip
 STEPS = st.sampled_from([0.05, 0.051, 1.0, 10 - TICK, 10.0, 60 - TICK, 60.0, 100.0, 300.0, 400.0])
 CHOICE = st.integers(0, 5)
 # Few sessions and few requests, so that they meet.
@@ -111,12 +107,9 @@ class SessionMachine(RuleBasedStateMachine):
             store, ttl=ttl, max_lifetime=max_lifetime, hash_ids=hash_ids, clock=self.clock
         )
         self.world = World(
-            now=self.clock(),
-            ttl=ttl,
-            max_lifetime=max_lifetime,
-            keeps_notes=self.keeps_notes,
+            now=self.clock(), ttl=ttl, max_lifetime=max_lifetime, keeps_notes=self.keeps_notes,
             expires=self.expires,
-        )
+        )  # fmt: skip
         # Two requests on one session: where everything interesting begins.
         self.visit(0, True)
         self.act_and_commit(0, [("assign", "a", [1])])

@@ -194,14 +194,10 @@ class World:
         else:
             self.slide(entry, left)
         return Visit(
-            id=session_id,
-            since=self.now,
-            created=entry.created,
-            stored_id=session_id,
-            seen=copy.deepcopy(entry.attributes),
-            live=copy.deepcopy(entry.attributes),
+            id=session_id, since=self.now, created=entry.created, stored_id=session_id,
+            seen=copy.deepcopy(entry.attributes), live=copy.deepcopy(entry.attributes),
             idle=entry.idle,
-        )
+        )  # fmt: skip
 
     def commit(self, visit: Visit, *, create: bool = True) -> Outcome:
         """Do to the store what the request did to its session."""

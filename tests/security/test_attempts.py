@@ -614,13 +614,10 @@ class TestWhoItIs:
         endpoints = {"authorization_uri": f"{base}/auth", "token_uri": f"{base}/token"}
         shop.registrations.add(
             shop.green.registration(
-                "green",
-                issuer_uri="",
-                require_iss=True,
-                user_info_uri=f"{base}/userinfo",
+                "green", issuer_uri="", require_iss=True, user_info_uri=f"{base}/userinfo",
                 **endpoints,
             )
-        )
+        )  # fmt: skip
         for issuer in (None, "https://evil.test", base):
             query = shop.green.log_in(await shop.start(), iss=issuer)
             answer = await shop.come_back(query)

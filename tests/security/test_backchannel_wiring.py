@@ -29,11 +29,9 @@ async def test_one_property_switches_it_on() -> None:
     app = enable_sessions(application(), container)
     provider = FakeProvider("green.test", Clock())
     handler = OAuth2LoginHandler(
-        container.client_registration_repository(),
-        back_channel_logout=True,
-        transport=Network(provider).transport,
-        clock=provider.clock,
-    )
+        container.client_registration_repository(), back_channel_logout=True,
+        transport=Network(provider).transport, clock=provider.clock,
+    )  # fmt: skip
     container.oauth2_login_handler.override(providers.Object(handler))
     browser = Browser(app)
     answer = await browser.get("/oauth2/authorization/green")

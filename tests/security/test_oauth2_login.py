@@ -77,13 +77,10 @@ class TestHowLongAgoTheUserProvedWhoTheyAre:
     async def test_is_the_time_of_the_login_where_it_cannot_be_asked(self, shop: Shop) -> None:
         shop.registrations.add(
             shop.green.registration(
-                "green",
-                issuer_uri="",
-                authorization_uri="https://green.test/auth",
-                token_uri="https://green.test/token",
-                user_info_uri="https://green.test/userinfo",
+                "green", issuer_uri="", authorization_uri="https://green.test/auth",
+                token_uri="https://green.test/token", user_info_uri="https://green.test/userinfo",
             )
-        )
+        )  # fmt: skip
         shop.green.user_info = {"sub": "alice"}
         await shop.log_in()
         assert await self.age(shop) == 0
@@ -146,13 +143,10 @@ async def test_explicit_endpoints_need_no_discovery(shop: Shop) -> None:
     base = shop.green.issuer
     shop.registrations.add(
         shop.green.registration(
-            "green",
-            authorization_uri=f"{base}/auth",
-            token_uri=f"{base}/token",
-            jwks_uri=f"{base}/jwks",
-            redirect_uri="https://shop.test/login/oauth2/code/green",
+            "green", authorization_uri=f"{base}/auth", token_uri=f"{base}/token",
+            jwks_uri=f"{base}/jwks", redirect_uri="https://shop.test/login/oauth2/code/green",
         )
-    )
+    )  # fmt: skip
     assert (await shop.log_in()).status == 303
     assert shop.green.requests == ["/token", "/jwks"]
 
@@ -161,13 +155,10 @@ async def test_without_openid_userinfo_says_who_it_is(shop: Shop) -> None:
     base = shop.green.issuer
     shop.registrations.add(
         shop.green.registration(
-            "green",
-            issuer_uri="",
-            authorization_uri=f"{base}/auth",
-            token_uri=f"{base}/token",
+            "green", issuer_uri="", authorization_uri=f"{base}/auth", token_uri=f"{base}/token",
             user_info_uri=f"{base}/userinfo",
         )
-    )
+    )  # fmt: skip
     shop.green.send_id_token = False
     shop.green.user_info = {"sub": None, "id": 4711, "login": "octo", "name": "Octo"}
     assert "nonce" not in await shop.start()

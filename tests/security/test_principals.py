@@ -79,14 +79,9 @@ class Place:
         site = Site.__new__(Site)
         site.filter = SessionFilter(store, repository=self.repository, concurrency=controller)
         self.app: App = site.app(
-            enter=enter,
-            leave=leave,
-            who=who,
-            rotate=rotate,
-            others=others,
-            why=why,
+            enter=enter, leave=leave, who=who, rotate=rotate, others=others, why=why,
             mind_changed=mind_changed,
-        )
+        )  # fmt: skip
 
     async def log_in(self, user: str = "alice", browser: Browser | None = None) -> Browser:
         browser = browser or Browser(self.app)

@@ -53,11 +53,9 @@ async def log_in(app: App, container: Any, user: str = "alice") -> Browser:
     """Log in through the whole application, at a provider that is no real server."""
     provider = FakeProvider("green.test", Clock())
     handler = OAuth2LoginHandler(
-        container.client_registration_repository(),
-        to_context=container.security_context_mapper(),
-        transport=Network(provider).transport,
-        clock=provider.clock,
-    )
+        container.client_registration_repository(), to_context=container.security_context_mapper(),
+        transport=Network(provider).transport, clock=provider.clock,
+    )  # fmt: skip
     browser = Browser(app)
     with container.oauth2_login_handler.override(providers.Object(handler)):
         answer = await browser.get("/oauth2/authorization/green")

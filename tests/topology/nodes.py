@@ -106,13 +106,9 @@ class Node:
     def client(self) -> Iterator[Any]:
         """Return a synchronous client of this node alone, which takes no answer apart."""
         client = redis.Redis(
-            HOST,
-            self.port,
-            password=self._password,
-            socket_timeout=5,
-            decode_responses=True,
+            HOST, self.port, password=self._password, socket_timeout=5, decode_responses=True,
             protocol=2,
-        )
+        )  # fmt: skip
         client.response_callbacks.clear()
         try:
             yield client

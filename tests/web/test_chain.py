@@ -405,10 +405,8 @@ class TestFiltersFromAFunction:
         app = WebFilterChainMiddleware(PlainTextResponse("ok"), lambda: filters)
         await ask(app)
         assert [each for each in log if each.startswith("into")] == [
-            "into first",
-            "into a",
-            "into b",
-        ]
+            "into first", "into a", "into b",
+        ]  # fmt: skip
 
 
 async def test_chain_without_filters_passes_everything_through() -> None:

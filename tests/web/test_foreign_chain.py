@@ -301,11 +301,9 @@ class TestPlainObjects:
 
     async def test_page_for_everybody_is_not_when_an_id_must_go_out(self, site: Site) -> None:
         answered = await run(
-            site,
-            PlainRequest(),
-            lambda session: session.set_attribute("user", "alice"),
+            site, PlainRequest(), lambda session: session.set_attribute("user", "alice"),
             headers={"Cache-Control": "public"},
-        )
+        )  # fmt: skip
         assert [name for name, _ in answered.calls] == ["set"]
         assert answered.headers["Cache-Control"] == "no-store"
 

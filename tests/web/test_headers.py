@@ -79,10 +79,8 @@ async def test_other_cookies_are_never_lost(site: Site) -> None:
 
     answer = await ask(site.app(page=page), "/page")
     assert [each.partition("=")[0] for each in answer.all("set-cookie")] == [
-        "theme",
-        "lang",
-        "PYFLY_SESSION",
-    ]
+        "theme", "lang", "PYFLY_SESSION",
+    ]  # fmt: skip
 
 
 async def test_headers_of_the_application_keep_order_and_content(site: Site) -> None:

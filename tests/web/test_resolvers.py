@@ -75,10 +75,8 @@ class TestHeader:
         await by_header.seed(KNOWN)
         answer = await send(by_header, "/ignore", KNOWN)
         assert (answer.get(TOKEN), answer.get("vary"), answer.get("cache-control")) == (
-            None,
-            None,
-            None,
-        )
+            None, None, None,
+        )  # fmt: skip
 
     async def test_changed_id_is_told(self, by_header: Site) -> None:
         await by_header.seed(KNOWN)

@@ -181,11 +181,9 @@ class TestSliding:
         await site.seed(KNOWN)
         talk = Talk(fast(site, slide_on_send=counts))
         talk.socket = Connection(
-            site.socket(ticker),
-            kind="websocket",
-            cookie=KNOWN,
+            site.socket(ticker), kind="websocket", cookie=KNOWN,
             incoming=[{"type": "websocket.connect"}],
-        )
+        )  # fmt: skip
         await talk.open()
         for number in (1, 2):
             site.clock.advance(1000)

@@ -68,11 +68,9 @@ async def test_id_that_comes_over_https_alone_opens_nothing_for_foreign_page(sit
     service.opened, service.app = 0, site.socket(service.serve)
     for origin, opened in ((FOREIGN, 0), ("https://example.test", 1)):
         socket = Connection(
-            service.app,
-            kind="websocket",
-            cookie=None,
+            service.app, kind="websocket", cookie=None,
             headers=[("Origin", origin), ("Cookie", f"__Secure-sid={KNOWN}")],
-        )
+        )  # fmt: skip
         socket.scope["scheme"] = "wss"
         socket.scope["headers"][0] = (b"host", b"example.test")
         await socket.run()
