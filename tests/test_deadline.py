@@ -66,12 +66,9 @@ async def test_a_writer_waits_behind_others_no_longer_than_the_deadline(
 
 @pytest.mark.parametrize("kind", ["plain", "update"])
 async def test_a_writer_that_others_outrun_tries_no_longer_than_the_deadline(
-    store: Any,
-    repository: SessionRepository,
-    clock: Clock,
-    jump: Callable[[float], None],
+    store: Any, repository: SessionRepository, clock: Clock, jump: Callable[[float], None],
     kind: str,
-) -> None:
+) -> None:  # fmt: skip
     elsewhere = SessionRepository(store.inner, clock=clock)
     session_id, attempts = await begun(repository), 0
     session = await loaded(repository, session_id, **({"mine": 1} if kind == "plain" else {}))

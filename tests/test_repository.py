@@ -377,11 +377,9 @@ async def test_a_session_that_was_overwritten_with_rubbish_is_written_anew(
 
 
 async def test_a_session_that_others_change_on_every_attempt_is_given_up(
-    repository: SessionRepository,
-    store: InterposedStore,
-    inner: InMemorySessionStore,
+    repository: SessionRepository, store: InterposedStore, inner: InMemorySessionStore,
     monkeypatch: Patch,
-) -> None:
+) -> None:  # fmt: skip
     pauses: list[float] = []
 
     def no_pause(_: float, longest: float) -> float:

@@ -268,13 +268,9 @@ ODD = [
 
 @for_each(("check", "answers", "level", "remedy"), ODD)
 def test_what_a_server_tells_is_judged(
-    run: Run,
-    answering: Callable[..., None],
-    check: str,
-    answers: dict[str, Any],
-    level: str,
+    run: Run, answering: Callable[..., None], check: str, answers: dict[str, Any], level: str,
     remedy: str | None,
-) -> None:
+) -> None:  # fmt: skip
     answering(**answers)
     found = by_check(run)[check]
     assert found["level"] == level

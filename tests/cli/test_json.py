@@ -37,14 +37,9 @@ def error(output: str) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_an_error_is_told_to_programs_as_well_as_to_people(
-    folder: Path,
-    run: Run,
-    arguments: list[str],
-    status: int,
-    message: str,
-    key: str | None,
+    folder: Path, run: Run, arguments: list[str], status: int, message: str, key: str | None,
     remedy: str | None,
-) -> None:
+) -> None:  # fmt: skip
     write(folder, pyfly="pyfly: {session: {ttl: 0}}")
     result, plain = run(*arguments, "--json"), run(*arguments)
     told = error(result.stdout)

@@ -76,14 +76,9 @@ class Proxy:
         await self._server.wait_closed()
 
     def fault(
-        self,
-        command: str = "",
-        *,
-        times: int = 1,
-        where: Where = "before",
-        reply: bytes | None = None,
-        notice: Callable[[], object] | None = None,
-    ) -> None:
+        self, command: str = "", *, times: int = 1, where: Where = "before",
+        reply: bytes | None = None, notice: Callable[[], object] | None = None,
+    ) -> None:  # fmt: skip
         """Have something happen to the next commands of this name."""
         self._faults.append(Fault(command, times, where, reply, notice))
 

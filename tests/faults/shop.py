@@ -59,14 +59,9 @@ class Shop:
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        patience: float = 10,
-        redis: dict[str, Any] | None = None,
-        session: dict[str, Any] | None = None,
-        **handlers: Any,
-    ) -> None:
+        self, url: str, *, patience: float = 10, redis: dict[str, Any] | None = None,
+        session: dict[str, Any] | None = None, **handlers: Any,
+    ) -> None:  # fmt: skip
         defaults = {
             "connect-timeout": patience, "timeout": patience, "pool-timeout": patience,
             "deadline": 3 * patience, "circuit-failures": 0,

@@ -52,14 +52,9 @@ async def test_load_is_tried_again(
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize(("path", "command", "expected"), WRITES)
 async def test_write_that_is_tried_again_happens_once(
-    server: Server,
-    proxy: Proxy,
-    open_shop: OpenShop,
-    where: Where,
-    path: str,
-    command: str,
+    server: Server, proxy: Proxy, open_shop: OpenShop, where: Where, path: str, command: str,
     expected: dict[str, object] | None,
-) -> None:
+) -> None:  # fmt: skip
     shop = open_shop(proxy.url, redis={"retries": 1})
     await warmed_up(server, shop)
     proxy.fault(command, where=where)
@@ -93,14 +88,9 @@ async def test_session_that_is_created_twice_is_one_session(
 @pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize(("path", "command", "expected"), WRITES)
 async def test_without_retries_the_answer_is_503_and_the_client_may_repeat(
-    server: Server,
-    proxy: Proxy,
-    open_shop: OpenShop,
-    where: Where,
-    path: str,
-    command: str,
+    server: Server, proxy: Proxy, open_shop: OpenShop, where: Where, path: str, command: str,
     expected: dict[str, object] | None,
-) -> None:
+) -> None:  # fmt: skip
     shop = open_shop(proxy.url, redis={"retries": 0})
     await warmed_up(server, shop)
     proxy.fault(command, where=where)

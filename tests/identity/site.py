@@ -313,14 +313,9 @@ class Site:
     """
 
     def __init__(
-        self,
-        connect: Callable[[], SessionStore],
-        clock: Clock,
-        settings: dict[str, Any],
-        *,
-        two: bool,
-        watched: bool,
-    ) -> None:
+        self, connect: Callable[[], SessionStore], clock: Clock, settings: dict[str, Any], *,
+        two: bool, watched: bool,
+    ) -> None:  # fmt: skip
         self._connect = connect
         self.clock = clock
         self._settings = settings

@@ -36,13 +36,9 @@ class Node:
     """
 
     def __init__(
-        self,
-        port: int,
-        settings: Sequence[Setting],
-        *,
-        password: str = PASSWORD,
+        self, port: int, settings: Sequence[Setting], *, password: str = PASSWORD,
         sentinel: bool = False,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.port = port
         self.directory = Path(tempfile.mkdtemp(prefix="pyfly-session-node-"))
         self._password = password

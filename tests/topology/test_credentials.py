@@ -80,12 +80,9 @@ async def test_cluster_user_needs_only_the_rights_that_are_documented(
 @WITH_AND_WITHOUT_SCRIPTS
 @pytest.mark.parametrize("database", [0, 3])
 async def test_user_behind_sentinels_needs_only_the_rights_that_are_documented(
-    open_shop: OpenShop,
-    watched: Watched,
-    sentinel_properties: dict[str, Any],
-    database: int,
+    open_shop: OpenShop, watched: Watched, sentinel_properties: dict[str, Any], database: int,
     more: list[str],
-) -> None:
+) -> None:  # fmt: skip
     for node in watched.servers:
         node.ask("ACL", "SETUSER", *USER, *(OTHER_DATABASE if database else []), *more)
     url = f"redis://nobody.invalid:1/{database}"

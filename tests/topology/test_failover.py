@@ -40,12 +40,9 @@ def in_step(master: Node, key: str) -> None:
 
 @pytest.mark.parametrize(("harm", "retries"), [(Node.kill, 0), (Node.freeze, 1)])
 async def test_cluster_fails_over_under_load(
-    open_shop: OpenShop,
-    cluster: Cluster,
-    cluster_properties: dict[str, Any],
-    harm: Harm,
+    open_shop: OpenShop, cluster: Cluster, cluster_properties: dict[str, Any], harm: Harm,
     retries: int,
-) -> None:
+) -> None:  # fmt: skip
     shop = open_shop(cluster_properties | IMPATIENT | {"retries": retries})
     async with writing(shop, 12) as writers:
         await asyncio.sleep(0.3)

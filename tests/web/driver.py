@@ -115,19 +115,11 @@ class Connection:
     """
 
     def __init__(
-        self,
-        app: App,
-        path: str = "/",
-        *,
-        method: str = "GET",
-        cookie: str | None = None,
-        headers: Iterable[tuple[str | bytes, str | bytes]] = (),
-        kind: str = "http",
-        body: bytes = b"",
-        incoming: Iterable[Message] | None = None,
-        swallow: bool = False,
+        self, app: App, path: str = "/", *, method: str = "GET", cookie: str | None = None,
+        headers: Iterable[tuple[str | bytes, str | bytes]] = (), kind: str = "http",
+        body: bytes = b"", incoming: Iterable[Message] | None = None, swallow: bool = False,
         extensions: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         raw = [(_bytes(name).lower(), _bytes(value)) for name, value in headers]
         if cookie is not None:
             raw.append((b"cookie", f"{COOKIE}={cookie}".encode()))

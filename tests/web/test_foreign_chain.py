@@ -237,11 +237,9 @@ class PlainRequest:
 
 
 async def run(
-    site: Site,
-    request: Any,
-    change: Callable[[Any], None] = lambda session: None,
+    site: Site, request: Any, change: Callable[[Any], None] = lambda session: None,
     headers: dict[str, str] | None = None,
-) -> PlainResponse:
+) -> PlainResponse:  # fmt: skip
     async def call_next(passed: Any) -> PlainResponse:
         assert passed is request
         change(request.state.session)

@@ -33,13 +33,9 @@ class Service:
         await websocket.accept()
 
     async def open(
-        self,
-        origin: str | None,
-        *,
-        host: str | None = None,
-        cookie: str | None = KNOWN,
+        self, origin: str | None, *, host: str | None = None, cookie: str | None = KNOWN,
         **more: Any,
-    ) -> Answer:
+    ) -> Answer:  # fmt: skip
         headers = [] if origin is None else [("Origin", origin)]
         socket = Connection(
             self.app, kind="websocket", cookie=cookie, headers=headers + more.pop("headers", []),
