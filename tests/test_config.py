@@ -382,13 +382,11 @@ def test_strange_variables_are_loaded_or_refused_and_never_crash(environ: dict[s
 
 @for_each("profile", ["", "dev", "test", "prod"])
 def test_shipped_profiles_are_valid(profile: str) -> None:
-    properties = bind_properties(load_config(SHIPPED, profile, environ={}))
-    assert properties.enabled is True
+    assert bind_properties(load_config(SHIPPED, profile, environ={})).enabled is True
 
 
 def test_shipped_base_spells_out_the_defaults() -> None:
-    properties = bind_properties(load_config(SHIPPED, "", environ={}))
-    assert properties == SessionProperties(enabled=True)
+    assert bind_properties(load_config(SHIPPED, "", environ={})) == SessionProperties(enabled=True)
 
 
 def test_shipped_production_profile_is_safe() -> None:

@@ -187,8 +187,7 @@ def test_placeholder_in_a_list_is_named_by_its_position() -> None:
 def test_placeholder_that_a_profile_overrides_needs_no_variable(tmp_path: Path) -> None:
     (tmp_path / "pyfly.yaml").write_text("# ${X}\npyfly.session.redis.url: ${REDIS_URL}\n", "utf-8")
     (tmp_path / "pyfly-a.yaml").write_text("pyfly.session.redis.url: redis://a\n", "utf-8")
-    config = load_config(tmp_path, "a", environ={})
-    assert config["pyfly"]["session"]["redis"]["url"] == "redis://a"
+    assert load_config(tmp_path, "a", environ={})["pyfly"]["session"]["redis"]["url"] == "redis://a"
     with pytest.raises(ConfigurationError) as caught:
         load_config(tmp_path, environ={})
     assert caught.value.key == "pyfly.session.redis.url"
@@ -199,8 +198,7 @@ def test_placeholder_that_a_profile_overrides_needs_no_variable(tmp_path: Path) 
 @given(st.text())
 def test_variable_cannot_change_the_structure(value: str) -> None:
     tree = {"app": {"a": "<${X}>", "b": ["${X:y}", 1]}}
-    replaced = resolve_tree(tree, {"X": value}, {})
-    assert replaced == {"app": {"a": f"<{value}>", "b": [value, 1]}}
+    assert resolve_tree(tree, {"X": value}, {}) == {"app": {"a": f"<{value}>", "b": [value, 1]}}
 
 
 @given(st.text())

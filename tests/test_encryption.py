@@ -200,8 +200,7 @@ async def test_live_session_goes_through_change_of_keys(make_encrypted: Any, clo
 async def test_a_session_of_a_foreign_key_is_absent_everywhere(
     make_encrypted: Any, clock: Clock, caplog: Log
 ) -> None:
-    foreign = make_encrypted(FOREIGN)
-    await foreign.save(KNOWN, {"user": "mallory"}, 60)
+    await make_encrypted(FOREIGN).save(KNOWN, {"user": "mallory"}, 60)
     store = make_encrypted(NEW, OLD)
 
     assert await store.get(KNOWN) is None
@@ -279,8 +278,7 @@ async def test_the_properties_reach_the_store() -> None:
 
 
 def test_accept_plain_reaches_the_codec() -> None:
-    tolerant = create_container(tree(keys=[NEW], **{"accept-plain": True}))
-    assert tolerant.session_codec().loads(PLAIN)
+    assert create_container(tree(keys=[NEW], **{"accept-plain": True})).session_codec().loads(PLAIN)
     with pytest.raises(SessionDecodingError):
         create_container(tree(keys=[NEW])).session_codec().loads(PLAIN)
 

@@ -219,8 +219,7 @@ class TestCounters:
             browser.get("/add")
             store._put(browser.cookies["PYFLY_SESSION"], b"no session", 60)
             browser.get("/look")
-        counts = browser.app.state.session_container.session_repository().counts
-        assert counts == {"unreadable": 2}
+        assert browser.app.state.session_container.session_repository().counts == {"unreadable": 2}
         assert observer.counted("pyfly.session.events") == {"unreadable": 2}
 
     def test_what_a_full_store_drops_is_counted(self, observer: Observer, browser_of: Any) -> None:
@@ -316,8 +315,7 @@ class TestStoreOperations:
                 with tracer.start_as_current_span("GETEX"):
                     return await super().load_and_slide(session_id, ttl)
 
-        repository = ObservedSessionRepository(TracedStore(), telemetry=observer.telemetry)
-        await repository.load(UNKNOWN)
+        await ObservedSessionRepository(TracedStore(), telemetry=observer.telemetry).load(UNKNOWN)
         inner, outer = observer.spans
         assert inner.parent == outer.context
         assert get_current_span() is INVALID_SPAN

@@ -70,8 +70,7 @@ async def test_what_is_no_session_and_what_has_outlived_its_time_is_left_out(clo
     for n, value in enumerate((b"\x80abc", b"[]", b'{"_principal":7}', b"{" * 3000)):
         await store.create_if_absent(f"{n}" * 32, value, 60)
     clock.advance(100)
-    page = await page_of(repository.capable_store, clock, visitors=True)
-    assert page.total == 1
+    assert (await page_of(repository.capable_store, clock, visitors=True)).total == 1
     page = await page_of(repository.capable_store, clock, max_lifetime=101)
     assert [each.ends_at for each in page.sessions] == [clock() + 1]
     assert (await page_of(repository.capable_store, clock, max_lifetime=100)).total == 0

@@ -182,8 +182,7 @@ def test_a_bean_is_built_once_for_a_session_and_keeps_its_changes(browser: TestC
 
 def test_each_visitor_has_one_of_their_own(shop: Any, browser: TestClient) -> None:
     browser.get("/add/lamp")
-    other = TestClient(browser.app)
-    assert other.get("/add/rope").json()[1] == ["rope"]
+    assert TestClient(browser.app).get("/add/rope").json()[1] == ["rope"]
 
 
 def test_another_process_finds_the_bean(store: InMemorySessionStore, browser: TestClient) -> None:
@@ -303,8 +302,7 @@ def test_a_class_that_cannot_come_back_is_refused(kind: type) -> None:
 
 def test_without_sessions_for_visitors_it_says_so(store: InMemorySessionStore) -> None:
     app = application(make_shop(store, creation="never"))
-    browser = TestClient(app, raise_server_exceptions=False)
-    assert browser.get("/add/lamp").status_code == 500
+    assert TestClient(app, raise_server_exceptions=False).get("/add/lamp").status_code == 500
     assert len(store) == 0
 
 

@@ -707,8 +707,7 @@ async def test_a_rotation_interrupted_at_any_command_can_be_repeated(
 
     assert await repository.commit(session) is Outcome.STORED
 
-    stored = json.loads(await valkey.get(KEY_PREFIX + session.id))
-    assert stored["role"] == "admin"
+    assert json.loads(await valkey.get(KEY_PREFIX + session.id))["role"] == "admin"
     assert not await valkey.exists(KEY)
     assert await valkey.get(MOVED_KEY) == session.id.encode()
 

@@ -62,8 +62,7 @@ async def test_write_that_is_tried_again_happens_once(
     assert answer.status == 200
     assert proxy.passed(command) >= 2
     if expected is None:
-        cookie = answer.own_cookie
-        assert cookie.is_deletion
+        assert answer.own_cookie.is_deletion
         assert await server.session_ids() == set()
     else:
         assert await server.stored(answer.session_id) == expected

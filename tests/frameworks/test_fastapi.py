@@ -111,8 +111,7 @@ def test_the_document_tells_which_operations_need_the_session() -> None:
 
 def test_the_document_tells_the_configured_cookie() -> None:
     document = document_of(**{"cookie-name": "__Host-sid", "cookie": {"secure": True}})
-    schemes = document["components"]["securitySchemes"]
-    assert schemes == {"Session": scheme("cookie", "__Host-sid")}
+    assert document["components"]["securitySchemes"] == {"Session": scheme("cookie", "__Host-sid")}
 
 
 def test_the_document_tells_each_way_in_which_the_id_may_travel() -> None:

@@ -209,8 +209,7 @@ async def test_views_of_one_session_follow_each_other(site: Site) -> None:
         assert request.session is early
         return PlainTextResponse("ok")
 
-    browser = Browser(site.app(both=both))
-    assert (await browser.get("/both")).text == "ok"
+    assert (await Browser(site.app(both=both)).get("/both")).text == "ok"
 
 
 def test_it_cannot_be_made_of_names() -> None:

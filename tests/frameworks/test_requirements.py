@@ -86,8 +86,7 @@ async def test_only_opened_page_is_sent_to_login(app: FastAPI, headers: dict[str
     ],
 )
 async def test_a_page_is_sent_to_the_login(app: FastAPI, headers: dict[str, str]) -> None:
-    answer = await ask(app, "/account/orders", headers=[*PAGE, *headers.items()])
-    assert answer.status == 303
+    assert (await ask(app, "/account/orders", headers=[*PAGE, *headers.items()])).status == 303
 
 
 @pytest.mark.parametrize("provider", [True, False])
@@ -317,8 +316,7 @@ async def test_a_socket_without_a_login_is_closed(app: FastAPI) -> None:
     assert [each["type"] for each in answer.messages] == ["websocket.close"]
     assert answer.messages[0]["code"] == 1008
     browser = await logged_in(app)
-    answer = await browser.get("/socket", kind="websocket")
-    assert answer.messages[1]["text"] == "alice"
+    assert (await browser.get("/socket", kind="websocket")).messages[1]["text"] == "alice"
     assert '"bell"' in (await browser.get("/shop/cart")).text
 
 

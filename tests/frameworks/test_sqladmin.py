@@ -91,8 +91,7 @@ async def test_a_lamp_is_made_by_a_form(site: Site, database: Engine) -> None:
     async with browser_of(app_of(site, database, LoginOverOurSession())) as browser:
         await browser.post("/admin/login", data={"username": "alice", "password": "secret"})
         form = {"name": "lantern", "save": "Save"}
-        answer = await browser.post("/admin/lamp/create", data=form)
-        assert answer.status_code == 302
+        assert (await browser.post("/admin/lamp/create", data=form)).status_code == 302
         assert "lantern" in (await browser.get("/admin/lamp/list")).text
 
 

@@ -53,8 +53,7 @@ async def test_a_change_after_the_head_is_saved(site: Site, where: str) -> None:
 
 async def test_a_model_that_is_only_read_is_not_written(site: Site) -> None:
     app = app_of(site.configure(creation="if-required"))
-    answer = await ask(app, "/shop/cart")
-    assert answer.cookie() is None
+    assert (await ask(app, "/shop/cart")).cookie() is None
     # As an older version of the model stored it: its new fields are no change.
     await site.seed(KNOWN, cart={"items": [{"name": "lamp"}]})
     site.probe.calls.clear()
@@ -163,8 +162,7 @@ def test_an_object_that_was_set_is_kept() -> None:
 def test_a_text_is_stored_as_its_serializer_writes_it() -> None:
     session = HttpSession(KNOWN)
     shouted: Any = Annotated[str, PlainSerializer(str.upper)]
-    color = Stored(shouted, "color")
-    color.set(session, "red")
+    Stored(shouted, "color").set(session, "red")
     assert session.change(0).delta["color"] == "RED"
 
 

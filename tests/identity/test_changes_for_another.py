@@ -140,8 +140,7 @@ async def test_visitor_who_clears_leaves_login_meanwhile_alone(site: Site, path:
     visitor = await site.here.visit("/write?cart=tea")
     slow = await site.here.begin(path, visitor)
     alice = (await site.there.ask("/enter?user=alice&secret=hers", visitor)).session_id
-    answer = await slow.finish()
-    assert answer.all("set-cookie") == []
+    assert (await slow.finish()).all("set-cookie") == []
     hers = {"cart": "tea", "secret": "hers"}
     assert await site.there.opens(alice) == Picture("alice", False, hers)
 

@@ -213,8 +213,7 @@ async def test_own_site_logs_out(headers: Headers) -> None:
     alice = await shop.log_in()
     answer = await shop.ask("POST", "/leave", headers, alice)
     assert answer.status == 200
-    cookie = answer.own_cookie
-    assert cookie.is_deletion
+    assert answer.own_cookie.is_deletion
     assert shop.sessions == 0
 
 

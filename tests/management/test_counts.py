@@ -53,8 +53,7 @@ def test_what_was_not_there_is_not_counted(office: Shop) -> None:
 
 def test_what_is_ended_one_by_one_is_counted_once(office: Shop) -> None:
     alice = office.person("alice")
-    results = [call(office, "end", alice.session_id) for _ in range(2)]
-    assert results == [True, False]
+    assert [call(office, "end", alice.session_id) for _ in range(2)] == [True, False]
     assert ended(office) == 1
 
 

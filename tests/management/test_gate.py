@@ -23,8 +23,7 @@ PATHS = [
 
 @pytest.mark.parametrize("path", [*PATHS, "nothing", "confirm?principal=alice"])
 def test_without_a_guard_nobody_is_let_in(open_shop: OpenShop, path: str) -> None:
-    shop = open_shop(guard=None)
-    assert shop.person("root").get(f"/manage/{path}").status_code == 404
+    assert open_shop(guard=None).person("root").get(f"/manage/{path}").status_code == 404
 
 
 def test_log_says_once_how_to_open(open_shop: OpenShop, caplog: pytest.LogCaptureFixture) -> None:

@@ -150,8 +150,7 @@ def test_what_cannot_be_meant_is_refused_in_one_sentence(
 def test_a_body_that_is_no_json_is_refused(memory_shop: Shop, body: bytes) -> None:
     headers = {"Content-Type": "application/json"}
     root = memory_shop.person("root")
-    answer = root.post("/manage/sessions/find", content=body, headers=headers)
-    assert answer.status_code == 400
+    assert root.post("/manage/sessions/find", content=body, headers=headers).status_code == 400
 
 
 def test_session_that_ends_meanwhile_is_not_counted(memory_shop: Shop, monkeypatch: Patch) -> None:

@@ -192,8 +192,7 @@ class TestOnce:
                 continue
             if answer.status == 303:
                 answer = await shop.browser.get(answer.get("location") or "", headers=NAVIGATION)
-            asked = parse_qs(urlsplit(answer.get("location") or "").query)
-            assert asked["max_age"] == ["300"]
+            assert parse_qs(urlsplit(answer.get("location") or "").query)["max_age"] == ["300"]
 
     async def test_the_back_button_after_a_logout_leads_to_the_provider(self, shop: Shop) -> None:
         shop.green.published = {"authorization_response_iss_parameter_supported": True}
@@ -245,8 +244,7 @@ class TestMercy:
         ],
     )
     async def test_only_a_page_is_sent_again(self, shop: Shop, headers: Any) -> None:
-        answer = await shop.come_back(f"code=x&state={'x' * 43}", headers=headers)
-        assert answer.status == 400
+        assert (await shop.come_back(f"code=x&state={'x' * 43}", headers=headers)).status == 400
 
     async def test_page_that_attacker_links_to_logs_in_its_visitor(self, shop: Shop) -> None:
         """The attacker's code is not exchanged; the visitor logs in as they are."""
@@ -366,8 +364,7 @@ class TestForms:
         assert answer.status == 303
         way = answer.get("location") or ""
         assert "code" not in parse_qs(urlsplit(way).query)
-        code = parse_qs(query)["code"][0]
-        assert code not in f"{way}{answer.all('set-cookie')}"
+        assert parse_qs(query)["code"][0] not in f"{way}{answer.all('set-cookie')}"
         answer = await shop.browser.get(way, headers=NAVIGATION)
         assert (answer.status, answer.get("location")) == (303, "/orders")
         assert await shop.who() == "alice lamp"
@@ -389,8 +386,7 @@ class TestForms:
         query = shop.green.log_in(await shop.start(query="?target=/orders"))
         for _ in range(2):
             way = (await self.post(shop, query)).get("location") or ""
-            answer = await shop.browser.get(way, headers=NAVIGATION)
-            assert answer.get("location") == "/orders"
+            assert (await shop.browser.get(way, headers=NAVIGATION)).get("location") == "/orders"
         assert shop.green.requests.count("/token") == 1
 
     @for_each(

@@ -347,8 +347,7 @@ class TestWhileItIsDown:
     async def test_after_a_failure_it_is_left_alone_for_a_while(self, shop: Shop) -> None:
         shop.green.down = True
         for _ in range(20):
-            answer = await shop.browser.get("/oauth2/authorization/green")
-            assert answer.status == 502
+            assert (await shop.browser.get("/oauth2/authorization/green")).status == 502
         assert shop.green.requests == [DISCOVERY]
         shop.green.down = False
         shop.site.clock.advance(PAUSE - 1)
@@ -364,8 +363,7 @@ class TestWhileItIsDown:
         shop.browser = Browser(shop.app)
         assert (await shop.log_in("bob")).status == 303
         shop.site.clock.advance(1)
-        answer = await shop.browser.get("/oauth2/authorization/green")
-        assert answer.status == 502
+        assert (await shop.browser.get("/oauth2/authorization/green")).status == 502
 
     def test_each_event_loop_asks_for_itself(self, shop: Shop) -> None:
         """A task of a loop that has gone keeps nobody waiting."""

@@ -93,8 +93,7 @@ class Place:
         return {each.masked_id for each in await self.principals.find_by_principal(user)}
 
     async def is_logged_in(self, browser: Browser) -> bool:
-        answer = await ask(self.app, "/who", cookie=browser.cookie)
-        return answer.text != "nobody"
+        return (await ask(self.app, "/who", cookie=browser.cookie)).text != "nobody"
 
 
 @pytest.fixture(params=STORES)
@@ -153,8 +152,7 @@ async def test_all_sessions_but_the_current_one_are_ended(
     browsers = [await place.log_in() for _ in range(3)]
     bob = await place.log_in("bob")
     assert (await browsers[1].get("/others")).text == "2"
-    alive = [await place.is_logged_in(each) for each in browsers]
-    assert alive == [False, True, False]
+    assert [await place.is_logged_in(each) for each in browsers] == [False, True, False]
     assert await place.is_logged_in(bob)
     assert (await browsers[1].get("/others")).text == "0"
 
@@ -240,8 +238,7 @@ async def test_clocks_that_differ_by_a_minute_end_no_login_under_way(clock: Cloc
 
 async def test_record_of_a_user_who_never_comes_back_is_gone_in_the_end(clock: Clock) -> None:
     store = InMemorySessionStore(clock=clock)
-    place = Place(store, clock, ttl=600)
-    await place.log_in()
+    await Place(store, clock, ttl=600).log_in()
     assert sum(map(len, store._shelves.values())) == 2
     clock.advance(1200)
     await store.exists("any")
@@ -387,8 +384,7 @@ async def test_evicted_session_does_not_come_back(atomic: SessionStore, clock: C
     clock.advance(1)
     await place.log_in()
     go_on.set()
-    answer = await task
-    assert answer.cookie() is None
+    assert (await task).cookie() is None
     assert not await place.is_logged_in(browser)
     assert len(await place.found()) == 1
 

@@ -52,7 +52,5 @@ async def test_updates_of_processes_all_count(make_sql_store: MakeStore, databas
         subprocess.Popen(arguments, cwd=Path(__file__).parents[2])  # noqa: ASYNC220, S603
         for _ in range(_PROCESSES)
     ]
-    codes = [await asyncio.to_thread(each.wait) for each in processes]
-    assert codes == [0] * _PROCESSES
-    found = await loaded(repository, session.id)
-    assert found.get_attribute("visits") == _PROCESSES * _UPDATES
+    assert [await asyncio.to_thread(each.wait) for each in processes] == [0] * _PROCESSES
+    assert (await loaded(repository, session.id)).get_attribute("visits") == _PROCESSES * _UPDATES

@@ -150,8 +150,7 @@ async def test_expired_rows_end_without_being_asked_for_and_one_process_tells_of
         await first.exists(survivor)
         assert sent.count("DELETE") == clean_ups
     async with engine.connect() as connection:
-        left = await connection.scalars(text("SELECT id FROM pyfly_session"))
-        assert [*left] == [survivor]
+        assert [*await connection.scalars(text("SELECT id FROM pyfly_session"))] == [survivor]
 
 
 async def test_a_clean_up_that_fails_fails_no_request(
@@ -329,5 +328,4 @@ async def test_a_slow_database_is_waited_for_until_the_deadline(
         with pytest.raises(SessionStoreUnavailableError, match="not reached to merge"):
             await store.compare_and_swap(session_id, b"{}", b"[]", TTL)
         await connection.exec_driver_sql("ROLLBACK")
-    found = await make_sql_store().compare_and_swap(session_id, b"{}", b"[]", TTL)
-    assert found in (b"{}", b"[]")
+    assert await make_sql_store().compare_and_swap(session_id, b"{}", b"[]", TTL) in (b"{}", b"[]")

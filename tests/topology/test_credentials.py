@@ -56,8 +56,7 @@ async def test_password_of_its_own_property_comes_before_that_of_the_url(
 async def test_wrong_credentials_are_answered_503(
     open_shop: OpenShop, redis_properties: dict[str, Any], wrong: dict[str, str]
 ) -> None:
-    shop = open_shop(redis_properties | wrong)
-    assert (await shop.browser().get("/write?a=1")).status == 503
+    assert (await open_shop(redis_properties | wrong).browser().get("/write?a=1")).status == 503
 
 
 async def test_wrong_password_of_the_sentinels_is_answered_503(

@@ -30,8 +30,7 @@ def test_every_master_of_a_cluster_is_looked_at(
     assert worked - {None} == set(cluster.addresses[:3])
     [state] = [each for each in found if each["check"] == "cluster"]
     assert state["message"] == "cluster_state is ok, 16384 of 16384 slots are served"
-    keys = [key for node in cluster.nodes[:3] for key in node.ask("KEYS", "*doctor*")]
-    assert keys == []
+    assert [key for node in cluster.nodes[:3] for key in node.ask("KEYS", "*doctor*")] == []
 
 
 def test_people_are_told_once_what_holds_for_every_master(

@@ -31,8 +31,7 @@ async def test_sessions_of_a_user_are_found_and_ended_wherever_they_are(
     found = await principals.find_by_principal("alice")
     assert {each.session_id for each in found} == {each.cookie for each in browsers}
     assert await principals.end_all("alice", keep=browsers[0].cookie) == 11
-    alive = [await is_logged_in(elsewhere, each) for each in browsers]
-    assert alive == [True] + [False] * 11
+    assert [await is_logged_in(elsewhere, each) for each in browsers] == [True] + [False] * 11
     assert await is_logged_in(shop, bob)
 
 

@@ -63,8 +63,7 @@ def browser_of(site: Site, **options: Any) -> Browser:
 
 async def lives(browser: Browser, path: str) -> int:
     """Return how long the cookie lives, which is as long as the session does."""
-    cookie = (await browser.get(path)).own_cookie
-    return cookie.max_age
+    return (await browser.get(path)).own_cookie.max_age
 
 
 @pytest.mark.parametrize("creation", ["always", "if-required"])
@@ -81,8 +80,7 @@ async def test_a_visitor_who_is_nobody_is_forgotten_sooner(site: Site, creation:
 
 
 async def test_nothing_is_stored_for_the_sake_of_it(site: Site) -> None:
-    browser = browser_of(site, creation="if-required")
-    assert (await browser.get("/look")).cookie() is None
+    assert (await browser_of(site, creation="if-required").get("/look")).cookie() is None
     assert site.probe.new_ids == []
 
 

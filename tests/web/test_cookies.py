@@ -95,8 +95,7 @@ async def test_known_session_is_found_among_several_cookies(site: Site, header: 
 
 async def test_cookies_in_several_header_lines_are_all_candidates(site: Site) -> None:
     await site.seed(KNOWN, user="alice")
-    answer = await send(site, f"{COOKIE}=bogus", "a=b", f"{COOKIE}={KNOWN}")
-    assert answer.text == '"alice"'
+    assert (await send(site, f"{COOKIE}=bogus", "a=b", f"{COOKIE}={KNOWN}")).text == '"alice"'
 
 
 async def test_hundred_candidates_cost_only_a_few_looks_into_the_store(site: Site) -> None:

@@ -94,8 +94,7 @@ async def test_logout_in_the_handler_holds(kind: Any, key: Any, when: str) -> No
     answer = await browser.get("/pay", swallow=True)
     assert (answer.status, answer.text) == (500, "you were logged out")
     assert answer.get("x-mine") == "yes"
-    cookie = answer.own_cookie
-    assert cookie.is_deletion
+    assert answer.own_cookie.is_deletion
     assert (await ask(app, "/show", cookie=stolen)).text == "None {}"
     # Starlette hands the error on, so that the server logs it.
     assert isinstance(answer.error, RuntimeError)
@@ -183,8 +182,7 @@ async def test_store_that_is_down_is_never_answered_200() -> None:
     browser = Browser(enable_sessions(app, container))
     await browser.get("/enter")
     probe.fail("compare_and_swap")
-    answer = await browser.get("/pay", swallow=True)
-    assert answer.status == 503
+    assert (await browser.get("/pay", swallow=True)).status == 503
     await close_sessions(container)
 
 
@@ -203,8 +201,7 @@ async def test_handler_after_the_head_is_saved_or_told_that_it_cannot_be() -> No
     await browser.get("/enter")
     answer = await browser.get("/stream", swallow=True)
     assert (answer.status, answer.text) == (200, "a")
-    saved = "'notice': 'please call us'" in (await browser.get("/show")).text
-    assert saved != bool(refused)
+    assert ("'notice': 'please call us'" in (await browser.get("/show")).text) != bool(refused)
 
 
 async def test_handler_that_fails_hides_nothing_of_what_was_done_before() -> None:

@@ -264,8 +264,7 @@ async def test_answer_of_the_application_with_5xx_survives_a_dead_store(site: Si
 
 async def test_application_that_swallows_the_stores_error_still_sends_no_200(site: Site) -> None:
     async def stubborn(scope: Any, receive: Any, send: Any) -> None:
-        request = Request(scope)
-        request.state.session.set_attribute("user", "bob")
+        Request(scope).state.session.set_attribute("user", "bob")
         site.probe.fail()
         for _ in range(2):
             try:
@@ -307,8 +306,7 @@ async def test_application_that_answers_nothing_logs_nobody_out(site: Site, how:
 
     await site.seed(KNOWN, user="alice")
     app = WebFilterChainMiddleware(silent, [site.filter])
-    answer = await ask(app, cookie=KNOWN)
-    assert answer.messages == []
+    assert (await ask(app, cookie=KNOWN)).messages == []
     expected = {"rotate": {"user": "alice"}, "write": {"user": "bob"}, "logout": None}
     assert await site.stored(KNOWN) == expected[how]
 

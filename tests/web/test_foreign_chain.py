@@ -336,8 +336,7 @@ class TestPlainObjects:
             await site.probe.inner.delete(KNOWN)
             return PlainResponse()
 
-        answered = await site.filter.do_filter(request, call_next)
-        assert answered.calls == []
+        assert (await site.filter.do_filter(request, call_next)).calls == []
 
     async def test_dead_store_gives_a_503_response(self, site: Site) -> None:
         site.probe.fail()

@@ -78,8 +78,7 @@ async def test_fastapi_reads_and_writes_the_session_by_a_dependency(site: Site) 
 @for_each(("path", "name"), [("/threaded", "thread"), ("/cleanup", "cleaned"), ("/job", "job")])
 async def test_fastapi_writes_from_wherever_are_kept(site: Site, path: str, name: str) -> None:
     await site.seed(KNOWN, user="alice")
-    answer = await ask(fastapi_app(site), path, cookie=KNOWN)
-    assert answer.text == '{"user":"alice"}'
+    assert (await ask(fastapi_app(site), path, cookie=KNOWN)).text == '{"user":"alice"}'
     stored = await site.stored(KNOWN)
     assert stored is not None
     assert name in stored

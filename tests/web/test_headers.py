@@ -54,8 +54,7 @@ async def test_using_the_starlette_property_counts_as_reading(site: Site) -> Non
 
 @for_each("value", ["public, max-age=60", "private", "no-cache"])
 async def test_cache_control_of_the_application_is_left_alone(site: Site, value: str) -> None:
-    answer = await reply(site, {"CACHE-Control": value})
-    assert answer.get("cache-control") == value
+    assert (await reply(site, {"CACHE-Control": value})).get("cache-control") == value
 
 
 @for_each(
@@ -146,8 +145,7 @@ async def test_head_without_headers_gets_them(site: Site) -> None:
         await send({"type": "http.response.start", "status": 204})  # type: ignore[operator]
         await send({"type": "http.response.body"})  # type: ignore[operator]
 
-    answer = await ask(WebFilterChainMiddleware(bare, [site.filter]))
-    assert answer.session_id
+    assert (await ask(WebFilterChainMiddleware(bare, [site.filter]))).session_id
 
 
 async def test_header_names_count_in_any_case(site: Site) -> None:

@@ -61,8 +61,7 @@ async def user(browser: Browser) -> Any:
 
 
 async def max_age(browser: Browser, path: str = "/look") -> int:
-    cookie = (await browser.get(path)).own_cookie
-    return cookie.max_age
+    return (await browser.get(path)).own_cookie.max_age
 
 
 async def test_idle_time_ends_the_session_exactly(site: Site) -> None:

@@ -129,8 +129,7 @@ async def test_a_listener_that_hangs_is_given_up(clock: Clock, caplog: Log) -> N
 
     work = BackgroundTasks()
     store = CapableStore(InMemorySessionStore(clock=clock))
-    publisher = EventPublisher([hangs], store, work, clock=clock, patience=0)
-    publisher.destroyed("a" * 32, None, "ended")
+    EventPublisher([hangs], store, work, clock=clock, patience=0).destroyed("a" * 32, None, "ended")
     await work.drain()
     assert "TimeoutError" in caplog.text
 

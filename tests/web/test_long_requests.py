@@ -227,8 +227,7 @@ async def test_session_of_one_second_outlives_a_longer_request(store_with_real_t
         site.filter = SessionFilter(site.probe.store, ttl=ttl)
         browser = Browser(site.app(start=start, report=report, stream=stream))
         started = (await browser.get(begin)).session_id
-        answer = await browser.get(path)
-        return answer.status, await site.stored(started)
+        return (await browser.get(path)).status, await site.stored(started)
 
     found = await asyncio.gather(
         visit(1, "/start", "/report"),

@@ -34,8 +34,7 @@ async def test_clear_forgets_everything_and_keeps_the_session(site: Site) -> Non
 
     browser = Browser(site.app(put=put, clear=clear))
     session_id = (await browser.get("/put")).session_id
-    answer = await browser.get("/clear")
-    assert answer.session_id == session_id
+    assert (await browser.get("/clear")).session_id == session_id
     raw: dict[str, Any] = await site.probe.inner.get(session_id)
     assert set(raw) == {"_created_at", "_last_accessed", "_version"}
 

@@ -141,8 +141,7 @@ async def test_a_line_end_gets_around_no_guard_outside_of_a_mount(path: str) -> 
     assert (await ask(mounted, "/shop//staff\n")).text == WAGES, "else this test would show nothing"
     guard = StaffOnly()
     guard.url_patterns = ("/shop/staff", "/shop/staff/*")
-    answer = await ask(WebFilterChainMiddleware(mounted, [guard]), path)
-    assert answer.status == 401
+    assert (await ask(WebFilterChainMiddleware(mounted, [guard]), path)).status == 401
 
 
 @served

@@ -258,8 +258,7 @@ class TestProperties:
         app = enabled(cookie={"persistent": False})
         cookie = (await ask(app, "/user")).own_cookie
         assert not {"max-age", "expires"} & set(cookie.attributes)
-        removed = (await ask(app, "/leave", cookie=cookie.value)).own_cookie
-        assert removed.is_deletion
+        assert (await ask(app, "/leave", cookie=cookie.value)).own_cookie.is_deletion
 
     def test_login_with_a_provider_needs_the_cookie(self) -> None:
         tree: Any = {

@@ -64,8 +64,7 @@ async def test_state_holds_an_http_session_that_is_new_only_once(site: Site) -> 
 
 async def test_id_from_the_client_is_never_adopted(site: Site) -> None:
     chosen = "f" * 32
-    answer = await ask(pages(site), "/login", cookie=chosen)
-    assert answer.session_id != chosen
+    assert (await ask(pages(site), "/login", cookie=chosen)).session_id != chosen
     assert await site.stored(chosen) is None
 
 
@@ -73,16 +72,12 @@ async def test_id_from_the_client_is_never_adopted(site: Site) -> None:
 async def test_logout_deletes_the_entry_and_the_cookie(site: Site) -> None:
     browser = Browser(pages(site))
     old = (await browser.get("/login")).session_id
-    answer = await browser.get("/logout")
-    cookie = answer.own_cookie
-    assert cookie.is_deletion
+    assert (await browser.get("/logout")).own_cookie.is_deletion
     assert (await site.stored(old), browser.cookie) == (None, None)
 
 
 async def test_logout_without_an_entry_still_removes_a_stale_cookie(site: Site) -> None:
-    answer = await ask(pages(site), "/logout", cookie="f" * 32)
-    cookie = answer.own_cookie
-    assert cookie.is_deletion
+    assert (await ask(pages(site), "/logout", cookie="f" * 32)).own_cookie.is_deletion
 
 
 @EACH_STORE
@@ -107,8 +102,7 @@ async def test_rotating_twice_leaves_only_the_last_id(site: Site) -> None:
 
     browser = Browser(site.app(login=login, twice=twice, who=who))
     first = (await browser.get("/login")).session_id
-    answer = await browser.get("/twice")
-    assert (answer.session_id, await site.stored(first)) == (seen[1], None)
+    assert ((await browser.get("/twice")).session_id, await site.stored(first)) == (seen[1], None)
     assert (await site.stored(seen[0]), await site.stored(seen[1])) == (None, {"user": "alice"})
 
 
@@ -178,8 +172,7 @@ class TestCreation:
     async def test_if_required_leaves_a_visitor_without_session_alone(self, site: Site) -> None:
         site.configure(creation="if-required")
         for path in ("/idle", "/who"):
-            answer = await ask(pages(site), path)
-            assert answer.cookie() is None
+            assert (await ask(pages(site), path)).cookie() is None
         assert site.probe.calls == []
 
     async def test_if_required_creates_with_the_first_write(self, site: Site) -> None:

@@ -92,8 +92,7 @@ async def test_write_during_the_stream_survives_a_rotation_elsewhere(site: Site)
     await loaded.wait()
     new_id = (await ask(app, "/rotate", cookie=KNOWN)).session_id
     moved.set()
-    answer = await connection.end()
-    assert (answer.cookie(), await site.stored(KNOWN)) == (None, None)
+    assert ((await connection.end()).cookie(), await site.stored(KNOWN)) == (None, None)
     if hasattr(site.probe, "rename"):
         assert await site.stored(new_id) == {"early": 1, "late": 1}
 

@@ -50,8 +50,7 @@ async def met(site: Site, mine: Change, theirs: Change | None = None) -> dict[st
         assert theirs is not None
         theirs(session)
 
-    answer = await ask(site.app(change=change), "/change", cookie=KNOWN)
-    assert answer.status == 200
+    assert (await ask(site.app(change=change), "/change", cookie=KNOWN)).status == 200
     return await site.stored(KNOWN)
 
 
@@ -205,8 +204,7 @@ def change_then_update(session: HttpSession) -> None:
 
 
 def update_then_change(session: HttpSession) -> None:
-    cart = session.update_attribute("cart", add("updated"))
-    cart.append("changed")
+    session.update_attribute("cart", add("updated")).append("changed")
 
 
 def update_with_a_date_then_change(session: HttpSession) -> None:

@@ -387,6 +387,5 @@ async def test_socket_of_passive_path_keeps_nothing_alive(site: Site, *, passive
     await talk.say("set still here")
     await talk.looks(3)
     site.clock.advance(60)
-    stored = await site.stored(KNOWN)
-    assert stored == (None if passive else {"said": "still here"})
+    assert await site.stored(KNOWN) == (None if passive else {"said": "still here"})
     await talk.hang_up()
