@@ -1,10 +1,8 @@
 """Whatever a client sends as a cookie: no error, no look into the store for what is no id."""
 
 import asyncio
-from collections.abc import Iterator
 from http.cookies import SimpleCookie
 
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from starlette.requests import Request, cookie_parser
@@ -81,12 +79,6 @@ def test_the_cookie_that_is_issued_is_read_back(session_id: str, max_age: int) -
     parsed = SimpleCookie(header.decode())
     assert (parsed[COOKIE].value, parsed[COOKIE]["max-age"]) == (session_id, str(max_age))
     assert read(header.partition(b";")[0]) == [session_id]
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 def test_hostile_cookies_through_the_application(runner: asyncio.Runner) -> None:

@@ -2,10 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,12 +24,6 @@ CONTENTS = st.sampled_from(
     ]
 ) | st.binary(max_size=12).map(lambda raw: raw.translate(None, b"\r\n\x00"))
 HEADERS = st.lists(st.tuples(NAMES, CONTENTS), max_size=6)
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 def may_be_shared(headers: list[Header]) -> bool:

@@ -132,12 +132,6 @@ class Bench:
                 assert (again.status, again.session_id) == (200, cookie.value)
 
 
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
-
-
 @pytest.fixture(params=["memory", "valkey"])
 def bench(request: pytest.FixtureRequest, runner: asyncio.Runner) -> Iterator[Bench]:
     if request.param == "memory":

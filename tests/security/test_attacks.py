@@ -20,11 +20,6 @@ from tests.web.conftest import Site
 from tests.web.driver import Browser
 
 
-@pytest.fixture
-def shop(site: Site) -> Shop:
-    return Shop(site)
-
-
 async def test_the_login_that_the_attacks_disturb_works(shop: Shop) -> None:
     assert (await shop.log_in()).status == 303
     assert await shop.who() == "alice None"

@@ -32,11 +32,6 @@ NAVIGATION = [
 BACK = "/login/oauth2/code/green"
 
 
-@pytest.fixture
-def shop(site: Site) -> Shop:
-    return Shop(site)
-
-
 async def follow(shop: Shop, answer: Answer, user: str = "alice") -> str | None:
     """Follow an answer as a browser does, over the provider too, and return where that ends."""
     location = answer.get("location")

@@ -59,11 +59,6 @@ async def post_form(
     return await ask(app, PATH + registration, method="POST", headers=headers, body=body, **options)
 
 
-@pytest.fixture
-def place(site: Site) -> Place:
-    return Place(site)
-
-
 async def test_the_session_of_one_login_at_the_provider_is_ended(site: Site) -> None:
     place = Place(site)
     at_work = await place.enter(sid="s-1")

@@ -5,7 +5,6 @@ import hmac
 import json
 from typing import Any
 
-import pytest
 from joserfc import jwt
 
 from tests.security.provider import KEYS, LOGOUT
@@ -13,11 +12,6 @@ from tests.security.test_backchannel import Place
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser
-
-
-@pytest.fixture
-def place(site: Site) -> Place:
-    return Place(site)
 
 
 async def require_refusal(place: Place, answer: Answer, browser: Browser) -> None:

@@ -3,18 +3,10 @@
 import json
 from urllib.parse import urlencode
 
-import pytest
-
 from tests.security.test_backchannel import PATH, Place, post_form
 from tests.support.cases import for_each
 from tests.support.types import Log
-from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
-
-
-@pytest.fixture
-def place(site: Site) -> Place:
-    return Place(site)
 
 
 @for_each("registration", ["blue", "plain", "%00", "green%2F", "a" * 5_000])

@@ -31,11 +31,6 @@ DISCOVERY = "/.well-known/openid-configuration"
 RSA, EC = KEYS[0], ECKey.generate_key("P-256")
 
 
-@pytest.fixture
-def shop(site: Site) -> Shop:
-    return Shop(site)
-
-
 def raw(body: bytes, status: int = 200, encoding: str = "identity") -> Response:
     headers = {"content-encoding": encoding}
     return Response(body, status, headers, media_type="application/json")
@@ -379,11 +374,6 @@ class TestWhileItIsDown:
             asyncio.run(asyncio.wait_for(provider.metadata(), 0.05))
         shop.green.before = None
         assert asyncio.run(provider.metadata()).issuer == "https://green.test"
-
-
-@pytest.fixture
-def place(site: Site) -> Place:
-    return Place(site)
 
 
 class TestStrangers:

@@ -15,13 +15,7 @@ from pyfly_session.web import HIGHEST_PRECEDENCE
 from tests.security.shop import Shop, path_of
 from tests.support.cases import for_each
 from tests.support.sessions import loaded
-from tests.web.conftest import Site
 from tests.web.driver import Browser, ask
-
-
-@pytest.fixture
-def shop(site: Site) -> Shop:
-    return Shop(site)
 
 
 async def context_in(shop: Shop) -> SecurityContext:
