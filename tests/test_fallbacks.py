@@ -155,8 +155,7 @@ async def test_sliding_saves_it(capable: CapableStore, verbs: FourVerbStore, clo
 
 
 async def test_sliding_absent_saves_nothing(capable: CapableStore, verbs: FourVerbStore) -> None:
-    assert await capable.load_and_slide(O, 60) is None
-    assert verbs.calls == ["get"]
+    assert (await capable.load_and_slide(O, 60), verbs.calls) == (None, ["get"])
 
 
 @pytest.mark.parametrize("stored", [[], "text", {"a": object()}, {"a": {1j: 2}}], ids=id_of)

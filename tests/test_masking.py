@@ -37,13 +37,10 @@ def test_mask_url_never_shows_a_password(user: str, tail: str, scheme: str) -> N
 
 def test_quoted_values_are_short_and_on_one_line() -> None:
     assert len(show("x" * 5000)) < 90
-    assert show("a\nb") == r"'a\nb'"
-    assert show(None) == "null"
-    assert show(object()) == "a value of type object"
-    assert masked(None, secret=True) is None
+    assert (show("a\nb"), show(None)) == (r"'a\nb'", "null")
+    assert (show(object()), masked(None, secret=True)) == ("a value of type object", None)
 
 
 def test_strange_keys_are_quoted() -> None:
-    assert show_key("max-lifetime") == "max-lifetime"
-    assert show_key("a\x1bb") == r"'a\x1bb'"
+    assert (show_key("max-lifetime"), show_key("a\x1bb")) == ("max-lifetime", r"'a\x1bb'")
     assert len(show_key("x" * 5000)) < 90

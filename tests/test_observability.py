@@ -412,8 +412,7 @@ def test_a_store_may_say_what_it_is() -> None:
     class Store(InMemorySessionStore):
         pass
 
-    assert system_of(Files()) == "sqlite"
-    assert system_of(MongoStore()) == "mongo"
+    assert (system_of(Files()), system_of(MongoStore())) == ("sqlite", "mongo")
     assert system_of(Store()) == "store"
 
 

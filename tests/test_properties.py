@@ -42,8 +42,7 @@ def test_missing_section_gives_the_defaults(tree: dict[str, Any]) -> None:
 
 def test_defaults_are_the_documented_ones() -> None:
     properties = SessionProperties()
-    assert properties.enabled is None
-    assert (properties.store, properties.fail_fast) == ("memory", False)
+    assert (properties.enabled, properties.store, properties.fail_fast) == (None, "memory", False)
     assert (properties.cookie_name, properties.ttl) == ("PYFLY_SESSION", 1800)
     assert properties.max_lifetime is None
     assert (properties.creation, properties.exclude_patterns) == ("always", ())
@@ -312,8 +311,7 @@ class Wider(Properties, frozen=True, kw_only=True):
 
 def test_other_kinds_of_fields_can_be_added() -> None:
     wider = bind(Wider, {"keys": {"k1": PASSWORD}, "note": "x", "size": "7"}, "app", {}, ())
-    assert wider.keys == {"k1": PASSWORD}
-    assert repr(wider) == "Wider(keys='***', note='x', size=7)"
+    assert (wider.keys, repr(wider)) == ({"k1": PASSWORD}, "Wider(keys='***', note='x', size=7)")
     described = [(key, type_name(field), allowed(field)) for key, field in leaves(Wider, "app")]
     assert described == [
         ("app.keys", "mapping", "a mapping"),

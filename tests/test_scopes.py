@@ -234,8 +234,7 @@ def test_it_ends_with_the_session(browser: TestClient) -> None:
 
 def test_it_stays_at_the_login_but_not_for_another_user(browser: TestClient) -> None:
     browser.get("/add/lamp")
-    assert browser.get("/login/alice").json() == ["lamp"]
-    assert browser.get("/login/bob").json() == []
+    assert (browser.get("/login/alice").json(), browser.get("/login/bob").json()) == (["lamp"], [])
 
 
 def test_the_provider_can_be_overridden(shop: Any, browser: TestClient) -> None:

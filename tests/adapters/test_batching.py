@@ -191,8 +191,7 @@ async def test_batch_has_a_largest_size_and_nobody_is_forgotten() -> None:
     commands = batcher(client)
     asked = [get(commands, str(number)) for number in range(1_000)]
     assert await asyncio.gather(*asked) == [f"{number}!" for number in range(1_000)]
-    assert max(map(len, client.batches)) == 128
-    assert len(client.sent) == 1_000
+    assert (max(map(len, client.batches)), len(client.sent)) == (128, 1_000)
 
 
 async def test_large_commands_make_smaller_batches() -> None:

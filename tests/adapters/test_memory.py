@@ -59,8 +59,7 @@ async def test_expired_sessions_that_nobody_reads_leave_the_memory(clock: Clock)
     for _ in range(10):
         await store.exists("another")
 
-    assert held() == 0
-    assert len(store) == 0
+    assert (held(), len(store)) == (0, 0)
 
 
 async def test_one_operation_does_not_pay_for_all_that_expired(clock: Clock) -> None:
@@ -96,8 +95,7 @@ async def test_what_lives_is_not_swept(clock: Clock) -> None:
     for number in range(50):
         assert await store.exists(f"long{number}")
 
-    assert held() == 50
-    assert len(store) == 50
+    assert (held(), len(store)) == (50, 50)
 
 
 async def test_sessions_of_very_many_idle_times_each_end_in_time(clock: Clock) -> None:
@@ -108,8 +106,7 @@ async def test_sessions_of_very_many_idle_times_each_end_in_time(clock: Clock) -
     for passed in (1, 7, 8, 9, 100, 255, 299, 512):
         clock.now = 1_800_000_000.0 + passed
         alive = {ttl for ttl in ttls if await store.exists(str(ttl))}
-        assert alive == {ttl for ttl in ttls if ttl > passed}
-        assert len(store) == len(alive)
+        assert (alive, len(store)) == ({ttl for ttl in ttls if ttl > passed}, len(alive))
 
     clock.advance(2**31)
     for _ in range(5):
@@ -134,8 +131,7 @@ async def test_session_lives_for_longest_idle_time_that_it_was_loaded_with(clock
 async def test_a_session_moves_to_the_idle_time_that_it_was_written_with(clock: Clock) -> None:
     store = memory(clock)
     await store.create_if_absent("s", VALUE, 1000)
-    assert await store.compare_and_swap("s", VALUE, VALUE, 60) == VALUE
-    assert len(store) == 1
+    assert (await store.compare_and_swap("s", VALUE, VALUE, 60), len(store)) == (VALUE, 1)
 
     clock.advance(60)
     assert not await store.exists("s")
@@ -149,8 +145,7 @@ async def test_session_behind_neighbour_that_lives_longer_still_ends_in_time(clo
 
     clock.advance(8)
 
-    assert await store.load_and_slide("eight", 60) is None
-    assert await store.get("eight") is None
+    assert (await store.load_and_slide("eight", 60), await store.get("eight")) == (None, None)
     assert not await store.exists("eight")
     assert await store.exists("nine")
     assert len(store) == 1
@@ -339,5 +334,4 @@ def test_event_loops_in_several_threads_share_one_store() -> None:
     assert failures == []
     data = asyncio.run(store.get(shared))
     assert data is not None
-    assert len([name for name in data if name.startswith("t")]) == 6 * 25
-    assert len(store) == 1
+    assert (len([name for name in data if name.startswith("t")]), len(store)) == (6 * 25, 1)

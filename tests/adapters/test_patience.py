@@ -109,8 +109,7 @@ async def test_crowd_on_a_stuck_loop_is_served(
         return await read_response(connection, *args, **options)
 
     monkeypatch.setattr(pool.connection_class, "read_response", read_when_all_are_answered)
-    assert await crowd() == [b'{"n":1}'] * 40
-    assert len(asked) == expected
+    assert (await crowd(), len(asked)) == ([b'{"n":1}'] * 40, expected)
     await client.aclose()
 
 

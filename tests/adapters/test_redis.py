@@ -104,8 +104,7 @@ def commands(valkey: Any) -> Commands:
 async def test_session_is_one_key_with_one_object(store: RedisSessionStore, valkey: Any) -> None:
     await store.save(O, {"_created_at": 1.5, "user": "alice", "cart": [1, {"a": None}]}, 60)
 
-    assert await valkey.keys() == [KEY.encode()]
-    assert await valkey.type(KEY) == b"string"
+    assert (await valkey.keys(), await valkey.type(KEY)) == ([KEY.encode()], b"string")
     stored = await valkey.get(KEY)
     assert json.loads(stored) == {"_created_at": 1.5, "user": "alice", "cart": [1, {"a": None}]}
 
@@ -228,15 +227,13 @@ async def test_every_operation_works_with_a_client_that_decodes_responses(text_c
     value, other = DEFAULT_CODEC.dumps({"name": "alïce"}), DEFAULT_CODEC.dumps({"name": "b"})
 
     assert await store.create_if_absent(O, value, 60)
-    assert await store.load_and_slide(O, 60) == value
-    assert await store.get(O) == {"name": "alïce"}
+    assert (await store.load_and_slide(O, 60), await store.get(O)) == (value, {"name": "alïce"})
     assert await store.compare_and_swap(O, other, other, 60) == value
     assert await store.compare_and_swap(O, value, other, 60) == other
     assert await store.rename(O, N, other, value, 60) == value
     assert await store.compare_and_swap(O, other, other, 60) == Moved(N)
     assert await store.rename(O, N, other, other, 60) == Moved(N)
-    assert await store.delete_moved(O) == N
-    assert await store.load_and_slide(N, 60) == value
+    assert (await store.delete_moved(O), await store.load_and_slide(N, 60)) == (N, value)
 
 
 @pytest.mark.parametrize("decoding", [False, True])
@@ -246,8 +243,7 @@ async def test_stored_bytes_that_are_no_text_are_an_absent_session(
     await valkey.set(KEY, b"\x80abc")
     store = RedisSessionStore(client=text_client if decoding else valkey)
 
-    assert await store.get(O) is None
-    assert await SessionRepository(store).load(O) is None
+    assert (await store.get(O), await SessionRepository(store).load(O)) == (None, None)
     assert "unreadable" in caplog.text
     assert O not in caplog.text
 
@@ -570,8 +566,7 @@ async def test_scripts_that_are_forbidden_are_done_without_and_the_log_says_so_o
         assert await store.load_and_slide(O, 60) == VALUE
         assert await store.compare_and_swap(O, VALUE, other, 60) == other
         assert await store.rename(O, N, other, VALUE, 60) == VALUE
-        assert await store.load_and_slide(O, 60) == Moved(N)
-        assert await store.delete_moved(O) == N
+        assert (await store.load_and_slide(O, 60), await store.delete_moved(O)) == (Moved(N), N)
         await valkey.flushdb()
     [line] = [each.getMessage() for each in caplog.records if "runs no scripts" in each.message]
     assert f"'{forbidden}'" in line

@@ -124,8 +124,7 @@ def test_the_login_stays_below_the_mount(place: Place, browser: Any) -> None:
     page = browser.new_page()
     page.goto(f"{place.url}/page/orders")
     sign_in(page)
-    assert who(page) == "orders of first:alice"
-    assert page.url == f"{place.url}/page/orders"
+    assert (who(page), page.url) == ("orders of first:alice", f"{place.url}/page/orders")
 
 
 def test_five_tabs_that_come_back_at_once_are_all_in(place: Place, browser: Any) -> None:

@@ -339,8 +339,7 @@ def test_a_hostile_name_is_a_name(office: Shop, visit: Visit, expect: Any) -> No
     root.follow("End all…")
     root.press("End them")
     assert root.sees("1 session was ended.")
-    assert who(mallory) == "nobody"
-    assert dialogs == []
+    assert (who(mallory), dialogs) == ("nobody", [])
 
 
 def test_names_of_properties_and_beans_are_whole_on_wide_screen(visit: Visit, expect: Any) -> None:

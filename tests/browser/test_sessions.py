@@ -12,8 +12,7 @@ def test_whoever_logs_out_everywhere_else_stays_logged_in(visitor: Visitor, visi
     assert visitor.places() == ["In another browser", "Here"]
     kept = visitor.cookie
     visitor.press("Log out everywhere else")
-    assert visitor.places() == ["Here"]
-    assert visitor.cookie == kept
+    assert (visitor.places(), visitor.cookie) == (["Here"], kept)
     phone.go("/account")
     assert phone.sees("You ended this session from another browser.")
     assert not phone.sees("Carol")
@@ -57,5 +56,4 @@ def test_one_login_too_many_is_refused(open_shop: OpenShop, visit: Visit) -> Non
     assert first.sees("Hello, Erin")
     first.log_out()
     second.follow("Try again")
-    assert second.path() == "/account"
-    assert second.cart() == "1 Oolong"
+    assert (second.path(), second.cart()) == ("/account", "1 Oolong")

@@ -112,8 +112,7 @@ def test_all_mistakes_are_found_where_loading_does(folder: Path, environ: dict[s
         loaded = load_config("config", "prod", environ=environ)
     except ConfigurationError as error:
         first = str(error)
-    assert config == loaded
-    assert next((str(each) for each in errors), None) == first
+    assert (config, next((str(each) for each in errors), None)) == (loaded, first)
     assert len({str(each) for each in errors}) == len(errors)
 
 
@@ -155,8 +154,7 @@ def test_files_that_were_read_are_told_and_what_was_put_above_pyfly(folder: Path
     found = findings(run("doctor", "--profiles", "dev", "--json"))
     assert found[0]["message"].endswith("; files read: config/pyfly.yaml, config/pyfly-dev.yaml")
     [misplaced] = [each for each in found if each["key"] == "session"]
-    assert misplaced["level"] == "warning"
-    assert misplaced["remedy"] == "did you mean it below pyfly:?"
+    assert (misplaced["level"], misplaced["remedy"]) == ("warning", "did you mean it below pyfly:?")
     assert misplaced["origin"] == "config/pyfly.yaml"
 
 

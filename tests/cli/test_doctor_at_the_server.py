@@ -196,8 +196,7 @@ def test_a_policy_that_evicts_sessions_is_a_warning(server: redis.Redis, run: Ru
         found = by_check(run)["memory"]
         assert (found["level"], found["remedy"]) == ("warning", "maxmemory-policy noeviction")
         assert "allkeys-lru: users are logged out" in found["message"]
-        assert run("doctor").exit_code == 0
-        assert run("doctor", "--strict").exit_code == 1
+        assert (run("doctor").exit_code, run("doctor", "--strict").exit_code) == (0, 1)
         server.config_set("maxmemory-policy", "volatile-ttl")
         assert by_check(run)["memory"]["level"] == "warning"
     finally:
@@ -299,8 +298,7 @@ def test_a_probe_that_fails_half_way_is_removed(
     server: redis.Redis, run: Run, answering: Callable[..., None]
 ) -> None:
     answering(**UNKNOWN)
-    assert run("doctor").exit_code == 1
-    assert server.keys() == []
+    assert (run("doctor").exit_code, server.keys()) == (1, [])
 
 
 def test_a_server_without_scripts_is_used_without_them(run: Run, monkeypatch: Patch) -> None:

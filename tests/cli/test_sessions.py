@@ -280,8 +280,7 @@ def test_nothing_is_ended_without_yes(shop: TestClient, run: Run, answer: str, w
         "message": "nobody said yes, so nothing was done", "key": None, "remedy": "use --yes",
     }  # fmt: skip
     assert "of alice?" in result.stderr
-    assert client.who() == "alice"
-    assert run("sessions", "end", *given, input="y\n").exit_code == 0
+    assert (client.who(), run("sessions", "end", *given, input="y\n").exit_code) == ("alice", 0)
     assert client.who() == "nobody"
 
 

@@ -102,8 +102,7 @@ async def test_change_of_id_leaves_one_living_session(
         others = await server.session_ids() - {KNOWN, OTHER}
         if connection.answer.messages:
             new_id = connection.answer.session_id
-            assert await server.stored(new_id) == {"user": "bob"}
-            assert former is None
+            assert (await server.stored(new_id), former) == ({"user": "bob"}, None)
         else:
             living = [former, *[await server.stored(each) for each in others]]
             assert {"user": "alice"} in living or {"user": "bob"} in living

@@ -64,8 +64,7 @@ async def test_a_handler_can_be_tested_with_a_session_of_the_test() -> None:
     app = shop.create_app()
     session = HttpSession(KNOWN, {"visits": 41})
     app.dependency_overrides[current_session] = lambda: session
-    assert (await ask(app, "/shop/visits")).text == "42"
-    assert session.get_attribute("visits") == 42
+    assert ((await ask(app, "/shop/visits")).text, session.get_attribute("visits")) == ("42", 42)
 
 
 async def test_a_requirement_can_be_overridden_in_a_test(site: Site) -> None:

@@ -20,8 +20,7 @@ LATE_CHANGES = ["/renew", "/renew?cart=bait", "/enter?user=bob", "/write?cart=ba
 
 async def require_safe(site: Process, victim: str, planted: str, attackers: Answer) -> None:
     """Fail if the attacker got hold of the session in which alice is logged in."""
-    assert (await site.opens(victim)).user == "alice"
-    assert (await site.opens(planted)).user is None
+    assert ((await site.opens(victim)).user, (await site.opens(planted)).user) == ("alice", None)
     cookie = attackers.cookie()
     if cookie is not None:
         assert cookie.value != victim
@@ -170,8 +169,7 @@ async def test_attack_at_any_moment_of_a_login_is_safe(
         assert held.connection.task is not None
         attacked = held.connection.task.done()
         attackers = await held.finish()
-        assert answer.status == 200
-        assert Picture.of(answer).user == "alice"
+        assert (answer.status, Picture.of(answer).user) == (200, "alice")
         await require_safe(elsewhere, answer.session_id, planted, attackers)
         assert await elsewhere.count("alice") == 1
         if not attacked:

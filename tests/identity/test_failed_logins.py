@@ -41,8 +41,7 @@ async def test_refused_login_leaves_the_visitor_alone(make_site: MakeSite) -> No
     assert answer.status == 409
     assert no_foreign_id(answer, visitor)
     assert await site.there.opens(visitor) == Picture(None, False, {"cart": "tea"})
-    assert (await site.there.opens(laptop)).user == "alice"
-    assert await site.here.count("alice") == 1
+    assert ((await site.there.opens(laptop)).user, await site.here.count("alice")) == ("alice", 1)
 
 
 async def test_refused_login_leaves_the_user_before_logged_in(make_site: MakeSite) -> None:
@@ -208,8 +207,7 @@ async def test_unstorable_login_is_told_where_store_may_fail(make_native_site: M
     assert (await site.here.ask("/look")).status == 200
     answer = await site.here.ask("/enter?user=alice")
     site.here.watch.recover()
-    assert (answer.status, answer.cookie()) == (503, None)
-    assert await site.here.count("alice") == 0
+    assert (answer.status, answer.cookie(), await site.here.count("alice")) == (503, None, 0)
 
 
 async def enter_with_too_much(request: Request) -> Response:
@@ -265,6 +263,5 @@ async def test_login_that_is_stored_at_the_second_attempt_needs_room_again() -> 
         config={"pyfly": {"session": settings}},
     )
     late = await ask(app, "/enter_with_too_much", swallow=True)
-    assert late.status == 500
-    assert late.cookie() is None
+    assert (late.status, late.cookie()) == (500, None)
     assert (await ask(app, "/who", cookie=others[0])).text == "alice"

@@ -67,8 +67,7 @@ async def test_id_that_was_replaced_several_times_opens_nothing(site: Site) -> N
         current = (await site.here.ask("/renew", current)).session_id
     for each in known:
         answer = await site.there.ask("/look", each)
-        assert Picture.of(answer) == NOTHING
-        assert answer.all("set-cookie") == []
+        assert (Picture.of(answer), answer.all("set-cookie")) == (NOTHING, [])
 
 
 @for_each("end", [log_out, end_all])
@@ -179,8 +178,7 @@ async def test_late_second_click_needs_no_second_place(make_site: MakeSite, stra
     former, alice = await replaced(site)
     second = await site.there.ask("/enter?user=alice", former)
     assert (second.status, second.all("set-cookie")) == (200, [])
-    assert (await site.there.opens(alice)).user == "alice"
-    assert await site.there.count("alice") == 1
+    assert ((await site.there.opens(alice)).user, await site.there.count("alice")) == ("alice", 1)
 
 
 async def test_login_after_more_than_a_moment_is_a_login_of_its_own(site: Site) -> None:

@@ -98,8 +98,7 @@ async def test_second_click_needs_no_second_place(make_site: MakeSite, strategy:
     alice = (await site.there.ask("/enter?user=alice", visitor)).session_id
     answer = await second.finish()
     assert (answer.status, answer.all("set-cookie")) == (200, [])
-    assert (await site.there.opens(alice)).user == "alice"
-    assert await site.here.count("alice") == 1
+    assert ((await site.there.opens(alice)).user, await site.here.count("alice")) == ("alice", 1)
 
 
 async def test_login_does_not_land_in_the_session_of_who_renewed_a_planted_id(site: Site) -> None:

@@ -37,8 +37,7 @@ async def test_logout_ends_session_wherever_its_id_was_changed_to(site: Site, ch
     answer = await logout.finish()
     assert answer.status == 200
     assert tells_no_id(answer)
-    assert (await site.there.opens(current)).user is None
-    assert await site.there.count("alice") == 0
+    assert ((await site.there.opens(current)).user, await site.there.count("alice")) == (None, 0)
 
 
 @CHANGES

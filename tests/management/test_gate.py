@@ -51,8 +51,7 @@ def test_whom_the_guard_refuses_ends_nothing(memory_shop: Shop) -> None:
         mallory.post("/manage/sessions/end", json={"id": alice.session_id}),
         mallory.post("/manage/end", data={"principal": "alice", "all": "true"}),
     ]
-    assert [each.status_code for each in answers] == [403] * 4
-    assert alice.who() == "alice"
+    assert ([each.status_code for each in answers], alice.who()) == ([403] * 4, "alice")
 
 
 def test_a_guard_may_be_a_coroutine_function(open_shop: OpenShop) -> None:
@@ -134,8 +133,7 @@ def test_pages_of_other_sites_change_nothing(memory_shop: Shop, headers: dict[st
         root.delete("/manage/sessions?principal=alice", headers=headers),
         root.delete(f"/manage/sessions/{handle}?principal=alice", headers=headers),
     ]
-    assert [each.status_code for each in answers] == [403] * 4
-    assert alice.who() == "alice"
+    assert ([each.status_code for each in answers], alice.who()) == ([403] * 4, "alice")
 
 
 @for_each(

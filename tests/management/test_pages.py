@@ -58,8 +58,7 @@ def test_a_form_answers_with_a_redirect_so_that_a_reload_repeats_nothing(memory_
     root, _ = memory_shop.person("root"), memory_shop.person("alice")
     data = {"principal": "alice", "all": "true"}
     answer = root.post("/manage/end", data=data, follow_redirects=False)
-    assert answer.status_code == 303
-    assert answer.headers["location"] == "./?principal=alice&ended=1"
+    assert (answer.status_code, answer.headers["location"]) == (303, "./?principal=alice&ended=1")
 
 
 def test_all_but_the_one_in_use_are_ended(shop: Shop, root: Person) -> None:
@@ -81,8 +80,7 @@ def test_whoever_ends_the_session_in_use_is_told_before(memory_shop: Shop) -> No
     question = root.get(link(page, "End all…")).text
     assert "the session that you are using now" in question
     [(_, fields)] = forms(question)
-    assert root.post("/manage/end", data=fields).status_code == 403
-    assert root.who() == "nobody"
+    assert (root.post("/manage/end", data=fields).status_code, root.who()) == (403, "nobody")
 
 
 def test_nobody_else_is_offered_to_keep_theirs(memory_shop: Shop) -> None:

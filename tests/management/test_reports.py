@@ -110,8 +110,7 @@ class TestHealth:
     def test_what_a_foreign_store_raises_is_not_quoted(self) -> None:
         with opened(over(Failing(OSError(f"password={SECRET}")))) as client:
             answer = client.get("/health")
-        assert answer.status_code == 503
-        assert answer.json()["reason"] == "the store raised OSError"
+        assert (answer.status_code, answer.json()["reason"]) == (503, "the store raised OSError")
 
     def test_a_server_that_takes_no_writes_is_down(self, valkey_url: str) -> None:
         with served(valkey_url) as client, redis.Redis.from_url(valkey_url) as server:
@@ -155,8 +154,7 @@ class TestOpenHealth:
         shop = open_shop(open_health=True, session={"exclude-patterns": ["/manage/health"]})
         prober = shop.visitor()
         # There is no request.state.session, and the guard asks for it.
-        assert prober.json("/manage/health") == {"status": "UP"}
-        assert prober.session_id is None
+        assert (prober.json("/manage/health"), prober.session_id) == ({"status": "UP"}, None)
         assert shop.person("root").json("/manage/sessions?visitors=true")["total"] == 1
 
     def test_prober_without_session_is_not_logged(self, open_shop: OpenShop, caplog: Log) -> None:

@@ -155,8 +155,7 @@ class TestOnce:
         lost = await shop.browser.open(f"{BACK}?{query}", headers=NAVIGATION).end()
         assert lost.get("location") == "/orders"
         answer = await shop.come_back(query, headers=NAVIGATION)
-        assert await follow(shop, answer) == "/orders"
-        assert await shop.who() == "alice None"
+        assert (await follow(shop, answer), await shop.who()) == ("/orders", "alice None")
 
     async def test_a_reload_after_the_provider_failed_logs_in_again(self, shop: Shop) -> None:
         query = shop.green.log_in(await shop.start(query="?target=/orders"))
@@ -164,8 +163,7 @@ class TestOnce:
         assert (await shop.come_back(query, headers=NAVIGATION)).status == 502
         shop.green.answers.clear()
         answer = await shop.come_back(query, headers=NAVIGATION)
-        assert await follow(shop, answer) == "/orders"
-        assert await shop.who() == "alice None"
+        assert (await follow(shop, answer), await shop.who()) == ("/orders", "alice None")
 
     async def test_who_cancelled_may_go_back_and_log_in(self, shop: Shop) -> None:
         location = await shop.start(query="?target=/orders")
@@ -207,8 +205,7 @@ class TestMercy:
         query = shop.green.log_in(await shop.start())
         shop.site.clock.advance(3600)
         answer = await shop.come_back(query, headers=NAVIGATION)
-        assert answer.status == 302
-        assert await follow(shop, answer) == "/"
+        assert (answer.status, await follow(shop, answer)) == (302, "/")
         assert await shop.who() == "alice None"
 
     async def test_without_cookies_it_ends_in_a_page_and_in_no_circle(self, shop: Shop) -> None:
@@ -249,8 +246,7 @@ class TestMercy:
         query = f"code=of-the-attacker&state={location['state'][0]}"
         shop.browser = Browser(shop.app)
         answer = await shop.come_back(query, headers=NAVIGATION)
-        assert await follow(shop, answer, "victim") == "/"
-        assert await shop.who() == "victim None"
+        assert (await follow(shop, answer, "victim"), await shop.who()) == ("/", "victim None")
 
 
 class TestCookies:
@@ -543,8 +539,7 @@ class TestLogoutsAtTheProvider:
                 await place.post(place.green.logout_token(sid="s-1"))
 
         place.green.before = log_out
-        assert (await place.come_back(query)).status == 401
-        assert await place.is_in(other) == [True]
+        assert ((await place.come_back(query)).status, await place.is_in(other)) == (401, [True])
 
     async def test_the_next_login_is_not_ended_by_it(self, site: Site) -> None:
         place = Place(site)

@@ -47,8 +47,7 @@ async def test_a_huge_body_is_not_read_to_its_end(place: Place, declared: bool) 
     b"logout_token=a&logout_token=b", b'{"logout_token": "x"}'])  # fmt: skip
 async def test_a_body_without_the_one_field_is_refused(place: Place, body: bytes) -> None:
     answer = await ask(place.app, f"{PATH}green", method="POST", body=body)
-    assert answer.status == 400
-    assert json.loads(answer.text)["error"] == "invalid_request"
+    assert (answer.status, json.loads(answer.text)["error"]) == (400, "invalid_request")
 
 
 async def test_a_body_with_two_tokens_is_refused(place: Place) -> None:

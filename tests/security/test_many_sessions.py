@@ -84,8 +84,7 @@ async def test_what_another_process_did_is_seen(store: InterposedStore, clock: C
     for repository in (there, here, there):
         await log_in(repository)
         clock.advance(1)
-    assert await here.principals.count("alice") == 4
-    assert await there.principals.end_all("alice") == 4
+    assert (await here.principals.count("alice"), await there.principals.end_all("alice")) == (4, 4)
     # Nothing to do, as far as it knows; so it looks.
     assert await here.principals.count("alice") == 0
     await log_in(here)

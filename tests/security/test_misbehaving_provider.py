@@ -119,8 +119,7 @@ class TestNonsense:
         shop.green.published = {"end_session_endpoint": url}
         await shop.log_in()
         answer = await shop.browser.get("/logout", method="POST")
-        assert (answer.status, answer.get("location")) == (303, "/")
-        assert await shop.who() == "None None"
+        assert (answer.status, answer.get("location"), await shop.who()) == (303, "/", "None None")
 
     @for_each("claims", [{"sub": ["alice"]}, {"sub": None}, {}, {"sub": "bob"}])
     async def test_userinfo_against_the_token(self, shop: Shop, claims: dict[str, Any]) -> None:
@@ -321,8 +320,7 @@ class TestWhileItIsDown:
         browsers = [Browser(shop.app) for _ in range(100)]
         opened = [each.open("/oauth2/authorization/green") for each in browsers]
         answers = await asyncio.gather(*(each.end() for each in opened))
-        assert {each.status for each in answers} == {302}
-        assert shop.green.requests == [DISCOVERY]
+        assert ({each.status for each in answers}, shop.green.requests) == ({302}, [DISCOVERY])
 
     async def test_whoever_leaves_does_not_take_the_request_along(self, shop: Shop) -> None:
         asked, go = asyncio.Event(), asyncio.Event()
@@ -336,8 +334,7 @@ class TestWhileItIsDown:
         await asked.wait()
         await first.cancel()
         go.set()
-        assert (await second.end()).status == 302
-        assert shop.green.requests == [DISCOVERY]
+        assert ((await second.end()).status, shop.green.requests) == (302, [DISCOVERY])
 
     async def test_after_a_failure_it_is_left_alone_for_a_while(self, shop: Shop) -> None:
         shop.green.down = True

@@ -140,8 +140,7 @@ async def test_explicit_endpoints_need_no_discovery(shop: Shop) -> None:
             jwks_uri=f"{base}/jwks", redirect_uri="https://shop.test/login/oauth2/code/green",
         )
     )  # fmt: skip
-    assert (await shop.log_in()).status == 303
-    assert shop.green.requests == ["/token", "/jwks"]
+    assert ((await shop.log_in()).status, shop.green.requests) == (303, ["/token", "/jwks"])
 
 
 async def test_without_openid_userinfo_says_who_it_is(shop: Shop) -> None:
@@ -300,8 +299,7 @@ async def test_who_comes_with_an_id_of_a_moment_ago_can_log_in(shop: Shop, path:
     former = shop.browser.cookie
     await shop.browser.get(path, method="POST" if path == "/logout" else "GET")
     shop.browser.cookie = former
-    assert await shop.who() == "None None"
-    assert (await shop.log_in("alice")).status == 303
+    assert (await shop.who(), (await shop.log_in("alice")).status) == ("None None", 303)
     assert await shop.who() == "alice None"
 
 

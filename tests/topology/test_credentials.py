@@ -29,8 +29,7 @@ async def use(shop: Shop) -> None:
     """Do everything that a session can do."""
     browser = await shop.visitor(user="alice")
     late = await shop.late_writer(browser, "cart=1")
-    assert (await browser.get("/rotate")).status == 200
-    assert (await shop.let_go(late)).status == 200
+    assert ((await browser.get("/rotate")).status, (await shop.let_go(late)).status) == (200, 200)
     assert (await browser.get("/read")).text == '{"user":"alice","cart":"1"}'
     assert (await browser.get("/logout")).status == 200
 

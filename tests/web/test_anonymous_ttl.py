@@ -88,14 +88,12 @@ async def test_a_login_ends_it_and_a_logout_goes_back(site: Site) -> None:
     """The cart of the visitor is kept; also in another process."""
     browser = browser_of(site)
     other = site.another_node(ttl=TTL, anonymous_ttl=NOBODY).app(**HANDLERS)
-    assert await lives(browser, "/add") == NOBODY
-    assert await lives(browser, "/login") == TTL
+    assert (await lives(browser, "/add"), await lives(browser, "/login")) == (NOBODY, TTL)
     for app in (browser.app, other):
         browser.app = app
         assert await lives(browser, "/look") == TTL
     assert (await browser.get("/look")).text == '["alice","lamp"]'
-    assert await lives(browser, "/clear") == NOBODY
-    assert await lives(browser, "/look") == NOBODY
+    assert (await lives(browser, "/clear"), await lives(browser, "/look")) == (NOBODY, NOBODY)
     assert await lives(browser, "/login") == TTL
     await browser.get("/logout")
     assert await lives(browser, "/look") == NOBODY
@@ -104,24 +102,19 @@ async def test_a_login_ends_it_and_a_logout_goes_back(site: Site) -> None:
 async def test_a_context_that_is_set_by_hand_is_somebody(site: Site) -> None:
     browser = browser_of(site)
     await browser.get("/add")
-    assert await lives(browser, "/by-hand") == TTL
-    assert await lives(browser, "/by-hand-out") == NOBODY
+    assert (await lives(browser, "/by-hand"), await lives(browser, "/by-hand-out")) == (TTL, NOBODY)
 
 
 async def test_an_idle_time_of_its_own_counts_more(site: Site) -> None:
     browser = browser_of(site)
-    assert await lives(browser, "/own?seconds=50") == 50
-    assert await lives(browser, "/add") == 50
-    assert await lives(browser, "/login") == 50
-    assert await lives(browser, "/own?seconds=") == TTL
+    assert (await lives(browser, "/own?seconds=50"), await lives(browser, "/add")) == (50, 50)
+    assert (await lives(browser, "/login"), await lives(browser, "/own?seconds=")) == (50, TTL)
 
 
 async def test_one_of_its_own_can_be_given_back_by_somebody_who_is_nobody(site: Site) -> None:
     browser = browser_of(site)
-    assert await lives(browser, "/add") == NOBODY
-    assert await lives(browser, "/own?seconds=50") == 50
-    assert await lives(browser, "/own?seconds=") == NOBODY
-    assert await lives(browser, "/login") == TTL
+    assert (await lives(browser, "/add"), await lives(browser, "/own?seconds=50")) == (NOBODY, 50)
+    assert (await lives(browser, "/own?seconds="), await lives(browser, "/login")) == (NOBODY, TTL)
 
 
 async def test_a_server_slides_it_in_one_trip(make_store: Any, valkey: Any, clock: Clock) -> None:
@@ -169,8 +162,7 @@ async def test_a_property_that_is_taken_back_leaves_nobody_behind_at_a_login(sit
     browser = browser_of(site)
     await browser.get("/add")
     browser.app = site.configure(ttl=TTL).app(**HANDLERS)
-    assert await lives(browser, "/look") == NOBODY
-    assert await lives(browser, "/login") == TTL
+    assert (await lives(browser, "/look"), await lives(browser, "/login")) == (NOBODY, TTL)
 
 
 async def test_the_marks_are_metadata(site: Site) -> None:
@@ -187,8 +179,7 @@ async def test_the_property_reaches_the_sessions(clock: Clock) -> None:
     container.clock.override(clock)
     routes = [Page(f"/{name}", handler) for name, handler in HANDLERS.items()]
     browser = Browser(enable_sessions(Starlette(routes=routes), container))
-    assert await lives(browser, "/add") == NOBODY
-    assert await lives(browser, "/login") == TTL
+    assert (await lives(browser, "/add"), await lives(browser, "/login")) == (NOBODY, TTL)
 
 
 def test_what_is_no_idle_time_is_refused() -> None:

@@ -92,8 +92,7 @@ async def test_logout_in_the_handler_holds(kind: Any, key: Any, when: str) -> No
     browser = Browser(app)
     stolen = (await browser.get("/enter")).session_id
     answer = await browser.get("/pay", swallow=True)
-    assert (answer.status, answer.text) == (500, "you were logged out")
-    assert answer.get("x-mine") == "yes"
+    assert (answer.status, answer.text, answer.get("x-mine")) == (500, "you were logged out", "yes")
     assert answer.own_cookie.is_deletion
     assert (await ask(app, "/show", cookie=stolen)).text == "None {}"
     # Starlette hands the error on, so that the server logs it.

@@ -74,8 +74,7 @@ class TestBaseHTTPMiddleware:
         assert (answer.get("vary"), answer.get("cache-control")) == ("Cookie", "no-store")
         assert (await browser.get("/who")).text == '"alice"'
         second = (await browser.get("/rotate")).session_id
-        assert await site.stored(first) is None
-        assert (await browser.get("/who")).text == '"alice"'
+        assert (await site.stored(first), (await browser.get("/who")).text) == (None, '"alice"')
         await browser.get("/logout")
         assert (browser.cookie, await site.stored(second)) == (None, None)
 
@@ -150,8 +149,7 @@ class TestBaseHTTPMiddleware:
         app = under_base(site, enter=enter)
         failed = await ask(app, "/enter?parcel=1", swallow=True)
         assert isinstance(failed.error, SessionEncodingError)
-        assert (await ask(app, "/enter")).status == 200
-        assert (await ask(app, "/enter")).status == 409
+        assert ((await ask(app, "/enter")).status, (await ask(app, "/enter")).status) == (200, 409)
 
     @for_each("how", ["fails", "is cancelled", "is not saved"])
     async def test_change_after_unanswered_request_is_refused(self, site: Site, how: str) -> None:
@@ -205,8 +203,7 @@ class TestBaseHTTPMiddleware:
         elsewhere = site.another_node().app(rotate=rotate)
         newer = (await ask(elsewhere, "/rotate", cookie=KNOWN)).session_id
         go_on.set()
-        assert (await connection.end()).cookie() is None
-        assert await site.stored(newer) == {"slow": 1}
+        assert ((await connection.end()).cookie(), await site.stored(newer)) == (None, {"slow": 1})
 
 
 class PlainResponse:
@@ -294,8 +291,7 @@ class TestPlainObjects:
             await site.seed(KNOWN)
         request = PlainRequest(PYFLY_SESSION=KNOWN) if known else PlainRequest()
         answered = await run(site, request, headers={"cache-control": "public, max-age=60"})
-        assert answered.calls == []
-        assert answered.headers == {"cache-control": "public, max-age=60"}
+        assert (answered.calls, answered.headers) == ([], {"cache-control": "public, max-age=60"})
 
     async def test_page_for_everybody_is_not_when_an_id_must_go_out(self, site: Site) -> None:
         answered = await run(

@@ -110,8 +110,7 @@ async def test_cookie_lives_no_longer_than_the_session(site: Site) -> None:
 async def test_last_second_is_not_rounded_down_to_the_removal_of_the_cookie(site: Site) -> None:
     browser = await logged_in(site, ttl=100, max_lifetime=50)
     site.clock.advance(50 - TICK)
-    assert await max_age(browser, "/write") == 1
-    assert await user(browser) == "alice"
+    assert (await max_age(browser, "/write"), await user(browser)) == (1, "alice")
 
 
 @for_each("own", [10, 1000])

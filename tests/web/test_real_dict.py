@@ -144,8 +144,7 @@ def test_fastapi_returns_the_data_through_every_response_model() -> None:
         return request.session
 
     browser.get("/put")
-    assert browser.get("/prefs").json() == DATA
-    assert browser.get("/part").json() == {"prefs": DATA}
+    assert (browser.get("/prefs").json(), browser.get("/part").json()) == (DATA, {"prefs": DATA})
     assert browser.get("/plain").json() == DATA
 
 

@@ -119,8 +119,7 @@ class TestHeader:
 
         answer = await ask(by_header.socket(handler), kind="websocket")
         told = answer.get(TOKEN)
-        assert await by_header.stored(told) == {"user": "alice"}
-        assert answer.all("set-cookie") == []
+        assert (await by_header.stored(told), answer.all("set-cookie")) == ({"user": "alice"}, [])
         headers = [("X-Auth-Token", str(told))]
         again = await ask(by_header.socket(handler), kind="websocket", headers=headers)
         assert again.get(TOKEN) is None

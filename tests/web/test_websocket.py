@@ -135,8 +135,7 @@ async def test_socket_that_is_refused_creates_no_session(site: Site) -> None:
         await websocket.close(1008)
 
     answer = await connect(site, handler)
-    assert kinds(answer) == ["websocket.close"]
-    assert site.probe.calls == []
+    assert (kinds(answer), site.probe.calls) == (["websocket.close"], [])
 
 
 async def test_denial_response_carries_the_cookie(site: Site) -> None:
@@ -173,8 +172,7 @@ async def test_dead_store_closes_the_socket_with_1013(
 ) -> None:
     site.probe.fail()
     answer = await connect(site, handler, cookie=cookie)
-    assert kinds(answer) == ["websocket.close"]
-    assert answer.messages[0]["code"] == 1013
+    assert (kinds(answer), answer.messages[0]["code"]) == (["websocket.close"], 1013)
 
 
 @for_each("handler", [untouched, written, stubborn])
@@ -182,8 +180,7 @@ async def test_dead_store_closes_the_socket_with_1013(
 async def test_dead_store_denies_with_503(site: Site, handler: Any, cookie: str | None) -> None:
     site.probe.fail()
     answer = await connect(site, handler, cookie=cookie, extensions=DENIAL)
-    assert (answer.status, answer.get("retry-after")) == (503, "5")
-    assert answer.cookie() is None
+    assert (answer.status, answer.get("retry-after"), answer.cookie()) == (503, "5", None)
 
 
 async def test_handler_that_closes_by_itself_is_not_closed_twice(site: Site) -> None:
