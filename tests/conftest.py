@@ -38,6 +38,13 @@ _TOGETHER = ("tests/sql/", "tests/topology/")
 
 
 @pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Have two processes to a core where there are few: half of the time a test waits."""
+    cores = os.cpu_count() or 1
+    return cores if cores > 4 else 2 * cores
+
+
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Give each file, and each folder of `_TOGETHER`, to one of the processes."""
     from xdist.scheduler import LoadFileScheduling
