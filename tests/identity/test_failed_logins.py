@@ -265,3 +265,20 @@ async def test_login_that_is_stored_at_the_second_attempt_needs_room_again() -> 
     late = await ask(app, "/enter_with_too_much", swallow=True)
     assert (late.status, late.cookie()) == (500, None)
     assert (await ask(app, "/who", cookie=others[0])).text == "alice"
+
+
+async def test_name_that_two_users_share_is_no_place_of_theirs() -> None:
+    """The limit is that of the user who logs in, whatever else the session is found by."""
+
+    async def enter_as(request: Request) -> Response:
+        user = request.query_params["user"]
+        await login(request, SecurityContext(user_id=user), aliases=["their-team"])
+        return PlainTextResponse("hello")
+
+    concurrency = {"enabled": True, "max-sessions": 1, "strategy": "reject-new"}
+    app = enable_sessions(
+        Starlette(routes=[Route("/enter_as", enter_as)]),
+        config={"pyfly": {"session": {"enabled": True, "concurrency": concurrency}}},
+    )
+    users = ("alice", "bob", "alice")
+    assert [(await ask(app, f"/enter_as?user={each}")).status for each in users] == [200, 200, 409]

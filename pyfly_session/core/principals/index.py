@@ -81,8 +81,8 @@ class PrincipalSessions:
         self._end = end
         self._later = later
         # The limit to hold a login to when it is stored, and whether the oldest makes room for it
-        # then; by the key that it is noted under.
-        self._limits: OrderedDict[str, tuple[int, bool]] = OrderedDict()
+        # then; by whose it is and the key that it is noted under.
+        self._limits: OrderedDict[tuple[str, str], tuple[int, bool]] = OrderedDict()
         # When the entry of a session in use has to be renewed by this process.
         self._due: OrderedDict[str, float] = OrderedDict()
 
@@ -188,12 +188,14 @@ class PrincipalSessions:
         replaces: Collection[str] = (),
         idle: int | None = None,
     ) -> None:
-        """Note a session that is about to be stored, whatever the limit; `confirm` it when it is.
+        """Note a session that is about to be stored; `confirm` it when it is.
+
+        There is no limit to that, but for a login that was held to one and gave its place back.
 
         Raises:
-            TooManySessionsError: Its login gave its place back, and it was taken meanwhile.
+            TooManySessionsError: The place was taken meanwhile.
         """
-        limit, evicts = self._limits.get(self._key(session_id), _NO_LIMIT)
+        limit, evicts = self._limits.get((principal, self._key(session_id)), _NO_LIMIT)
         noted = await self.register_limited(
             principal,
             session_id,
@@ -265,7 +267,7 @@ class PrincipalSessions:
         if not await self._records.change(principal, with_room):
             return SessionRegistration(False)
         if max_sessions >= 0:
-            _keep(self._limits, mine, (max_sessions, evict_oldest))
+            _keep(self._limits, (principal, mine), (max_sessions, evict_oldest))
         return SessionRegistration(True)
 
     async def confirm(
@@ -277,7 +279,7 @@ class PrincipalSessions:
             False if somebody ended it meanwhile; it is gone then.
         """
         noted, mine = self._key(noted_id), self._key(session_id)
-        limit, evicts = self._limits.pop(noted, _NO_LIMIT)
+        limit, evicts = self._limits.pop((principal, noted), _NO_LIMIT)
         limit = limit if evicts else -1
         marked: Entries = {}
 
@@ -475,7 +477,7 @@ class PrincipalSessions:
         return str(self._sessions.key_of(session_id))
 
 
-def _keep(known: OrderedDict[str, Any], key: str, value: object) -> None:
+def _keep(known: OrderedDict[Any, Any], key: object, value: object) -> None:
     """Note a value as the newest, and forget the oldest if there are too many."""
     known[key] = value
     known.move_to_end(key)
