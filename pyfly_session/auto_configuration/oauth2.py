@@ -37,7 +37,7 @@ _BACK_CHANNEL = f"{PREFIX}.login.back-channel-logout"
 
 def _registration(name: str, given: RegistrationProperties) -> ClientRegistration:
     # What is not given has the default of the registration itself.
-    known = {key: value for key, value in asdict(given).items() if value}
+    known = {key: value for key, value in asdict(given).items() if value is not None}
     known["provider_name"] = given.client_name or given.provider_name or ""
     known["response_mode"] = {"query": "", "form-post": "form_post"}[given.response_mode]
     for key in ("client_name", "use_pkce", "authorization_grant_type"):

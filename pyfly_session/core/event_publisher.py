@@ -89,7 +89,7 @@ class EventPublisher:
     def committed(self, session: HttpSession, outcome: Outcome, former: Stored | None) -> None:
         """Publish that a session was created, or given another id."""
         stored = session.stored
-        if not self._listeners or stored is None or outcome not in _STORED:
+        if not self.has_listeners or stored is None or outcome not in _STORED:
             return
         handle, principal, at = self._handle(stored.id), session.principal, self._clock()
         if former is None or outcome is Outcome.FORKED:

@@ -252,10 +252,11 @@ class SessionRepository:
 
     def _latest_end(self, metadata: Callable[[str], Any], created_at: float) -> float:
         """Return when a session ends however much it is used; ``created_at`` if it has none."""
-        fixed, created = metadata(ENDS_AT), metadata(CREATED_AT)
+        fixed = metadata(ENDS_AT)
         latest_end: float = math.inf if fixed is None else fixed
         if self.max_lifetime is None:
             return latest_end
+        created = metadata(CREATED_AT)
         return min(latest_end, (created_at if created is None else created) + self.max_lifetime)
 
     def _has_outlived(self, session: HttpSession) -> bool:
