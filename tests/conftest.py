@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import gc
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -34,7 +35,9 @@ settings.load_profile("long" if LONG_RUN else "normal")
 
 
 # Folders whose servers take seconds to start.
-_TOGETHER = ("tests/sql/", "tests/topology/")
+_TOGETHER = ("tests/topology/", "tests/sql/")
+# What takes a minute in one process; begun last, it would keep all the others waiting.
+_LONG = (*_TOGETHER, "tests/project/test_benchmarks.py", "tests/project/test_examples.py")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,6 +58,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return next((each for each in _TOGETHER if file.startswith(each)), file)
 
     return FilesAndFolders(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what all tests share: a fifth of the processor's time."""
+    gc.collect()
+    gc.freeze()
 
 
 def effort(normal: int, long: int, *, steps: int = 50) -> settings:
