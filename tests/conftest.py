@@ -25,12 +25,11 @@ NATIVE_STORES = ["memory", "valkey", "fakeredis-without-scripts"]
 ALL_STORES = [*NATIVE_STORES, "four-verbs"]
 
 LONG_RUN = os.environ.get("HYPOTHESIS_PROFILE") == "long"
-# No deadline: a machine that is busy with something else is no failure. And where CI is set the
+# No deadline: that a machine is busy with something else is no failure. And where CI is set the
 # same examples each time: what it says is about the change. Everybody else searches.
-settings.register_profile("normal", deadline=None, derandomize="CI" in os.environ)
-settings.register_profile(
-    "long", deadline=None, max_examples=5000, suppress_health_check=[HealthCheck.too_slow]
-)
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("normal", patient, derandomize="CI" in os.environ)
+settings.register_profile("long", patient, max_examples=5000)
 settings.load_profile("long" if LONG_RUN else "normal")
 
 
