@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from benchmarks.stress import logins, races, updates
+from benchmarks.stress import answers, identities, logins, races, updates
 from benchmarks.stress.report import Result, table
 from tests.sql.postgresql import PROGRAMS, running_postgresql
 from tests.topology.nodes import HOST, PASSWORD, Node, free_ports
@@ -22,8 +22,12 @@ _SHARES = {
     "rotations": 1,
     "logins, evict": 0.1,
     "logins, reject": 0.1,
+    "held requests": 1,
+    "double logins": 1,
+    "late requests": 1,
 }
 """How many there are of each, as a share of the count; logins are many requests each."""
+_ANSWERS = 10
 
 
 def main() -> int:
@@ -65,17 +69,25 @@ def _scenarios(count: int) -> dict[str, Callable[[], Result]]:
         "rotations": partial(races.run, races.rotation_race),
         "logins, evict": partial(logins.run, "evict-oldest"),
         "logins, reject": partial(logins.run, "reject-new"),
+        "held requests": partial(races.run, identities.held_race),
+        "double logins": partial(races.run, identities.double_race),
+        "late requests": partial(races.run, identities.late_race),
     }
+
+    def over_a_bad_line() -> Result:
+        with _server() as place:
+            return answers.run(place, count * _ANSWERS)
 
     def at(place: Any, kind: str) -> Result:
         with place() as properties:
             return kinds[kind](properties, int(count * _SHARES[kind]))
 
-    return {
+    everywhere = {
         f"{kind}{name}": partial(at, place, kind)
         for name, place in places.items()
         for kind in kinds
     }
+    return {"answers": over_a_bad_line} | everywhere
 
 
 @contextlib.contextmanager

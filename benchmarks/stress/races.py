@@ -13,6 +13,8 @@ from benchmarks.stress.site import Site
 from tests.web.driver import Answer
 
 _AT_ONCE = 16
+# A request that took longer asks once more what became of its session.
+_LONG_SECONDS = 0.06
 
 
 class Node:
@@ -25,11 +27,24 @@ class Node:
 
     def __init__(self, place: dict[str, Any], worker: int) -> None:
         # Every other process knows hashes of the ids only.
-        self.sites = [Site(place, hash_ids=worker % 2 == 1) for _ in range(2)]
+        limit = {"enabled": True, "max-sessions": 1}
+        self.sites = [Site(place, hash_ids=worker % 2 == 1, concurrency=limit) for _ in range(2)]
+        self.worker = worker
         self.requests = Result()
 
-    async def race(self, number: int, actions: list[str]) -> tuple[str, list[Answer | None]]:
-        """Do the actions as requests that have all loaded the session before any goes on."""
+    async def race(
+        self, number: int, actions: list[str], *, in_order: bool = False
+    ) -> tuple[str, list[Answer | None]]:
+        """Do the actions as requests that have all loaded the session before any goes on.
+
+        Args:
+            number: Of the race.
+            actions: What they ask for, and with which arguments.
+            in_order: The first is answered before the others go on, which are long requests then.
+
+        Returns:
+            The id that all came with, and the answers.
+        """
         first = await self.sites[0].ask("/add?name=first", None, self.requests)
         if first is None:
             raise UnansweredError
@@ -38,19 +53,40 @@ class Node:
             site, gate = self.sites[index % 2], f"{number}.{index}"
             task = await site.late(action, first.session_id, gate, self.requests)
             racers.append((site, gate, task))
-        for site, gate, _ in random.sample(racers, len(racers)):
+        order = random.sample(racers, len(racers))
+        if in_order:
+            site, gate, task = racers[0]
+            site.open_gate(gate)
+            await task
+            await asyncio.sleep(_LONG_SECONDS)
+            order.remove(racers[0])
+        for site, gate, _ in order:
             site.open_gate(gate)
             for _ in range(random.randrange(12)):
                 await asyncio.sleep(0)
         return first.session_id, [await task for _, _, task in racers]
 
-    async def stored(self, cookie: str) -> dict[str, Any]:
-        """Return what a request with this id sees."""
-        answer = await self.sites[0].ask("/read", cookie, self.requests)
+    async def ask(self, path: str, cookie: str) -> Answer:
+        """Send a request with this id, and return the answer."""
+        answer = await self.sites[0].ask(path, cookie, self.requests)
         if answer is None:
             raise UnansweredError
-        attributes: dict[str, Any] = json.loads(answer.body)["attributes"]
-        return attributes
+        return answer
+
+    async def seen(self, cookie: str) -> tuple[str | None, dict[str, Any]]:
+        """Return who is logged in with this id, and the attributes."""
+        page = json.loads((await self.ask("/read", cookie)).body)
+        return page["user"], page["attributes"]
+
+    async def stored(self, cookie: str) -> dict[str, Any]:
+        """Return the attributes of the session with this id."""
+        return (await self.seen(cookie))[1]
+
+
+def told_by(answer: Answer | None) -> str | None:
+    """Return the id that an answer gives to its client."""
+    cookie = None if answer is None else answer.cookie()
+    return None if cookie is None or cookie.is_deletion else cookie.value
 
 
 class UnansweredError(Exception):
@@ -71,8 +107,7 @@ async def rotation_race(node: Node, number: int, result: Result) -> bool:
     """Let a slow writer meet one or two changes of id; one id lives, with the write."""
     actions = ["add", "rotate", *(["rotate"] if number % 4 == 0 else [])]
     former, answers = await node.race(number, actions)
-    issued = [each.cookie() for each in answers[1:] if each is not None]
-    given = {each.value for each in issued if each is not None and not each.is_deletion}
+    given = {told for each in answers[1:] if (told := told_by(each))}
     alive = {each: data for each in given if (data := await node.stored(each))}
     result.revived += await node.stored(former) != {}
     result.revived += max(0, len(alive) - 1)

@@ -11,7 +11,8 @@ from typing import Any
 from benchmarks.worker import Worker
 
 WORKERS = 4
-_COLUMNS = ("tried", "acknowledged", "failed", "lost", "revived", "late", "slowest", "seconds")
+_BROKEN = ("lost", "revived", "leaked", "late")
+_COLUMNS = ("tried", "acknowledged", "failed", *_BROKEN, "slowest", "seconds")
 # What all processes import is imported once.
 multiprocessing.set_forkserver_preload(["benchmarks.stress.__main__"])
 
@@ -27,6 +28,7 @@ class Result:
         failed: Those that were answered 5xx.
         lost: Acknowledged writes and logins that are gone.
         revived: Sessions, or former ids, that live although they should not.
+        leaked: Answers that told one client what is another's.
         late: Answers that came after the deadline.
         slowest: Seconds of the slowest answer.
         odd: What ended in any other way, in words.
@@ -39,6 +41,7 @@ class Result:
     failed: int = 0
     lost: int = 0
     revived: int = 0
+    leaked: int = 0
     late: int = 0
     slowest: float = 0.0
     seconds: float = 0.0
@@ -47,14 +50,14 @@ class Result:
 
     def add(self, other: Result) -> None:
         """Add the counts of another one."""
-        for name in ("tried", "acknowledged", "failed", "lost", "revived", "late", "odd"):
+        for name in ("tried", "acknowledged", "failed", *_BROKEN, "odd"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.slowest = max(self.slowest, other.slowest)
 
     @property
     def kept(self) -> bool:
         """True if every promise held, and there was something to hold."""
-        broken = self.lost or self.revived or self.late or self.odd
+        broken = self.odd or any(getattr(self, name) for name in _BROKEN)
         return not broken and self.acknowledged > 0
 
 
