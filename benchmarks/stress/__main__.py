@@ -62,7 +62,7 @@ def _scenarios(count: int) -> dict[str, Callable[[], Result]]:
         places[", PostgreSQL"] = _postgresql
     else:
         print("PostgreSQL is left out: it is not installed", file=sys.stderr)
-    kinds = {
+    kinds: dict[str, Callable[[dict[str, Any], int], Result]] = {
         "updates": updates.in_processes,
         "increments": updates.increments,
         "logouts": partial(races.run, races.logout_race),

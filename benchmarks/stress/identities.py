@@ -6,6 +6,7 @@ Somebody has planted the id in the user's browser, or the browser itself sends m
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from benchmarks.stress.races import Node, told_by
 from benchmarks.stress.report import Result
@@ -52,7 +53,7 @@ async def late_race(node: Node, number: int, result: Result) -> bool:
     return None not in answers
 
 
-async def _expect_alone(node: Node, user: str, told: list[str | None], result: Result) -> None:
+async def _expect_alone(node: Node, user: str, told: Sequence[str | None], result: Result) -> None:
     """Count it if these are not one id, with which the user is logged in."""
     seen = await asyncio.gather(*(node.seen(each) for each in told if each is not None))
     logged_in = sum(who == user for who, _ in seen)
