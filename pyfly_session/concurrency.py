@@ -169,7 +169,8 @@ class SessionConcurrencyController:
 
         Returns:
             To be called with whether the login was stored: ends those that make room, or strikes
-            the session out again. None if the policy refuses the login.
+            the session out again, which a later call with True undoes if there is still room.
+            None if the policy refuses the login.
         """
         limit = await self.policy.limit_for(principal)
         evict_oldest = self.policy.strategy == "evict-oldest"
@@ -193,9 +194,22 @@ class SessionConcurrencyController:
             _logger.info("a login was refused: its user has %d sessions already", limit)
             return None
 
+        is_noted = True
+
         async def settle(stored: bool) -> None:
+            nonlocal is_noted
             if not stored:
+                is_noted = False
                 await self.registry.deregister(principal, session_id)
+                return
+            if not is_noted:
+                # Stored at a second attempt, so this is the latest login; is there room?
+                others = await self.registry.list_sessions(principal)
+                latest = max((at for _, at in others), default=0) + 0.001
+                now = max(created_at, latest)
+                admitted = await self.on_login(principal, session_id, now, replaces=replaces)
+                if not admitted and self._delete is not None:
+                    await self._delete(session_id)
                 return
             # First struck out: one that is not stored yet sees that when it is.
             for former in struck:

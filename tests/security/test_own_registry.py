@@ -3,8 +3,11 @@
 import asyncio
 from typing import Any
 
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from pyfly_session import SecurityContext, SessionFilter, SessionRepository, TooManySessionsError
 from pyfly_session.adapters.memory import InMemorySessionStore
@@ -14,6 +17,7 @@ from pyfly_session.concurrency import (
     SessionRegistry,
 )
 from pyfly_session.security import context_of, login, logout
+from pyfly_session.web.chain import WebFilterChainMiddleware
 from tests.conftest import Clock
 from tests.support.cases import for_each
 from tests.web.conftest import Site
@@ -59,7 +63,7 @@ async def who(session: Any) -> PlainTextResponse:
 
 class House:
     def __init__(self, clock: Clock, most: int, strategy: str) -> None:
-        repository = SessionRepository(InMemorySessionStore(), clock=clock)
+        repository = SessionRepository(InMemorySessionStore(), max_size=2_000, clock=clock)
         self.registry = FourMethods()
         controller = SessionConcurrencyController(
             self.registry,
@@ -69,6 +73,7 @@ class House:
         site = Site.__new__(Site)
         site.filter = SessionFilter(repository.store, repository=repository, concurrency=controller)
         self.app = site.app(enter=enter, leave=leave, who=who)
+        self.filter = site.filter
 
     def browser(self) -> Browser:
         return Browser(self.app)
@@ -129,3 +134,35 @@ async def test_without_a_limit_all_are_noted(clock: Clock) -> None:
     house = House(clock, -1, "evict-oldest")
     await texts(*(house.browser().get("/enter") for _ in range(3)))
     assert await house.registry.count("alice") == 3
+
+
+@for_each("strategy", ["evict-oldest", "reject-new"])
+async def test_login_that_is_stored_at_the_second_attempt_takes_a_place(
+    clock: Clock, strategy: str
+) -> None:
+    """It was too large and was mended; a browser that logged in between the two is counted too."""
+    house = House(clock, 1, strategy)
+    other = house.browser()
+
+    async def enter_with_too_much(request: Request) -> PlainTextResponse:
+        await login(request, SecurityContext(user_id="alice"))
+        request.state.session.set_attribute("profile", "x" * 3_000)
+        return PlainTextResponse("in")
+
+    async def mend(request: Request, error: Exception) -> PlainTextResponse:
+        clock.advance(1)
+        await other.get("/enter")
+        request.state.session.remove_attribute("profile")
+        return PlainTextResponse("in, without a profile")
+
+    app = Starlette(
+        routes=[Route("/much", enter_with_too_much)],
+        exception_handlers={Exception: mend},
+        middleware=[Middleware(WebFilterChainMiddleware, filters=[house.filter])],
+    )
+    late = Browser(app)
+    await late.get("/much", swallow=True)
+    late.app = house.app
+    alive = await texts(other.get("/who"), late.get("/who"))
+    assert alive == (["None", "alice"] if strategy == "evict-oldest" else ["alice", "None"])
+    assert await house.registry.count("alice") == 1

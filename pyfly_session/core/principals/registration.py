@@ -21,8 +21,11 @@ def former_ids(session: HttpSession) -> list[str]:
 
 
 async def _settle(session: HttpSession, *, stored: bool) -> None:
-    settle, session.settle_login = session.settle_login, None
+    settle = session.settle_login
     if settle is not None:
+        if stored:
+            # Kept otherwise: an error's handler may have the login stored at a second attempt.
+            session.settle_login = None
         await settle(stored)
 
 
