@@ -1,40 +1,44 @@
 """How configured values appear in messages: short, on one line, without credentials."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 # A value that is not a secret itself but may hold one.
 _URL = "url"
 _MASK = "***"
 _LONGEST = 80
-_SECRET_NAME = re.compile(r"password|passwd|passphrase|secret|token", re.IGNORECASE)
-# These count as words alone: a keyboard is no key.
-_SECRET_WORDS = re.compile(
-    r"\b(?:keys?|pwd|jwts?|t?otp|authorization|credentials?|cookies?|[cx]srf\w*|code ?verifier"
-    r"|\w*sess(?:ion)? ?ids?"
-    r"|(?:access|api|auth|encryption|host|master|private|session|signing|ssh)keys?)\b"
-)
-# What a name that ends so tells about the secret is none itself.
-_ABOUT = re.compile(
-    r" (?:consent|count|domain|enabled|length|names?|path|prefix|size|ttl|types?)$"
-    r"|^authorization (?:endpoint|ur[il])$"
-)
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_PARAMETER = re.compile(r"[?&]([^=&?]*)=")
+_PARAMETER = re.compile(r"[?&;]([^=&?]*)=")
+# What tells of a connection how it is made, and opens nothing; every other parameter is masked.
+_HARMLESS = frozenset({
+    "application_name", "cache", "charset", "connect_timeout", "db", "driver",
+    "health_check_interval", "host", "max_connections", "mode", "port", "protocol",
+    "retry_on_timeout", "socket_connect_timeout", "socket_keepalive", "socket_timeout", "ssl",
+    "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile",
+    "ssl_min_version", "sslmode", "sslrootcert", "target_session_attrs", "timeout", "uri",
+})  # fmt: skip
 
 
-def mask_url(url: str) -> str:
+def is_unknown(parameter: str) -> bool:
+    """Return whether a parameter of a URL is not known to be harmless, so that it is masked."""
+    return parameter.lower() not in _HARMLESS
+
+
+def mask_url(url: str, hides: Callable[[str], bool] = is_unknown) -> str:
     """Return ``url`` with its credentials replaced by ``***``.
 
     Hidden are the password, a user without a password (it may be a misplaced one) and
-    everything from a query parameter such as ``password=`` on. Works on malformed URLs
+    everything from the first query parameter on that is to be hidden. Works on malformed URLs
     too, where it rather hides too much. Text without credentials comes back unchanged.
+
+    Args:
+        url: The URL, or any text.
+        hides: Whether a query parameter of this name is hidden.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "", url
     prefix, suffix = scheme + separator, ""
-    secret = (each for each in _PARAMETER.finditer(rest) if names_secret(each[1]))
+    secret = (each for each in _PARAMETER.finditer(rest) if hides(each[1]))
     if parameter := next(secret, None):
         rest, value = rest[: parameter.end()], rest[parameter.end() :]
         if "@" in value and "@" not in rest:
@@ -46,14 +50,6 @@ def mask_url(url: str) -> str:
         user, colon, _ = credentials.partition(":")
         rest = f"{user}:{_MASK}@{host}" if colon else f"{_MASK}@{host}"
     return prefix + rest + suffix
-
-
-def names_secret(name: str) -> bool:
-    """Tell whether a key of the application's own is named like that of a secret."""
-    if _SECRET_NAME.search(name):
-        return True
-    words = " ".join(_WORD.findall(name)).lower()
-    return _SECRET_WORDS.search(words) is not None and _ABOUT.search(words) is None
 
 
 def masked(value: object, *, secret: bool | str | None = None) -> object:

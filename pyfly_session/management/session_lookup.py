@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.config.masking import masked, names_secret
+from pyfly_session.config.masking import mask_url, masked
 from pyfly_session.core.hashed_ids import HashedIdStore
 from pyfly_session.core.metadata import (
     AUTHENTICATED_AT,
@@ -25,6 +25,7 @@ from pyfly_session.core.metadata import (
 from pyfly_session.core.overview import SessionOverview, SessionPage
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.errors import SessionStoreError
+from pyfly_session.management.secret_names import names_secret
 from pyfly_session.security.login import CLIENT, PROVIDER_LOGIN
 
 _audit = logging.getLogger("pyfly_session.audit")
@@ -234,6 +235,6 @@ def _shown(name: str, value: Any) -> Any:
         return [_shown("", each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    if isinstance(value, str | int | float | bool) or value is None:
-        return masked(value)
-    return str(value)
+    if isinstance(value, str):
+        return mask_url(value, names_secret)
+    return value if isinstance(value, int | float) or value is None else str(value)
