@@ -14,7 +14,7 @@ from pyfly_session.auto_configuration.oauth2 import login_refusal
 from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.binding import origin_of
-from pyfly_session.config.masking import mask_url
+from pyfly_session.config.effective import EffectiveValue, effective_values
 from pyfly_session.config.oauth2_properties import PREFIX as OAUTH2
 from pyfly_session.config.oauth2_properties import OAuth2Properties
 from pyfly_session.config.session_properties import PREFIX
@@ -48,12 +48,9 @@ def conditions(container: Any) -> list[Condition]:
     Raises:
         ConfigurationError: The configuration itself is wrong.
     """
-    report = _Report(
-        container,
-        container.properties(),
-        container.oauth2_properties(),
-        container.config_origins(),
-    )
+    properties, oauth2 = container.properties(), container.oauth2_properties()
+    values = {each.key: each for each in effective_values(properties, oauth2)}
+    report = _Report(container, properties, oauth2, container.config_origins(), values)
     return [
         _provided(container, bean) or explain(report, bean)
         for bean, explain in _BEANS.items()
@@ -77,33 +74,42 @@ class _Report:
     properties: SessionProperties
     oauth2: OAuth2Properties
     origins: Mapping[str, str]
+    values: Mapping[str, EffectiveValue]
 
-    def because(
-        self, bean: str, choice: str, key: str, says: str = "", *, default: bool = False
-    ) -> Condition:
+    def because(self, bean: str, choice: str, key: str, reason: str = "") -> Condition:
         """Return a condition that one property decided.
 
         Args:
             bean: The bean.
             choice: What it gives.
             key: The full key of the property.
-            says: What the property says, after its key; or else the whole reason.
-            default: The value is that of nobody in particular.
+            reason: What there is to say; unless it is given, the value of the property.
         """
-        origin = self.origins.get(key, "default" if default else None)
-        reason = says if says.startswith(key) else f"{key} is {says}"
+        value = self.values[key]
+        origin = self.origins.get(key, "default" if value.is_default else None)
+        reason = reason or f"{key} is {_in_words(value.value)}"
         return Condition(bean, choice, reason + _in(origin), key, origin)
 
 
-def _filter(report: _Report, bean: str) -> Condition:
-    enabled = report.properties.enabled
-    return report.because(
-        bean,
-        "SessionFilter" if enabled is True else "none",
-        f"{PREFIX}.enabled",
-        {True: "true", False: "false", None: "not set"}[enabled],
-        default=enabled is None,
-    )
+def _in_words(value: object) -> str:
+    match value:
+        case None:
+            return "not set"
+        case bool():
+            return str(value).lower()
+        case list():
+            return ", ".join(value)
+        case _:
+            return str(value)
+
+
+def _switched(key: str, choice: str, otherwise: str = "none") -> Explain:
+    """Return what explains a bean that one property switches on, or changes for another."""
+
+    def explain(report: _Report, bean: str) -> Condition:
+        return report.because(bean, choice if report.values[key].value is True else otherwise, key)
+
+    return explain
 
 
 def _store(report: _Report, bean: str) -> Condition:
@@ -113,9 +119,7 @@ def _store(report: _Report, bean: str) -> Condition:
     except ConfigurationError as error:
         reason = f"{PREFIX}.fail-fast is true: {error}"
         return Condition(bean, "none", reason, key, report.origins.get(key))
-    chosen = _STORES[kind]
-    default = report.properties.store == _DEFAULTS.store
-    return report.because(bean, chosen, key, reason, default=default)
+    return report.because(bean, _STORES[kind], key, reason)
 
 
 def _unused(report: _Report, bean: str, kind: str) -> Condition | None:
@@ -130,54 +134,33 @@ def _unused(report: _Report, bean: str, kind: str) -> Condition | None:
 
 
 def _engine(report: _Report, bean: str) -> Condition:
-    url = report.properties.sql.url
-    return _unused(report, bean, "sql") or report.because(
-        bean,
-        "AsyncEngine",
-        f"{PREFIX}.sql.url",
-        mask_url(url),
-        default=url == _DEFAULTS.sql.url,
-    )
+    return _unused(report, bean, "sql") or report.because(bean, "AsyncEngine", f"{PREFIX}.sql.url")
 
 
 def _client(report: _Report, bean: str) -> Condition:
-    redis = report.properties.redis
-    if unused := _unused(report, bean, "redis"):
-        return unused
+    redis, choice, key = report.properties.redis, "Redis", f"{PREFIX}.redis.url"
     if redis.cluster.nodes:
-        key, shown = f"{PREFIX}.redis.cluster.nodes", ", ".join(redis.cluster.nodes)
-        return report.because(bean, "RedisCluster", key, shown)
-    if redis.sentinel.master:
+        choice, key = "RedisCluster", f"{PREFIX}.redis.cluster.nodes"
+    elif redis.sentinel.master:
         key = f"{PREFIX}.redis.sentinel.master"
-        return report.because(bean, "Redis", key, redis.sentinel.master)
-    default = redis.url == _DEFAULTS.redis.url
-    return report.because(
-        bean, "Redis", f"{PREFIX}.redis.url", mask_url(redis.url), default=default
-    )
+    return _unused(report, bean, "redis") or report.because(bean, choice, key)
 
 
 def _resolver(report: _Report, bean: str) -> Condition:
     ways = report.properties.resolver
     names = {"cookie": "SessionCookie", "header": "SessionHeader"}
     choice = names[ways[0]] if len(ways) == 1 else "SessionIdResolvers"
-    default = ways == _DEFAULTS.resolver
-    return report.because(bean, choice, f"{PREFIX}.resolver", ", ".join(ways), default=default)
+    return report.because(bean, choice, f"{PREFIX}.resolver")
 
 
 def _limiting(report: _Report, bean: str) -> Condition:
     concurrency, key = report.properties.concurrency, f"{PREFIX}.concurrency.enabled"
     if not concurrency.enabled:
-        return report.because(bean, "none", key, "false", default=True)
+        return report.because(bean, "none", key)
     says = f"{key} is true: {concurrency.max_sessions} for each user, then {concurrency.strategy}"
     if concurrency.max_sessions < 0:
         says = f"{key} is true, without a limit for all"
     return report.because(bean, "SessionConcurrencyController", key, says)
-
-
-def _telemetry(report: _Report, bean: str) -> Condition:
-    enabled, key = report.properties.observability.enabled, f"{PREFIX}.observability.enabled"
-    choice = "Telemetry" if enabled else "none"
-    return report.because(bean, choice, key, "true" if enabled else "false", default=not enabled)
 
 
 def _unprovided(choice: str) -> Explain:
@@ -197,7 +180,7 @@ def _registrations(report: _Report, bean: str) -> Condition:
     client = report.oauth2.client
     key = f"{OAUTH2}.client.enabled"
     if not client.enabled:
-        return report.because(bean, choice, key, f"{key} is false, so it is empty", default=True)
+        return report.because(bean, choice, key, f"{key} is false, so it is empty")
     places = (
         f"{name}{_in(origin_of(report.origins, f'{OAUTH2}.client.registrations.{name}'))}"
         for name in report.oauth2.registrations
@@ -206,19 +189,13 @@ def _registrations(report: _Report, bean: str) -> Condition:
     return report.because(bean, choice, key, says)
 
 
-def _mapper(report: _Report, bean: str) -> Condition:
-    qualified, key = report.oauth2.login.qualified_user_ids, f"{OAUTH2}.login.qualified-user-ids"
-    choice = "qualified_context" if qualified else "claims_to_context"
-    return report.because(bean, choice, key, "true" if qualified else "false", default=qualified)
-
-
 def _of_login(choice: str) -> Explain:
     """Return what explains a bean that only an enabled login has."""
 
     def explain(report: _Report, bean: str) -> Condition:
         key = f"{OAUTH2}.login.enabled"
         if not report.oauth2.login.enabled:
-            return report.because(bean, "none", key, "false", default=True)
+            return report.because(bean, "none", key)
         refusal = login_refusal(report.oauth2, report.properties)
         if refusal is not None:
             key = refusal.key or key
@@ -228,7 +205,7 @@ def _of_login(choice: str) -> Explain:
             packages = ", ".join(missing)
             remedy = "pip install 'pyfly-session[oauth2]'"
             return Condition(bean, "none", f"not installed: {packages}; {remedy}", key)
-        return report.because(bean, choice, key, "true")
+        return report.because(bean, choice, key)
 
     return explain
 
@@ -237,14 +214,11 @@ def _of_back_channel(report: _Report, bean: str) -> Condition:
     explained = _of_login("OAuth2BackChannelLogoutFilter")(report, bean)
     if explained.choice == "none":
         return explained
-    enabled, key = report.oauth2.login.back_channel_logout, f"{OAUTH2}.login.back-channel-logout"
-    choice = explained.choice if enabled else "none"
-    return report.because(bean, choice, key, "true" if enabled else "false", default=not enabled)
+    return _switched(f"{OAUTH2}.login.back-channel-logout", explained.choice)(report, bean)
 
 
 Explain = Callable[[_Report, str], Condition]
 
-_DEFAULTS = SessionProperties()
 _STORES = {
     "memory": "InMemorySessionStore",
     "redis": "RedisSessionStore",
@@ -259,7 +233,7 @@ _NEEDING_PACKAGES = (
 )
 # A new bean is one line here, and a function if none of these explains it.
 _BEANS: dict[str, Explain] = {
-    "session_filter": _filter,
+    "session_filter": _switched(f"{PREFIX}.enabled", "SessionFilter"),
     "session_store": _store,
     "redis_client": _client,
     "sql_engine": _engine,
@@ -269,9 +243,11 @@ _BEANS: dict[str, Explain] = {
     "principal_sessions": _unprovided("PrincipalSessions"),
     "session_limit": _unprovided("none"),
     "session_concurrency_controller": _limiting,
-    "telemetry": _telemetry,
+    "telemetry": _switched(f"{PREFIX}.observability.enabled", "Telemetry"),
     "client_registration_repository": _registrations,
-    "security_context_mapper": _mapper,
+    "security_context_mapper": _switched(
+        f"{OAUTH2}.login.qualified-user-ids", "qualified_context", "claims_to_context"
+    ),
     "oauth2_login_handler": _of_login("OAuth2LoginHandler"),
     "oauth2_session_security_filter": _of_login("SecurityContextFilter"),
     "oauth2_login_filter": _of_login("OAuth2LoginFilter"),

@@ -58,9 +58,16 @@ class SessionContainer(OAuth2AutoConfiguration):
 
     To add a bean, declare it in the part that it belongs to (`store`, `web` or `oauth2` in this
     folder), with `following`, and with `when` if a property switches it on; describe it here, and
-    explain it in `conditions`. To add a store, name it in `choose_store` and in the `Selector` of
-    ``session_store``, too.
+    explain it in `conditions`, or name it in `PLUMBING`. To add a store, name it in `choose_store`
+    and in the `Selector` of ``session_store``, too.
     """
+
+
+PLUMBING = frozenset({
+    "config_origins", "epoch", "memory_store", "principal_sessions", "redis_clients", "redis_store",
+    "session_codec", "sql_engines", "sql_store", "store_warnings",
+})  # fmt: skip
+"""Beans that are not overridden in an application that runs, or are seen by what they change."""
 
 
 def create_container(

@@ -8,8 +8,8 @@ from typing import Any
 from dependency_injector import providers
 from msgspec.structs import asdict
 
-from pyfly_session.auto_configuration.overrides import following
-from pyfly_session.auto_configuration.web import SessionFilterAutoConfiguration, when
+from pyfly_session.auto_configuration.following import following, when
+from pyfly_session.auto_configuration.web import SessionFilterAutoConfiguration
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.oauth2_properties import (
     PREFIX,

@@ -1,66 +1,19 @@
-"""Beans that follow what they are made of, and applications that follow their container."""
+"""Applications that follow their container, whatever it is overridden by later."""
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
-import msgspec
 from dependency_injector import providers
 
+from pyfly_session.auto_configuration.container import PLUMBING
+from pyfly_session.auto_configuration.oauth2 import OAuth2AutoConfiguration
 from pyfly_session.core.tasks import running_loop
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.web.filters import WebFilter
-
-_KEPT_BEANS = 4
-
-
-class Following:
-    """Builds a bean once for each set of inputs: a singleton that notices overrides.
-
-    The latest few are kept, so that the end of an override brings the former bean back.
-    """
-
-    def __init__(self, build: Callable[..., Any]) -> None:
-        self._build = build
-        self._lock = threading.Lock()
-        self._made: tuple[tuple[tuple[Any, ...], Any], ...] = ()
-
-    def get(self, *inputs: Any) -> Any:
-        """Return the bean for these inputs."""
-        for known, bean in self._made:
-            if _same(known, inputs):
-                return bean
-        with self._lock:
-            for known, bean in self._made:
-                if _same(known, inputs):
-                    return bean
-            bean = self._build(*inputs)
-            self._made = ((inputs, bean), *self._made[: _KEPT_BEANS - 1])
-            return bean
-
-
-def _same(before: tuple[Any, ...], now: tuple[Any, ...]) -> bool:
-    """Services have to be the same object; properties and texts are compared by value."""
-    if len(before) != len(now):
-        return False
-    for old, new in zip(before, now, strict=True):
-        if old is new or (isinstance(new, msgspec.Struct | str) and old == new):
-            continue
-        if not (isinstance(old, tuple) and isinstance(new, tuple) and _same(old, new)):
-            return False
-    return True
-
-
-def following(build: Callable[..., Any], *inputs: Any) -> providers.Callable[Any]:
-    """Return a provider of what ``build`` makes of the inputs, which are providers too."""
-    return providers.Callable(
-        Following.get, providers.ThreadSafeSingleton(Following, build), *inputs
-    )
-
 
 _overriding = attrgetter("last_overriding")
 
@@ -74,19 +27,14 @@ def ready(container: Any, bean: str) -> Any:
     made = getattr(container, bean)()
     for each in made if isinstance(made, list) else (made,):
         if asyncio.isfuture(each):
-            name = next(n for n in _MAY_WAIT if asyncio.isfuture(getattr(container, n)()))
+            # In the order of their declaration, so the first that has to be awaited is the cause.
+            given = ((name, one) for name, one in container.providers.items() if one.overridden)
+            name = next((name for name, one in given if asyncio.isfuture(one())), bean)
             raise ConfigurationError(
                 f"the bean {name} has to be awaited; await it when the application starts, and"
                 f" give what it is: container.{name}.override(providers.Object(await ...))"
             )
     return made
-
-
-# In the order in which they are built: the first that is a future is the cause.
-_MAY_WAIT = ("clock", "redis_client", "sql_engine", "session_store", "session_id_resolver",
-             "session_limit", "session_repository", "session_concurrency_controller",
-             "session_filter", "client_registration_repository", "oauth2_login_handler",
-             "web_filters")  # fmt: skip
 
 
 class CurrentFilters:
@@ -148,22 +96,14 @@ class CurrentFilters:
         return known
 
 
-# Not overridden in an application that runs, or seen by what they change.
-_PLUMBING = frozenset({
-    "config_origins", "epoch", "memory_store", "principal_sessions", "redis_clients", "redis_store",
-    "session_codec", "sql_engines", "sql_store", "store_warnings",
-})  # fmt: skip
-_BEHIND_LOGIN = frozenset({
-    "client_registration_repository", "oauth2_back_channel_logout_filter", "oauth2_login_filter",
-    "oauth2_login_handler", "oauth2_session_security_filter", "security_context_mapper",
-})  # fmt: skip
+# Those of the login are looked at only while it is enabled.
+_OF_LOGIN = OAuth2AutoConfiguration.cls_providers.keys() - {"oauth2_properties", "web_filters"}
 
 
 def _beans_behind(container: Any) -> list[Any]:
     """Return the beans that the filters are made of, those of the application's own included."""
-    left_out = _PLUMBING
-    if not container.oauth2_properties().login.enabled:
-        left_out |= _BEHIND_LOGIN
+    login = container.oauth2_properties().login.enabled
+    left_out = PLUMBING if login else PLUMBING | _OF_LOGIN
     return [bean for name, bean in container.providers.items() if name not in left_out]
 
 

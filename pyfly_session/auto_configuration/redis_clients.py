@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
+from pyfly_session.auto_configuration.per_loop import Close, PerLoop
 from pyfly_session.config import RedisProperties
 from pyfly_session.config.masking import mask_url
 from pyfly_session.errors import ConfigurationError
@@ -19,7 +16,6 @@ if TYPE_CHECKING:
     from redis.asyncio.cluster import RedisCluster
 
     Client = Redis | RedisCluster
-    Close = Callable[[], Awaitable[Any]]
 
 _BACKOFF_BASE_SECONDS = 0.01
 _BACKOFF_CAP_SECONDS = 0.2
@@ -74,85 +70,9 @@ def _require_driver(key: str) -> None:
         )
 
 
-class RedisClients:
-    """The clients that one container made. Lives as long as the container.
-
-    A client belongs to one event loop, so there is one for each, and one for whoever asks
-    outside of a loop. A new one is made when the properties change, or after `close`.
-    """
-
-    def __init__(self) -> None:
-        self._made: WeakKeyDictionary[object, _Made] = WeakKeyDictionary()
-
-    def get(self, properties: Any) -> Any:
-        """Return the running loop's client for these properties."""
-        loop = _running_loop()
-        made = self._made.get(loop)
-        if made is None:
-            for each in list(self._made):
-                if isinstance(each, asyncio.AbstractEventLoop) and each.is_closed():
-                    del self._made[each]
-            made = self._made[loop] = _Made(properties, *self._create(properties))
-            if loop is not _NO_LOOP:
-                made.guard = self._until_the_loop_ends()
-                with contextlib.suppress(StopIteration):
-                    made.guard.asend(None).send(None)
-        elif made.properties != properties:
-            made.client, closers = self._create(properties)
-            made.properties, made.closers = properties, closers + made.closers
-        return made.client
-
-    def _create(self, properties: Any) -> tuple[Any, list[Close]]:
-        return create_redis_client(properties)
-
-    async def _until_the_loop_ends(self) -> AsyncGenerator[None]:
-        # A loop that ends, such as that of `asyncio.run`, closes the generators that it began.
-        try:
-            yield
-        finally:
-            made = self._made.get(_running_loop())
-            if made is not None:
-                made.guard = None
-                await self.close()
-
-    @property
-    def any(self) -> bool:
-        """True if there is a client, be it of another loop."""
-        return bool(self._made)
-
-    async def close(self) -> None:
-        """Close the running loop's clients; the next `get` makes a new one.
-
-        Another loop's connections cannot be closed from here; they go when that loop ends.
-        """
-        for loop in (_running_loop(), _NO_LOOP):
-            made = self._made.pop(loop, None)
-            for close in made.closers if made else ():
-                await close()
-            if made is not None and made.guard is not None:
-                await made.guard.aclose()
-
-
-@dataclass(slots=True)
-class _Made:
-    properties: Any
-    client: Any
-    closers: list[Close]
-    guard: AsyncGenerator[None] | None = field(default=None)
-
-
-class _NoLoop:
-    """Stands for the absence of an event loop."""
-
-
-_NO_LOOP = _NoLoop()
-
-
-def _running_loop() -> object:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return _NO_LOOP
+def redis_client(clients: PerLoop, properties: RedisProperties) -> Client:
+    """Return the running loop's client."""
+    return clients.get(properties, create_redis_client)
 
 
 def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:

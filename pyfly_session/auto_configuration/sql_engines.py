@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from pyfly_session.auto_configuration.redis_clients import RedisClients
+from pyfly_session.auto_configuration.per_loop import Close, PerLoop
 from pyfly_session.config import SqlProperties
 from pyfly_session.config.masking import mask_url
 from pyfly_session.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pyfly_session.auto_configuration.redis_clients import Close
 
 _MEMORY = re.compile(r"sqlite\+\w+://(/?(:memory:)?)?(\?.*)?")
 _CONNECTIONS = 20
@@ -61,8 +58,6 @@ def _read_while_another_writes(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-class SqlEngines(RedisClients):
-    """The same for the engines of one container: one for each event loop."""
-
-    def _create(self, properties: Any) -> tuple[Any, list[Close]]:
-        return create_sql_engine(properties)
+def sql_engine(engines: PerLoop, properties: SqlProperties) -> Any:
+    """Return the running loop's engine."""
+    return engines.get(properties, create_sql_engine)

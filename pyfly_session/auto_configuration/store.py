@@ -13,9 +13,10 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.auto_configuration.overrides import following
-from pyfly_session.auto_configuration.redis_clients import RedisClients
-from pyfly_session.auto_configuration.sql_engines import SqlEngines
+from pyfly_session.auto_configuration.following import following
+from pyfly_session.auto_configuration.per_loop import PerLoop
+from pyfly_session.auto_configuration.redis_clients import redis_client as _redis_client
+from pyfly_session.auto_configuration.sql_engines import sql_engine as _sql_engine
 from pyfly_session.config import (
     EncryptionProperties,
     MemoryProperties,
@@ -180,14 +181,14 @@ class SessionStoreAutoConfiguration(containers.DeclarativeContainer):
         bind_properties, config, config_origins
     )
 
-    redis_clients = providers.ThreadSafeSingleton(RedisClients)
+    redis_clients = providers.ThreadSafeSingleton(PerLoop)
     redis_client: providers.Provider[Any] = providers.Callable(
-        RedisClients.get, redis_clients, properties.provided.redis
+        _redis_client, redis_clients, properties.provided.redis
     )
 
-    sql_engines = providers.ThreadSafeSingleton(SqlEngines)
+    sql_engines = providers.ThreadSafeSingleton(PerLoop)
     sql_engine: providers.Provider[Any] = providers.Callable(
-        SqlEngines.get, sql_engines, properties.provided.sql
+        _sql_engine, sql_engines, properties.provided.sql
     )
 
     session_codec = following(_codec, properties.provided.encryption)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dependency_injector import providers
 from msgspec.structs import asdict
 
-from pyfly_session.auto_configuration.overrides import following
+from pyfly_session.auto_configuration.following import following, when
 from pyfly_session.auto_configuration.store import SessionStoreAutoConfiguration
 from pyfly_session.concurrency import (
     ConcurrencyControlPolicy,
@@ -147,22 +147,6 @@ def _session_filter(
         on_store_error=properties.on_store_error,
         keep_client=properties.keep_client,
         websocket=WebSocketRules(**asdict(properties.websocket)),
-    )
-
-
-def _switch(enabled: object) -> str:
-    return "on" if enabled is True else "off"
-
-
-def when(enabled: Any, bean: Any) -> Any:
-    """Return a provider of a bean, or of None; builds nothing then.
-
-    Args:
-        enabled: A provider of what has to be True.
-        bean: The provider of the bean.
-    """
-    return providers.Selector(
-        providers.Callable(_switch, enabled), on=bean, off=providers.Object(None)
     )
 
 

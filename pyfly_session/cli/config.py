@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,9 +18,6 @@ from pyfly_session.cli.common import (
     say_missing,
 )
 
-if TYPE_CHECKING:
-    from pyfly_session.config import Config
-
 _PLACEHOLDER = re.compile(r"(?<!\$)\$\{\s*([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -33,21 +29,18 @@ def config(directory: str, profiles: str | None, as_json: bool, every: bool) -> 
 
     Shown are the properties that a file or an environment variable sets. Secrets are masked.
     """
+    from pyfly_session.auto_configuration import create_container
     from pyfly_session.cli.doctor.findings import files_read, misplaced
     from pyfly_session.config import load_config
+    from pyfly_session.management.reports import configuration
 
     say_missing(directory)
     loaded = load_config(directory, profiles)
     placeholders = _placeholders(directory, profiles)
     rows = [
-        {
-            "key": key,
-            "value": value,
-            "origin": loaded.origins.get(key, "default"),
-            "variables": placeholders.get((key, loaded.origins.get(key)), []),
-        }
-        for key, value in _values(loaded)
-        if every or key in loaded.origins
+        each | {"variables": placeholders.get((each["key"], each["origin"]), [])}
+        for each in configuration(create_container(loaded))
+        if every or each["key"] in loaded.origins
     ]
     files = files_read(directory, loaded)
     for key, origin in misplaced(loaded):
@@ -88,15 +81,6 @@ def _placeholders(directory: str, profiles: str | None) -> dict[tuple[str, str |
 
     look(tree, "")
     return found
-
-
-def _values(config: Config) -> Iterator[tuple[str, Any]]:
-    """Return every property with its effective value, fit to be shown."""
-    from pyfly_session.config import bind_properties
-    from pyfly_session.config.effective import effective_values
-    from pyfly_session.config.oauth2_properties import bind_oauth2_properties
-
-    return effective_values(bind_properties(config), bind_oauth2_properties(config))
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from pyfly_session.config.binding import Properties, layout
 from pyfly_session.config.masking import masked
@@ -12,10 +12,24 @@ from pyfly_session.config.oauth2_properties import OAuth2Properties
 from pyfly_session.config.session_properties import PREFIX, SessionProperties
 
 
+class EffectiveValue(NamedTuple):
+    """What holds for one property.
+
+    Attributes:
+        key: The full dotted key.
+        value: Fit to be shown: of a secret a mask.
+        is_default: Whether it is the property's default.
+    """
+
+    key: str
+    value: Any
+    is_default: bool
+
+
 def effective_values(
     properties: SessionProperties, oauth2: OAuth2Properties
-) -> Iterator[tuple[str, Any]]:
-    """Yield the full key of every property and its value; secrets are masked."""
+) -> Iterator[EffectiveValue]:
+    """Yield every property, in the order of declaration."""
     yield from _leaves(properties, PREFIX)
     yield from _leaves(oauth2.client, f"{OAUTH2}.client")
     for name, registration in oauth2.registrations.items():
@@ -23,13 +37,13 @@ def effective_values(
     yield from _leaves(oauth2.login, f"{OAUTH2}.login")
 
 
-def _leaves(section: Properties, prefix: str) -> Iterator[tuple[str, Any]]:
+def _leaves(section: Properties, prefix: str) -> Iterator[EffectiveValue]:
     for key, field in layout(type(section)).items():
         value = getattr(section, field.name)
         if field.section:
             yield from _leaves(value, f"{prefix}.{key}")
         else:
             # An empty list of secrets hides nothing.
-            secret = field.facts.get("secret") if value else None
-            shown = masked(value, secret=secret)
-            yield f"{prefix}.{key}", list(shown) if isinstance(shown, tuple) else shown
+            shown = masked(value, secret=field.facts.get("secret") if value else None)
+            shown = list(shown) if isinstance(shown, tuple) else shown
+            yield EffectiveValue(f"{prefix}.{key}", shown, value == field.default)

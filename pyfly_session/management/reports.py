@@ -10,9 +10,7 @@ from typing import Any
 from pyfly_session import ids
 from pyfly_session.auto_configuration.conditions import own_bean
 from pyfly_session.auto_configuration.store import choose_store, store_warning
-from pyfly_session.config import SessionProperties
 from pyfly_session.config.effective import effective_values
-from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.core.store_capabilities import CapableStore
 from pyfly_session.errors import SessionError
 
@@ -93,15 +91,14 @@ def _store_warning(container: Any) -> str | None:
 def configuration(container: Any) -> list[dict[str, Any]]:
     """Return every property with its value and where that came from; secrets are masked."""
     origins = container.config_origins()
-    values = effective_values(container.properties(), container.oauth2_properties())
-    defaults = dict(effective_values(SessionProperties(), bind_oauth2_properties({})))
     return [
         {
             "key": key,
             "value": value,
             # What is in no file and in no variable was set in Python.
-            "origin": origins.get(key)
-            or ("default" if value == defaults.get(key) else "application"),
+            "origin": origins.get(key) or ("default" if is_default else "application"),
         }
-        for key, value in values
+        for key, value, is_default in effective_values(
+            container.properties(), container.oauth2_properties()
+        )
     ]
