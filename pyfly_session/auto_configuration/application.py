@@ -17,9 +17,10 @@ from pyfly_session.auto_configuration.container import SessionContainer, load_in
 from pyfly_session.auto_configuration.oauth2 import login_refusal
 from pyfly_session.auto_configuration.overrides import CurrentFilters, ready
 from pyfly_session.config import SessionProperties
-from pyfly_session.config.binding import kebab, layout
+from pyfly_session.config.binding import layout
 from pyfly_session.config.loader import check_tree
 from pyfly_session.config.masking import show_key
+from pyfly_session.config.mistakes import kebab
 from pyfly_session.config.session_properties import PREFIX
 from pyfly_session.errors import ConfigurationError, SessionError
 from pyfly_session.web.chain import WebFilterChainMiddleware

@@ -13,8 +13,8 @@ from pyfly_session.auto_configuration.container import SessionContainer
 from pyfly_session.auto_configuration.oauth2 import login_refusal
 from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.config import SessionProperties
-from pyfly_session.config.binding import origin_of
 from pyfly_session.config.effective import EffectiveValue, effective_values
+from pyfly_session.config.mistakes import origin_of
 from pyfly_session.config.oauth2_properties import PREFIX as OAUTH2
 from pyfly_session.config.oauth2_properties import OAuth2Properties
 from pyfly_session.config.session_properties import PREFIX

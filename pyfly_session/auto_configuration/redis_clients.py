@@ -70,7 +70,7 @@ def _require_driver(key: str) -> None:
         )
 
 
-def redis_client(clients: PerLoop, properties: RedisProperties) -> Client:
+def redis_client(clients: PerLoop, properties: RedisProperties) -> Any:
     """Return the running loop's client."""
     return clients.get(properties, create_redis_client)
 

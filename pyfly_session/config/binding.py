@@ -7,21 +7,21 @@ constraints, ``description``, ``examples`` and, in ``extra``, the keys
 - ``allowed``: what is allowed, for a type or pattern that does not say it by itself;
 - ``secret``: ``"url"`` for a URL that may hold a password, True for any other secret.
 
-Binding goes field by field, because every error names its own key, value, origin and remedy.
+Binding goes field by field, because every mistake has its own key, value, origin and remedy.
 """
 
-import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
+from operator import gt, le, lt
 from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
 
 from pyfly_session.config.masking import masked, show, show_key
-from pyfly_session.errors import ConfigurationError
+from pyfly_session.config.mistakes import Mistakes
 
 
 class Properties(
@@ -143,11 +143,15 @@ def type_name(field: Field) -> str:
             return "mapping"
 
 
+# How a bound is called, in words, and what misses it; nan misses none.
+_BOUNDS = (("ge", "at least", lt), ("gt", "more than", le), ("le", "at most", gt))
+
+
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     bounds = [
         f"{words} {bound}"
-        for bound, words in ((kind.ge, "at least"), (kind.gt, "more than"), (kind.le, "at most"))
-        if bound is not None
+        for name, words, _ in _BOUNDS
+        if (bound := getattr(kind, name)) is not None
     ]
     return f", {' and '.join(bounds)}" if bounds else ""
 
@@ -156,8 +160,6 @@ _P = TypeVar("_P", bound=Properties)
 
 TRUE_WORDS = frozenset({"true", "yes", "on", "1"})
 FALSE_WORDS = frozenset({"false", "no", "off", "0"})
-# Comparing names takes quadratic time.
-_LONGEST_NAME = 64
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 _DURATION = re.compile(r"([0-9]{1,12}) ?([smhd])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -165,89 +167,47 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})(?:[eE][+
 
 
 def bind(
-    section: type[_P], values: object, path: str, origins: Mapping[str, str], known: tuple[str, ...]
+    section: type[_P], values: object, path: str, known: tuple[str, ...], mistakes: Mistakes
 ) -> _P:
-    """Build a section from the mapping found at ``path``.
+    """Build a section from the mapping found at ``path``; what is wrong has its default.
 
     Args:
         section: The struct to build.
         values: What the configuration holds there; None gives the defaults.
         path: Dotted key of the section.
-        origins: Where each dotted key came from; may be incomplete.
         known: All dotted keys of the tree, for proposals.
-
-    Raises:
-        ConfigurationError: A key is unknown or a value is not what its property allows.
+        mistakes: Gets each key that is unknown or whose value is not allowed.
     """
-    if values is None:
-        return section()
-    if not isinstance(values, Mapping):
-        # What stands in the place of the section may have been meant for one of its keys.
-        secret = any(field.facts.get("secret") is True for field in layout(section).values())
-        blank = isinstance(values, str) and values.partition(":")[0] in layout(section)
-        raise ConfigurationError(
-            f"{path} must be a section with keys below it"
-            f" ({', '.join(layout(section))}), got {show(values, secret=secret)}"
-            f"{'; write a blank behind the colon' if blank else ''}",
-            key=path,
-            value=masked(values, secret=secret) if isinstance(values, str | int | float) else None,
-            origin=origin_of(origins, path),
-        )
     fields = layout(section)
     bound: dict[str, Any] = {}
-    errors: list[ConfigurationError] = []
-    for key, value in values.items():
+    if values is not None and not isinstance(values, Mapping):
+        # What stands in the place of the section may have been meant for one of its keys.
+        secret = any(field.facts.get("secret") is True for field in fields.values())
+        blank = isinstance(values, str) and values.partition(":")[0] in fields
+        mistakes.add(
+            path,
+            f"must be a section with keys below it ({', '.join(fields)}), got"
+            f" {show(values, secret=secret)}{'; write a blank behind the colon' if blank else ''}",
+            masked(values, secret=secret) if isinstance(values, str | int | float) else None,
+        )
+        return section()
+    for key, value in (values or {}).items():
         full = f"{path}.{show_key(key)}"
         field = fields.get(key) if isinstance(key, str) else None
-        try:
-            if field is None:
-                hint = getattr(section, "elsewhere", {}).get(key)
-                raise unknown_key(full, fields, known, origin_of(origins, full), hint)
-            if field.section:
-                bound[field.name] = bind(field.section, value, full, origins, known)
-            elif value is not None:
-                bound[field.name] = _convert(field, value, full, origin_of(origins, full))
-        except ConfigurationError as error:
-            errors += [error]
-    raise_all(errors)
+        if field is None:
+            hint = getattr(section, "elsewhere", {}).get(key)
+            mistakes.add_unknown(full, fields, known, hint)
+        elif field.section:
+            bound[field.name] = bind(field.section, value, full, known, mistakes)
+        elif value is not None:
+            given = _lenient(field, value)
+            try:
+                bound[field.name] = msgspec.convert(given, field.declared)
+            except msgspec.ValidationError:
+                kind = field.facts.get("secret")
+                problem = f"must be {_expected(field, given)}, got {_culprit(field, given, kind)}"
+                mistakes.add(full, problem, masked(given, secret=kind))
     return section(**bound)
-
-
-_MOST_ERRORS = 20
-
-
-def raise_all(errors: Sequence[ConfigurationError]) -> None:
-    """Raise what is wrong, all of it at once, a line each; of one key once.
-
-    Key, value and origin are those of the first.
-    """
-    by_key = {error.key or str(error): error for error in reversed(errors)}
-    different = [*by_key.values()][::-1]
-    if not different:
-        return
-    first = different[0]
-    if len(different) == 1:
-        raise first
-    lines = [str(error) for error in different[:_MOST_ERRORS]]
-    if len(different) > _MOST_ERRORS:
-        lines.append(f"and {len(different) - _MOST_ERRORS} more")
-    combined = ConfigurationError("\n".join(lines), key=first.key, value=first.value)
-    combined.origin = first.origin
-    raise combined
-
-
-def _convert(field: Field, value: object, key: str, origin: str | None) -> object:
-    value = _lenient(field, value)
-    try:
-        return msgspec.convert(value, field.declared)
-    except msgspec.ValidationError:
-        secret = field.facts.get("secret")
-        raise ConfigurationError(
-            f"{key} must be {_expected(field, value)}, got {_culprit(field, value, secret)}",
-            key=key,
-            value=masked(value, secret=secret),
-            origin=origin,
-        ) from None
 
 
 def _lenient(field: Field, value: object) -> object:
@@ -278,26 +238,23 @@ def _lenient(field: Field, value: object) -> object:
 
 def _expected(field: Field, value: object) -> str:
     """Tell what a value violates: the one bound it misses, else all that is allowed."""
-    kind = field.kind
-    if isinstance(kind, inspect.BoolType):
-        return "true or false (or yes/no, on/off, 1/0)"
-    if isinstance(kind, inspect.IntType) and type(value) is int:
-        return _missed(kind, value, field) or allowed(field)
-    if isinstance(kind, inspect.FloatType) and type(value) in (int, float):
-        return _missed(kind, cast("float", value), field) or allowed(field)
-    if isinstance(kind, inspect.StrType) and isinstance(value, bool | int | float):
-        return f"{allowed(field)} (quote it)"
+    match field.kind:
+        case inspect.BoolType():
+            return "true or false (or yes/no, on/off, 1/0)"
+        case inspect.StrType() if isinstance(value, bool | int | float):
+            return f"{allowed(field)} (quote it)"
+        case inspect.IntType() as kind if type(value) is int:
+            return _missed(kind, value, field) or allowed(field)
+        case inspect.FloatType() as kind if type(value) in (int, float):
+            return _missed(kind, cast("float", value), field) or allowed(field)
     return allowed(field)
 
 
 def _missed(kind: inspect.IntType | inspect.FloatType, value: float, field: Field) -> str | None:
-    unit = field.facts.get("unit")
-    if kind.ge is not None and value < kind.ge:
-        return f"at least {_quantity(kind.ge, unit)}"
-    if kind.gt is not None and value <= kind.gt:
-        return f"more than {_quantity(kind.gt, unit)}"
-    if kind.le is not None and value > kind.le:
-        return f"at most {_quantity(kind.le, unit)}"
+    for name, words, misses in _BOUNDS:
+        bound = getattr(kind, name)
+        if bound is not None and misses(value, bound):
+            return f"{words} {_quantity(bound, field.facts.get('unit'))}"
     return None
 
 
@@ -322,61 +279,3 @@ def _quantity(amount: float, unit: str | None) -> str:
     if not unit:
         return str(amount)
     return f"{amount} {unit}" if amount == 1 else f"{amount} {unit}s"
-
-
-def origin_of(origins: Mapping[str, str], key: str) -> str | None:
-    """Return where a dotted key came from, or else its nearest section, or None."""
-    while key:
-        if key in origins:
-            return origins[key]
-        key = key.rpartition(".")[0]
-    return None
-
-
-def unknown_key(
-    key: str,
-    siblings: Collection[str],
-    known: tuple[str, ...],
-    origin: str | None,
-    hint: str | None = None,
-) -> ConfigurationError:
-    """Return the error for a key that no property has, with a proposal and the choice.
-
-    Args:
-        key: The full dotted key.
-        siblings: The keys that its section allows.
-        known: All dotted keys of the tree; a key that was put one level off is found there.
-        origin: Where the key came from.
-        hint: What to do instead, where that is known.
-    """
-    section, _, name = key.rpartition(".")
-    name = kebab(name[:_LONGEST_NAME])
-    elsewhere = [one for one in known if one.endswith(f".{name}")]
-    close = [name] if name in siblings else difflib.get_close_matches(name, siblings, 1)
-    # The right words with a dash for a dot, the other way round, or none.
-    alike = [one for one in known if _run_together(one) == _run_together(f"{section}.{name}")]
-    alike += [one for one in known if _run_together(one.rpartition(".")[2]) == _run_together(name)]
-    if hint is not None:
-        proposal = f"; {hint}. Allowed"
-    elif alike and name not in siblings:
-        proposal = f"; did you mean {alike[0]}? Allowed"
-    elif close and (close[0] == name or not elsewhere):
-        proposal = f"; did you mean {section}.{close[0]}? Allowed"
-    elif elsewhere:
-        proposal = f"; did you mean {elsewhere[0]}? Allowed"
-    else:
-        proposal = "; allowed"
-    return ConfigurationError(
-        f"{key} is not a known property{proposal} here: {', '.join(siblings)}",
-        key=key,
-        origin=origin,
-    )
-
-
-def _run_together(key: str) -> str:
-    return key.replace(".", "").replace("-", "")
-
-
-def kebab(name: str) -> str:
-    """Return ``cookieName``, ``cookie_name`` or ``COOKIE_NAME`` as ``cookie-name``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).replace("_", "-").lower()

@@ -21,7 +21,10 @@ Path = tuple[str, ...]
 
 
 def overlay_environment(
-    tree: dict[str, Any], environ: Mapping[str, str], origins: dict[str, str]
+    tree: dict[str, Any],
+    environ: Mapping[str, str],
+    origins: dict[str, str],
+    errors: list[ConfigurationError],
 ) -> None:
     """Set the properties that variables name, in place, and note where they came from.
 
@@ -31,14 +34,17 @@ def overlay_environment(
     is made by its ``…_CLIENT_ID``, if its id is one word. Variables that a container platform
     sets for a service of such a name are passed over.
 
-    Raises:
-        ConfigurationError: A variable names nothing, or two properties.
+    Errors are added of variables that name nothing, or two properties.
     """
     for names in (_session_names(tree), _oauth2_names(tree, environ)):
         for name in sorted(environ):
             if not name.startswith(names.prefix) or names.passes_over(name):
                 continue
-            path = names.path_of(name)
+            try:
+                path = names.path_of(name)
+            except ConfigurationError as error:
+                errors.append(error)
+                continue
             if _put(tree, path, Verbatim(environ[name])):
                 origins[".".join(path)] = f"environment variable {name}"
 

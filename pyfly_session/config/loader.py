@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pyfly_session.config.binding import raise_all
 from pyfly_session.config.environment import overlay_environment
 from pyfly_session.config.masking import show
+from pyfly_session.config.mistakes import Mistakes
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
 from pyfly_session.config.placeholders import resolve_tree
 from pyfly_session.config.session_properties import bind_properties
@@ -81,23 +81,41 @@ def load_config(
         ConfigurationError: A file is missing or unusable, a placeholder has no value,
             or anything below ``pyfly.session`` or about the login is unknown or not allowed.
     """
-    environ = os.environ if environ is None else environ
-    tree, origins, active = read_sources(directory, profiles, environ)
-    overlay_environment(tree, environ, origins)
-    config = Config(resolve_tree(tree, environ, origins), origins=origins, profiles=active)
-    check_tree(config)
+    config, mistakes = load_with_mistakes(directory, profiles, environ)
+    mistakes.raise_all()
     return config
 
 
-def check_tree(config: Mapping[str, Any], origins: Mapping[str, str] | None = None) -> None:
+def load_with_mistakes(
+    directory: str | os.PathLike[str],
+    profiles: str | Sequence[str] | None,
+    environ: Mapping[str, str] | None = None,
+) -> tuple[Config, Mistakes]:
+    """Load a configuration past every mistake in it; return it and the mistakes.
+
+    Raises:
+        ConfigurationError: A file is missing or unusable.
+    """
+    environ = os.environ if environ is None else environ
+    tree, origins, active = read_sources(directory, profiles, environ)
+    mistakes = Mistakes(origins)
+    overlay_environment(tree, environ, origins, mistakes)
+    resolved = resolve_tree(tree, environ, origins, errors=mistakes)
+    config = Config(resolved, origins=origins, profiles=active)
+    _look_through(config, mistakes)
+    return config, mistakes
+
+
+def check_tree(config: Mapping[str, Any], origins: Mapping[str, str]) -> None:
     """Refuse a tree that has anything wrong in it, and tell all of it at once."""
-    errors: list[ConfigurationError] = []
-    for bind in (bind_properties, bind_oauth2_properties):
-        try:
-            bind(config, origins)
-        except ConfigurationError as error:
-            errors.append(error)
-    raise_all(errors)
+    mistakes = Mistakes(origins)
+    _look_through(config, mistakes)
+    mistakes.raise_all()
+
+
+def _look_through(config: Mapping[str, Any], mistakes: Mistakes) -> None:
+    bind_properties(config, mistakes.origins, mistakes)
+    bind_oauth2_properties(config, mistakes.origins, mistakes)
 
 
 def read_sources(

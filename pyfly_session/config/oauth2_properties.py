@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from pyfly_session.config.binding import Properties, bind, layout, leaves, origin_of, unknown_key
+from pyfly_session.config.binding import Properties, bind, layout, leaves
 from pyfly_session.config.masking import show, show_key
+from pyfly_session.config.mistakes import Mistakes
 from pyfly_session.config.sections import Secret, about
 from pyfly_session.config.session_properties import PropertyDescription, describe
-from pyfly_session.errors import ConfigurationError
 
 PREFIX = "pyfly.security.oauth2"
 _REGISTRATIONS = f"{PREFIX}.client.registrations"
@@ -233,9 +233,16 @@ def describe_oauth2_properties() -> list[PropertyDescription]:
 
 
 def bind_oauth2_properties(
-    tree: Mapping[str, Any] | None, origins: Mapping[str, str] | None = None
+    tree: Mapping[str, Any] | None,
+    origins: Mapping[str, str] | None = None,
+    mistakes: Mistakes | None = None,
 ) -> OAuth2Properties:
     """Bind and validate the properties of the login in a whole configuration tree.
+
+    Args:
+        tree: The whole configuration.
+        origins: File or variable of each dotted key; unless given, those of the tree.
+        mistakes: Gets what is wrong, instead of having it raised.
 
     Raises:
         ConfigurationError: A key is unknown, a value is not allowed or missing. Secrets in
@@ -243,55 +250,48 @@ def bind_oauth2_properties(
     """
     if origins is None:
         origins = getattr(tree, "origins", None) or {}
-    section = _section(tree, PREFIX, origins)
+    found = Mistakes(origins) if mistakes is None else mistakes
+    section = _section(tree, PREFIX, found)
     for key in section:
         if key not in _SECTIONS:
-            full = f"{PREFIX}.{show_key(key)}"
-            raise unknown_key(full, _SECTIONS, _KNOWN, origin_of(origins, full))
-    client = dict(_section(tree, f"{PREFIX}.client", origins))
-    client.pop("registrations", None)
-    bound = OAuth2Properties(
-        client=bind(ClientProperties, client, f"{PREFIX}.client", origins, _KNOWN),
-        login=bind(LoginProperties, section.get("login"), f"{PREFIX}.login", origins, _KNOWN),
-        registrations={
-            _id(name, origins): bind(
-                RegistrationProperties, value, f"{_REGISTRATIONS}.{name}", origins, _KNOWN
+            found.add_unknown(f"{PREFIX}.{show_key(key)}", _SECTIONS, _KNOWN)
+    registrations = {}
+    for name, value in _section(tree, _REGISTRATIONS, found).items():
+        key = f"{_REGISTRATIONS}.{show_key(name)}"
+        if isinstance(name, str) and _ID.fullmatch(name) and name != _RESERVED_ID:
+            registrations[name] = bind(RegistrationProperties, value, key, _KNOWN, found)
+        else:
+            found.add(
+                key,
+                "cannot be: the id of a registration is a part of URLs and consists of letters,"
+                f" digits and ._~-; {_RESERVED_ID} is reserved",
             )
-            for name, value in _section(tree, _REGISTRATIONS, origins).items()
-        },
+    client, login = dict(_section(tree, f"{PREFIX}.client", found)), section.get("login")
+    client.pop("registrations", None)
+    properties = OAuth2Properties(
+        client=bind(ClientProperties, client, f"{PREFIX}.client", _KNOWN, found),
+        login=bind(LoginProperties, login, f"{PREFIX}.login", _KNOWN, found),
+        registrations=registrations,
     )
-    for key, problem in _problems(bound):
-        raise ConfigurationError(f"{key} {problem}", key=key, origin=origin_of(origins, key))
-    return bound
+    if not found.any_below(PREFIX):
+        for key, problem in _problems(properties):
+            found.add(key, problem)
+    if mistakes is None:
+        found.raise_all()
+    return properties
 
 
-def _section(
-    tree: Mapping[str, Any] | None, path: str, origins: Mapping[str, str]
-) -> Mapping[str, Any]:
+def _section(tree: Mapping[str, Any] | None, path: str, mistakes: Mistakes) -> Mapping[Any, Any]:
     found: Any = tree
     walked = ""
     for name in path.split("."):
         found = (found or {}).get(name)
         walked = f"{walked}.{name}" if walked else name
         if found is not None and not isinstance(found, Mapping):
-            raise ConfigurationError(
-                f"{walked} must be a section with keys below it, got {show(found, secret=True)}",
-                key=walked,
-                origin=origin_of(origins, walked),
-            )
+            problem = "must be a section with keys below it, got"
+            mistakes.add(walked, f"{problem} {show(found, secret=True)}")
+            return {}
     return found or {}
-
-
-def _id(name: object, origins: Mapping[str, str]) -> str:
-    if isinstance(name, str) and _ID.fullmatch(name) and name != _RESERVED_ID:
-        return name
-    key = f"{_REGISTRATIONS}.{show_key(name)}"
-    raise ConfigurationError(
-        f"{key}: the id of a registration is a part of URLs and consists of letters, digits"
-        f" and ._~-; {_RESERVED_ID} is reserved",
-        key=key,
-        origin=origin_of(origins, key),
-    )
 
 
 def _problems(properties: OAuth2Properties) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pyfly_session.config.binding import origin_of
+from pyfly_session.config.mistakes import origin_of
 from pyfly_session.errors import ConfigurationError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -20,7 +20,11 @@ class Verbatim(str):
 
 
 def resolve_tree(
-    value: Any, environ: Mapping[str, str], origins: Mapping[str, str], key: str = ""
+    value: Any,
+    environ: Mapping[str, str],
+    origins: Mapping[str, str],
+    key: str = "",
+    errors: list[ConfigurationError] | None = None,
 ) -> Any:
     """Return a copy of a tree with the placeholders of its texts replaced.
 
@@ -32,6 +36,7 @@ def resolve_tree(
         environ: The variables.
         origins: The file of each dotted key, for messages.
         key: Dotted key of ``value``.
+        errors: Gets what is wrong, instead of having it raised; the key is left out then.
 
     Raises:
         ConfigurationError: A variable is unset and has no default, or a placeholder is
@@ -39,13 +44,18 @@ def resolve_tree(
     """
     if isinstance(value, dict):
         prefix = f"{key}." if key else ""
-        return {
-            name: resolve_tree(child, environ, origins, f"{prefix}{name}")
-            for name, child in value.items()
-        }
+        resolved = {}
+        for name, child in value.items():
+            try:
+                resolved[name] = resolve_tree(child, environ, origins, f"{prefix}{name}", errors)
+            except ConfigurationError as error:
+                if errors is None:
+                    raise
+                errors.append(error)
+        return resolved
     if isinstance(value, list):
         return [
-            resolve_tree(child, environ, origins, f"{key}[{index}]")
+            resolve_tree(child, environ, origins, f"{key}[{index}]", errors)
             for index, child in enumerate(value)
         ]
     if isinstance(value, Verbatim):

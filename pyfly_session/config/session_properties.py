@@ -15,16 +15,9 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from pyfly_session.config.binding import (
-    Properties,
-    allowed,
-    bind,
-    leaves,
-    origin_of,
-    raise_all,
-    type_name,
-)
+from pyfly_session.config.binding import Properties, allowed, bind, leaves, type_name
 from pyfly_session.config.masking import mask_url, show
+from pyfly_session.config.mistakes import Mistakes
 from pyfly_session.config.sections import (
     ConcurrencyProperties,
     CookieName,
@@ -41,7 +34,6 @@ from pyfly_session.config.sections import (
     WebSocketProperties,
     about,
 )
-from pyfly_session.errors import ConfigurationError
 
 __all__ = [
     "SessionProperties",
@@ -237,7 +229,9 @@ _KNOWN = tuple(key for key, _ in leaves(SessionProperties, PREFIX))
 
 
 def bind_properties(
-    tree: Mapping[str, Any] | None, origins: Mapping[str, str] | None = None
+    tree: Mapping[str, Any] | None,
+    origins: Mapping[str, str] | None = None,
+    mistakes: Mistakes | None = None,
 ) -> SessionProperties:
     """Bind and validate the properties of a whole configuration tree.
 
@@ -250,6 +244,7 @@ def bind_properties(
             gives the defaults.
         origins: File or variable of each dotted key, for messages. Without it the tree's
             own ``origins`` are used if it has them, as the result of ``load_config`` does.
+        mistakes: Gets what is wrong, instead of having it raised.
 
     Raises:
         ConfigurationError: A key is unknown, a value is not allowed, or two values
@@ -257,27 +252,19 @@ def bind_properties(
     """
     if origins is None:
         origins = getattr(tree, "origins", None) or {}
+    found = Mistakes(origins) if mistakes is None else mistakes
     root, _, name = PREFIX.partition(".")
     above = tree.get(root) if tree else None
     if above is not None and not isinstance(above, Mapping):
-        raise ConfigurationError(
-            f"{root} must be a section with keys below it, got {show(above)}",
-            key=root,
-            origin=origin_of(origins, root),
-        )
+        found.add(root, f"must be a section with keys below it, got {show(above)}")
+        above = None
     values = above.get(name) if above else None
-    properties = bind(SessionProperties, values, PREFIX, origins, _KNOWN)
-    raise_all(
-        [
-            ConfigurationError(
-                f"{PREFIX}.{key} {problem}",
-                key=f"{PREFIX}.{key}",
-                value=value,
-                origin=origin_of(origins, f"{PREFIX}.{key}"),
-            )
-            for key, value, problem in conflicts(properties, PREFIX)
-        ]
-    )
+    properties = bind(SessionProperties, values, PREFIX, _KNOWN, found)
+    if not found.any_below(PREFIX):
+        for key, value, problem in conflicts(properties, PREFIX):
+            found.add(f"{PREFIX}.{key}", problem, value)
+    if mistakes is None:
+        found.raise_all()
     return properties
 
 

@@ -13,8 +13,9 @@ from cryptography.fernet import Fernet
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pyfly_session.cli.doctor.findings import PAGES, load_all
+from pyfly_session.cli.doctor.findings import PAGES
 from pyfly_session.config import describe_properties, load_config
+from pyfly_session.config.loader import load_with_mistakes
 from pyfly_session.errors import ConfigurationError
 from tests.cli.conftest import Run, write
 from tests.support.cases import for_each
@@ -88,11 +89,15 @@ pyfly:
         ("pyfly.session.cookie.same-site", "config/pyfly.yaml"),
         ("pyfly.session.redis.timeout", "config/pyfly.yaml"),
         ("pyfly.session.exclude-patterns", "config/pyfly.yaml"),
-        ("pyfly.security.oauth2.client.registrations.green.client-id", "config/pyfly.yaml"),
+        *(
+            (f"pyfly.security.oauth2.client.registrations.green.{name}", "config/pyfly.yaml")
+            for name in ("client-id", "authorization-uri", "token-uri", "user-info-uri")
+        ),
     ]
+    assert {each["remedy"] for each in findings(result) if each["key"].endswith("ttl")} == {None}
     output = run("doctor").output
     assert "did you mean pyfly.session.store?" in output
-    assert "8 errors, 0 warnings, 0 hints." in output
+    assert "11 errors, 0 warnings, 0 hints." in output
     assert "correct the configuration first" in output
     assert "hunter2" not in output
 
@@ -104,16 +109,18 @@ NAMES = st.sampled_from(["PYFLY_SESSION_", "PYFLY_SECURITY_OAUTH2_"]).flatmap(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(environ=st.dictionaries(NAMES, st.text(max_size=9), max_size=5))
-def test_all_mistakes_are_found_where_loading_does(folder: Path, environ: dict[str, str]) -> None:
+def test_a_start_tells_every_mistake_that_the_doctor_finds(
+    folder: Path, environ: dict[str, str]
+) -> None:
     write(folder, pyfly="pyfly: {session: {ttl: 5}}", pyfly_prod="pyfly: {session: {}}")
-    config, errors = load_all("config", "prod", environ)
-    first, loaded = None, None
+    config, mistakes = load_with_mistakes("config", "prod", environ)
+    told, loaded = "", config
     try:
         loaded = load_config("config", "prod", environ=environ)
     except ConfigurationError as error:
-        first = str(error)
-    assert (config, next((str(each) for each in errors), None)) == (loaded, first)
-    assert len({str(each) for each in errors}) == len(errors)
+        told = str(error)
+    assert (told, loaded) == ("\n".join(map(str, mistakes.different())), config)
+    assert len({str(each) for each in mistakes}) == len(mistakes)
 
 
 def test_a_file_that_cannot_be_read_is_an_error(folder: Path, run: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -49,12 +48,17 @@ def doctor(
     or test is active. Ends with 0 if nothing is wrong, with 1 if there is an error. At the
     server one session is stored and removed; nothing else is touched.
     """
-    from pyfly_session.cli.doctor.findings import load_all, of_error
+    from pyfly_session.cli.doctor.findings import of_error
+    from pyfly_session.config.loader import load_with_mistakes
 
     say_missing(directory)
-    config, errors = load_all(directory, profiles, os.environ)
+    try:
+        config, mistakes = load_with_mistakes(directory, profiles)
+        errors = mistakes.different()
+    except ConfigurationError as error:
+        errors = [error]
     findings = [of_error("configuration", each) for each in errors]
-    if config is not None:
+    if not errors:
         findings = _examine(config, directory, workers, offline=offline)
     levels = [each.level for each in findings]
     failed = "error" in levels or (strict and "warning" in levels)

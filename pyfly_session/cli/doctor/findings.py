@@ -1,24 +1,16 @@
-"""What ``doctor`` finds, and every mistake of a configuration at once."""
+"""What ``doctor`` finds."""
 
 from __future__ import annotations
 
-import copy
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from pyfly_session.cli.common import split_remedy
-from pyfly_session.config import Config, bind_properties
-from pyfly_session.config.environment import overlay_environment
-from pyfly_session.config.loader import read_sources
-from pyfly_session.config.masking import show_key
-from pyfly_session.config.oauth2_properties import bind_oauth2_properties
-from pyfly_session.config.placeholders import resolve_tree
+from pyfly_session.config import Config
 from pyfly_session.errors import ConfigurationError
 
-T = TypeVar("T")
 Level = Literal["ok", "hint", "warning", "error"]
 
 # What belongs below ``pyfly``, and what tells it from a section that is the application's own.
@@ -97,70 +89,3 @@ def misplaced(config: Config) -> Iterator[tuple[str, str]]:
     for key, origin in config.origins.items():
         if key.startswith("session.") and key in config:
             yield key, origin
-
-
-def load_all(
-    directory: str, profiles: str | None, environ: Mapping[str, str]
-) -> tuple[Config | None, list[ConfigurationError]]:
-    """Load a configuration as `pyfly_session.config.load_config` does, past every mistake.
-
-    Returns:
-        The configuration if there is no mistake in it, and the mistakes.
-    """
-    errors: list[ConfigurationError] = []
-    try:
-        tree, origins, active = read_sources(directory, profiles, environ)
-    except ConfigurationError as error:
-        return None, [error]
-    variables = dict(environ)
-
-    def overlaid() -> Any:
-        merged, places = copy.deepcopy(tree), dict(origins)
-        overlay_environment(merged, variables, places)
-        return merged, places
-
-    def forget_variable(key: str) -> bool:
-        return variables.pop(key, None) is not None
-
-    found = _past_errors(overlaid, forget_variable, errors)
-    if found is None:
-        return None, errors
-    merged, places = found
-
-    def forget_value(key: str) -> bool:
-        return _prune(merged, key) or _prune(merged, key.rpartition(".")[0])
-
-    resolved = _past_errors(lambda: resolve_tree(merged, environ, places), forget_value, errors)
-    if resolved is None:
-        return None, errors
-    merged = config = Config(resolved, origins=places, profiles=active)
-    _past_errors(lambda: bind_properties(config), forget_value, errors)
-    _past_errors(lambda: bind_oauth2_properties(config), forget_value, errors)
-    return (None if errors else config), errors
-
-
-def _past_errors(
-    step: Callable[[], T], forget: Callable[[str], bool], errors: list[ConfigurationError]
-) -> T | None:
-    """Repeat a step without what it refused, until it succeeds or nothing can be left out."""
-    while True:
-        try:
-            return step()
-        except ConfigurationError as error:
-            errors.append(error)
-            if not (error.key and forget(error.key)):
-                return None
-
-
-def _prune(tree: object, key: str, path: str = "") -> bool:
-    """Remove what stands at a key, as messages spell it; False if there is nothing."""
-    key = re.sub(r"(\[\d+\])+$", "", key)
-    if isinstance(tree, dict):
-        for name in list(tree):
-            here = f"{path}.{show_key(name)}" if path else show_key(name)
-            if here == key:
-                del tree[name]
-                return True
-            if key.startswith(f"{here}.") and _prune(tree[name], key, here):
-                return True
-    return False
