@@ -1,21 +1,28 @@
-"""Redis clients made from properties: every timeout set, bounded, closed by whoever made them."""
+"""Redis clients made from properties: every timeout set, and bounded. Imported when one is made."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
-from pyfly_session.auto_configuration.per_loop import Close, PerLoop
+import redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.connection import SSLConnection, parse_url
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
+
+from pyfly_session.adapters.redis.connections import patient
+from pyfly_session.auto_configuration.per_loop import Close
 from pyfly_session.config import RedisProperties
 from pyfly_session.config.masking import mask_url
 from pyfly_session.errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-    from redis.asyncio.cluster import RedisCluster
-
-    Client = Redis | RedisCluster
+Client: TypeAlias = Redis | RedisCluster
 
 _BACKOFF_BASE_SECONDS = 0.01
 _BACKOFF_CAP_SECONDS = 0.2
@@ -34,8 +41,6 @@ def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close
         ConfigurationError: The URL has an option that the driver refuses, or the driver is too
             old for Cluster and Sentinel.
     """
-    from redis.exceptions import RedisError
-
     make = _standalone
     if properties.cluster.nodes:
         _require_driver("pyfly.session.redis.cluster.nodes")
@@ -60,8 +65,6 @@ def create_redis_client(properties: RedisProperties) -> tuple[Client, list[Close
 
 def _require_driver(key: str) -> None:
     """Refuse a driver that loses commands when a slot moves or a master changes."""
-    import redis
-
     if int(redis.__version__.partition(".")[0]) < _DRIVER_OF_SEVERAL_NODES:
         raise ConfigurationError(
             f"{key} needs the package redis {_DRIVER_OF_SEVERAL_NODES}.0 or newer, found"
@@ -70,16 +73,7 @@ def _require_driver(key: str) -> None:
         )
 
 
-def redis_client(clients: PerLoop, properties: RedisProperties) -> Any:
-    """Return the running loop's client."""
-    return clients.get(properties, create_redis_client)
-
-
 def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
-    from redis.asyncio import BlockingConnectionPool, Redis
-
-    from pyfly_session.adapters.redis.connections import patient
-
     pool = BlockingConnectionPool.from_url(
         properties.url,
         max_connections=properties.max_connections,
@@ -93,10 +87,6 @@ def _standalone(properties: RedisProperties) -> tuple[Client, list[Close]]:
 
 
 def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
-    from redis.asyncio.cluster import ClusterNode, RedisCluster
-
-    from pyfly_session.adapters.redis.connections import patient
-
     options = _from_url(properties)
     options.pop("db", None)
     client = RedisCluster(
@@ -113,26 +103,21 @@ def _cluster(properties: RedisProperties) -> tuple[Client, list[Close]]:
     return client, [client.aclose]
 
 
+class _SentinelPool(SentinelConnectionPool, BlockingConnectionPool):
+    """Waits for a free connection, where the driver's own pool for this fails."""
+
+    async def ensure_connection(self, connection: Any) -> None:
+        """Let no connection be used that may lead to a former master."""
+        if connection.is_connected and connection.is_idle:
+            # A master that was frozen does not know yet that there is another.
+            with contextlib.suppress(RedisError):
+                await self.get_master_address()  # type: ignore[no-untyped-call]
+            if self.master_address not in (None, (connection.host, connection.port)):
+                await connection.disconnect()
+        await super().ensure_connection(connection)
+
+
 def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
-    from redis.asyncio import BlockingConnectionPool
-    from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
-    from redis.exceptions import RedisError
-
-    from pyfly_session.adapters.redis.connections import patient
-
-    class Pool(SentinelConnectionPool, BlockingConnectionPool):
-        """Waits for a free connection, where the driver's own pool for this fails."""
-
-        async def ensure_connection(self, connection: Any) -> None:
-            """Let no connection be used that may lead to a former master."""
-            if connection.is_connected and connection.is_idle:
-                # A master that was frozen does not know yet that there is another.
-                with contextlib.suppress(RedisError):
-                    await self.get_master_address()  # type: ignore[no-untyped-call]
-                if self.master_address not in (None, (connection.host, connection.port)):
-                    await connection.disconnect()
-            await super().ensure_connection(connection)
-
     sentinel = properties.sentinel
     patience = _patience(properties)
     options = _from_url(properties)
@@ -149,7 +134,7 @@ def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
     )
     client: Redis = watchers.master_for(
         str(sentinel.master),
-        connection_pool_class=Pool,
+        connection_pool_class=_SentinelPool,
         max_connections=properties.max_connections,
         timeout=properties.pool_timeout,
         **(patience | options),
@@ -160,10 +145,6 @@ def _sentinel(properties: RedisProperties) -> tuple[Client, list[Close]]:
 
 
 def _patience(properties: RedisProperties, *, tcp: bool = True) -> dict[str, Any]:
-    from redis.asyncio.retry import Retry
-    from redis.backoff import ExponentialBackoff
-    from redis.exceptions import ConnectionError as RedisConnectionError
-
     backoff = ExponentialBackoff(cap=_BACKOFF_CAP_SECONDS, base=_BACKOFF_BASE_SECONDS)
     seconds = properties.keepalive
     kept_alive = {
@@ -194,8 +175,6 @@ def _credentials(properties: RedisProperties) -> dict[str, Any]:
 
 def _from_url(properties: RedisProperties) -> dict[str, Any]:
     """Return what the URL says besides the host: credentials, TLS and database."""
-    from redis.asyncio.connection import SSLConnection, parse_url
-
     options: dict[str, Any] = dict(parse_url(properties.url))
     options.pop("host", None)
     options.pop("port", None)

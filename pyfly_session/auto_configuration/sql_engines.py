@@ -1,11 +1,15 @@
-"""SQL engines made from properties: bounded, and closed by whoever made them."""
+"""SQL engines made from properties: bounded. Imported when one is made."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-from pyfly_session.auto_configuration.per_loop import Close, PerLoop
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from pyfly_session.auto_configuration.per_loop import Close
 from pyfly_session.config import SqlProperties
 from pyfly_session.config.masking import mask_url
 from pyfly_session.errors import ConfigurationError
@@ -21,10 +25,6 @@ def create_sql_engine(properties: SqlProperties) -> tuple[Any, list[Close]]:
     Raises:
         ConfigurationError: The URL has no asyncio driver that is installed, or cannot be used.
     """
-    from sqlalchemy import event
-    from sqlalchemy.exc import SQLAlchemyError
-    from sqlalchemy.ext.asyncio import create_async_engine
-
     if _MEMORY.fullmatch(properties.url):
         raise _refused(properties, "it names no file; or set pyfly.session.store to memory")
     try:
@@ -56,8 +56,3 @@ def _read_while_another_writes(connection: Any, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.close()
-
-
-def sql_engine(engines: PerLoop, properties: SqlProperties) -> Any:
-    """Return the running loop's engine."""
-    return engines.get(properties, create_sql_engine)

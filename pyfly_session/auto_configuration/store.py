@@ -15,8 +15,6 @@ from dependency_injector import containers, providers
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration.following import following
 from pyfly_session.auto_configuration.per_loop import PerLoop
-from pyfly_session.auto_configuration.redis_clients import redis_client as _redis_client
-from pyfly_session.auto_configuration.sql_engines import sql_engine as _sql_engine
 from pyfly_session.config import (
     EncryptionProperties,
     MemoryProperties,
@@ -124,6 +122,12 @@ def _by_clock(store: InMemorySessionStore, clock: Callable[[], float]) -> InMemo
     return store
 
 
+def _redis_client(clients: PerLoop, properties: RedisProperties) -> Any:
+    from pyfly_session.auto_configuration.redis_clients import create_redis_client
+
+    return clients.get(properties, create_redis_client)
+
+
 def _redis_store(
     redis_client: Any, properties: RedisProperties, codec: SessionCodec
 ) -> SessionStore:
@@ -145,6 +149,12 @@ def _redis_store(
         circuit=Circuit(failures=properties.circuit_failures, pause=properties.circuit_pause),
         pipelining=properties.pipelining,
     )
+
+
+def _sql_engine(engines: PerLoop, properties: SqlProperties) -> Any:
+    from pyfly_session.auto_configuration.sql_engines import create_sql_engine
+
+    return engines.get(properties, create_sql_engine)
 
 
 def _sql_store(

@@ -16,10 +16,8 @@ from pyfly_session.auto_configuration.store import choose_store
 from pyfly_session.cli.common import UNREACHED, store_place
 from pyfly_session.core.overview import SessionPage
 from pyfly_session.management import session_lookup
-from pyfly_session.management.session_lookup import Found, is_handle, shortened
+from pyfly_session.management.session_lookup import SHORTEST_HANDLE, Found, is_handle, shortened
 
-# As many as the lookup asks for.
-_SHORTEST_HANDLE = 4
 _LENGTH_OF_ID = 32
 
 
@@ -57,9 +55,9 @@ class Lookup(session_lookup.Lookup):
         if principal is None:
             return await self._by_id(given)
         several = await self.matching(given, principal)
-        if not several and len(given.removeprefix("#")) < _SHORTEST_HANDLE:
+        if not several and len(given.removeprefix("#")) < SHORTEST_HANDLE:
             raise click.ClickException(
-                f"a handle needs at least its first {_SHORTEST_HANDLE} characters, got {given!r}"
+                f"a handle needs at least its first {SHORTEST_HANDLE} characters, got {given!r}"
             )
         if not several:
             raise click.ClickException(

@@ -9,7 +9,7 @@ from typing import Any
 from pyfly_session.config import oauth2_properties as oauth2
 from pyfly_session.config.masking import show_key
 from pyfly_session.config.placeholders import Verbatim
-from pyfly_session.config.session_properties import PREFIX, describe_properties
+from pyfly_session.config.session_properties import PREFIX, describe_properties, variable_of
 from pyfly_session.errors import ConfigurationError
 
 # Kubernetes and Docker announce a service named pyfly-session in variables like these.
@@ -119,44 +119,39 @@ class _Names:
         )
 
 
-def variable_of(path: Path) -> str:
-    """Return the variable of the key that these names lead to."""
-    return re.sub(r"[^A-Z0-9]", "_", "_".join(path).upper())
-
-
 _SESSION_KEYS = tuple(tuple(each.key.split(".")) for each in describe_properties())
 _OAUTH2 = tuple(oauth2.PREFIX.split("."))
 _OAUTH2_KEYS = tuple(tuple(key.split(".")) for key in oauth2.PLAIN_KEYS)
 _REGISTRATIONS = (*_OAUTH2, "client", "registrations")
-_REGISTRATION = f"{variable_of(_REGISTRATIONS)}_"
-_LEAVES = {variable_of((name,)): name for name in oauth2.REGISTRATION_KEYS}
+_REGISTRATION = f"{variable_of(*_REGISTRATIONS)}_"
+_LEAVES = {variable_of(name): name for name in oauth2.REGISTRATION_KEYS}
 _ONE_WORD = re.compile(f"{_REGISTRATION}([A-Z0-9]+)_CLIENT_ID")
 
 
 def _session_names(tree: dict[str, Any]) -> _Names:
-    known = {variable_of(path): {path} for path in _SESSION_KEYS}
-    found = {variable_of(path): {path} for path in _paths(tree, tuple(PREFIX.split(".")))}
+    known = {variable_of(*path): {path} for path in _SESSION_KEYS}
+    found = {variable_of(*path): {path} for path in _paths(tree, tuple(PREFIX.split(".")))}
     return _Names("PYFLY_SESSION_", found | known, tuple(known), tuple(known))
 
 
 def _oauth2_names(tree: dict[str, Any], environ: Mapping[str, str]) -> _Names:
     ids = list(_section(tree, _REGISTRATIONS))
-    named = {variable_of((each,)) for each in ids}
+    named = {variable_of(each) for each in ids}
     new = (match[1] for name in sorted(environ) if (match := _ONE_WORD.fullmatch(name)))
     ids += [each.lower() for each in new if each not in named]
-    known: dict[str, set[Path]] = {variable_of(path): {path} for path in _OAUTH2_KEYS}
+    known: dict[str, set[Path]] = {variable_of(*path): {path} for path in _OAUTH2_KEYS}
     for each in ids:
         for leaf in _LEAVES.values():
             path = (*_REGISTRATIONS, each, leaf)
-            known.setdefault(variable_of(path), set()).add(path)
-    found = {variable_of(path): {path} for path in _paths(tree, _OAUTH2)}
+            known.setdefault(variable_of(*path), set()).add(path)
+    found = {variable_of(*path): {path} for path in _paths(tree, _OAUTH2)}
     return _Names(
-        f"{variable_of(_OAUTH2)}_",
+        f"{variable_of(oauth2.PREFIX)}_",
         found | known,
         tuple(known),
-        (*map(variable_of, _OAUTH2_KEYS), f"{_REGISTRATION}<ID>_…"),
-        registrations={variable_of((each,)): each for each in ids},
-        foreign=tuple(f"{variable_of((*_OAUTH2, each))}_" for each in oauth2.FOREIGN_SECTIONS),
+        (*map(variable_of, oauth2.PLAIN_KEYS), f"{_REGISTRATION}<ID>_…"),
+        registrations={variable_of(each): each for each in ids},
+        foreign=tuple(f"{variable_of(oauth2.PREFIX, each)}_" for each in oauth2.FOREIGN_SECTIONS),
     )
 
 

@@ -35,23 +35,6 @@ from pyfly_session.config.sections import (
     about,
 )
 
-__all__ = [
-    "SessionProperties",
-    "CookieProperties",
-    "HeaderProperties",
-    "WebSocketProperties",
-    "ConcurrencyProperties",
-    "RedisProperties",
-    "SqlProperties",
-    "EncryptionProperties",
-    "MemoryProperties",
-    "ObservabilityProperties",
-    "bind_properties",
-    "PropertyDescription",
-    "describe_properties",
-    "PREFIX",
-]
-
 PREFIX = "pyfly.session"
 
 
@@ -197,12 +180,12 @@ class PropertyDescription:
     @property
     def environment_variable(self) -> str:
         """The variable that sets the property, for example ``PYFLY_SESSION_COOKIE_NAME``."""
-        return variable_name(self.key)
+        return variable_of(self.key)
 
 
-def variable_name(key: str) -> str:
-    """Return the environment variable of a dotted key."""
-    return re.sub(r"[.-]", "_", key).upper()
+def variable_of(*names: str) -> str:
+    """Return the environment variable of a dotted key, or of the names that lead to it."""
+    return re.sub(r"[^A-Z0-9<>]", "_", "_".join(names).upper())
 
 
 def describe_properties() -> list[PropertyDescription]:

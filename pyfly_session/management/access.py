@@ -1,4 +1,4 @@
-"""Who is let in, and what may not come from a foreign page."""
+"""Who is let in."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from pyfly_session.config.masking import one_line
-from pyfly_session.web.cookies import is_cross_origin
 
 _logger = logging.getLogger(__name__)
-_SAFE_METHODS = ("GET", "HEAD")
 
 Guard: TypeAlias = Callable[[Request], bool | Awaitable[bool]]
 """Tells of a request whether an operator made it."""
@@ -77,16 +75,3 @@ class Gate:
         if kind not in self._said:
             self._said.add(kind)
             _logger.warning("the management endpoint lets nobody in: %s", why)
-
-
-def is_forged(request: Request) -> bool:
-    """Tell whether a request that changes something was made by a page of another site.
-
-    Clients that are no browsers send neither header.
-
-    Source: W3C Fetch Metadata Request Headers; OWASP CSRF Prevention Cheat Sheet, "Verifying
-    Origin With Standard Headers".
-    """
-    if request.method in _SAFE_METHODS:
-        return False
-    return is_cross_origin(request.headers.raw)

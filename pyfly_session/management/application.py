@@ -10,11 +10,13 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pyfly_session.management.access import Gate, Guard, is_forged
+from pyfly_session.management.access import Gate, Guard
 from pyfly_session.management.api import Api
 from pyfly_session.management.pages import Pages
+from pyfly_session.web.cookies import is_cross_origin
 from pyfly_session.web.paths import route_path
 
+_SAFE_METHODS = ("GET", "HEAD")
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -72,7 +74,8 @@ class Management:
         if not await self._gate.lets_in(request):
             status = 404 if self._gate.is_closed else 403
             return PlainTextResponse("Not Found\n" if status == 404 else "Forbidden\n", status)
-        if is_forged(request):
+        # Source: OWASP CSRF Prevention Cheat Sheet, "Verifying Origin With Standard Headers".
+        if request.method not in _SAFE_METHODS and is_cross_origin(request.headers.raw):
             return PlainTextResponse("This was asked by a page of another site.\n", 403)
         return None
 
@@ -85,7 +88,7 @@ class Management:
 
 
 def _asks_health(request: Request) -> bool:
-    return request.method in ("GET", "HEAD") and route_path(request.scope) == "/health"
+    return request.method in _SAFE_METHODS and route_path(request.scope) == "/health"
 
 
 def _with_headers(send: Send) -> Send:

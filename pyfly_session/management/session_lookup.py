@@ -29,8 +29,8 @@ from pyfly_session.management.secret_names import names_secret
 from pyfly_session.security.login import CLIENT, PROVIDER_LOGIN
 
 _audit = logging.getLogger("pyfly_session.audit")
-_SHORTEST_HANDLE = 4
-_HANDLE = re.compile(rf"#?[0-9a-f]{{{_SHORTEST_HANDLE},10}}")
+SHORTEST_HANDLE = 4
+_HANDLE = re.compile(rf"#?[0-9a-f]{{{SHORTEST_HANDLE},10}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Lookup:
             each
             for each in await self.of_principal(principal)
             if given == each.session_id
-            or (len(handle) >= _SHORTEST_HANDLE and each.handle.startswith(handle))
+            or (len(handle) >= SHORTEST_HANDLE and each.handle.startswith(handle))
         ]
 
     async def by_id(self, given: str) -> Found | None:

@@ -18,15 +18,12 @@ from pyfly_session.testing.contract.reporting import expect, promised_by
 from pyfly_session.testing.contract.sessions import (
     attributes_of,
     expect_gone,
+    one_more,
     repository_of,
     request,
     start,
 )
 from pyfly_session.testing.contract.store_fixtures import StoreHooks
-
-
-def _one_more(visits: Any) -> int:
-    return int(visits or 0) + 1
 
 
 class ConcurrentRequests(StoreHooks):
@@ -92,7 +89,7 @@ class ConcurrentRequests(StoreHooks):
         session_id = await start(repository)
         a, b = await request(repository, session_id), await request(elsewhere, session_id)
         for session in (a, b):
-            session.update_attribute("visits", _one_more)
+            session.update_attribute("visits", one_more)
 
         expect(await repository.commit(a), Outcome.STORED, "the first commit")
         expect(await elsewhere.commit(b), Outcome.STORED, "the second commit")
@@ -107,7 +104,7 @@ class ConcurrentRequests(StoreHooks):
         session_id = await start(repository, visits=10)
         a, b = await request(repository, session_id), await request(other, session_id)
         for session in (a, b):
-            session.update_attribute("visits", _one_more)
+            session.update_attribute("visits", one_more)
         between.before("compare_and_swap", lambda: other.commit(b))
 
         expect(await repository.commit(a), Outcome.STORED, "the commit")
@@ -123,7 +120,7 @@ class ConcurrentRequests(StoreHooks):
         async def visit(repository: SessionRepository) -> Outcome:
             session = await request(repository, session_id)
             await asyncio.sleep(0)
-            session.update_attribute("visits", _one_more)
+            session.update_attribute("visits", one_more)
             return await repository.commit(session)
 
         outcomes = await asyncio.gather(*(visit(each) for each in processes * 5))

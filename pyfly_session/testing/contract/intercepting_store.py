@@ -30,6 +30,11 @@ class Interposed:
         calls: The names of the methods in the order in which they were called.
     """
 
+    get: Any
+    save: Any
+    delete: Any
+    exists: Any
+
     def __init__(self, inner: Any) -> None:
         self.inner = inner
         self.codec = getattr(inner, "codec", DEFAULT_CODEC)
@@ -37,7 +42,7 @@ class Interposed:
         self._before: dict[str, Action] = {}
         self._after: dict[str, Action] = {}
         self._cancel_at: tuple[int, str] | None = None
-        for name in CAPABILITY_METHODS:
+        for name in (*VERBS, *CAPABILITY_METHODS):
             # On the instance: a capability is found by its methods, so a class cannot have them.
             if hasattr(inner, name):
                 setattr(self, name, self._through(name))
@@ -66,22 +71,6 @@ class Interposed:
             await action()
 
         return act
-
-    async def get(self, session_id: str) -> dict[str, Any] | None:
-        """As the other store's."""
-        return await self._call("get", session_id)  # type: ignore[no-any-return]
-
-    async def save(self, session_id: str, data: dict[str, Any], ttl: int) -> None:
-        """As the other store's."""
-        await self._call("save", session_id, data, ttl)
-
-    async def delete(self, session_id: str) -> None:
-        """As the other store's."""
-        await self._call("delete", session_id)
-
-    async def exists(self, session_id: str) -> bool:
-        """As the other store's."""
-        return await self._call("exists", session_id)  # type: ignore[no-any-return]
 
     def _through(self, operation: str) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any) -> Any:

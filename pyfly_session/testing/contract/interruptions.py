@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pyfly_session.testing.contract.reporting import BrokenPromiseError, expect,
 from pyfly_session.testing.contract.sessions import (
     attributes_of,
     expect_gone,
+    one_more,
     repository_of,
     request,
     start,
@@ -35,8 +37,37 @@ async def _interrupted(repository: SessionRepository, session: HttpSession) -> b
     return False
 
 
-def _one_more(visits: Any) -> int:
-    return int(visits or 0) + 1
+async def _repeated(
+    store: Any,
+    when: str,
+    prepare: Callable[[SessionRepository], Awaitable[HttpSession]],
+    expected: dict[str, Any],
+    more: Callable[[HttpSession], None] = lambda _: None,
+) -> None:
+    """Interrupt a commit at one call after the other, and repeat it each time.
+
+    Args:
+        store: The store.
+        when: Whether the interruption comes before or after the call.
+        prepare: Makes the session, and changes it.
+        expected: The attributes that are stored then.
+        more: Changes the session between the two attempts.
+    """
+    for call in range(_MOST_CALLS):
+        between, clock = Interposed(store), Clock()
+        repository = repository_of(between, clock)
+        session = await prepare(repository)
+        between.cancel_at(call, when)
+        if not await _interrupted(repository, session):
+            return
+        # The second attempt comes later, so its bytes are others.
+        clock.advance(0.01)
+        more(session)
+        expect(await repository.commit(session), Outcome.STORED, "the second attempt")
+        expect(await attributes_of(store, session.id), expected, "attributes stored")
+        if session.previous_id is not None:
+            await expect_gone(store, session.previous_id, "the former id")
+    raise BrokenPromiseError("the commit never came to its end")
 
 
 class Interruptions(StoreHooks):
@@ -46,21 +77,13 @@ class Interruptions(StoreHooks):
     @promised_by("compare_and_swap", "get", "save")
     async def test_repeating_an_interrupted_write_stores_it(self, store: Any, when: str) -> None:
         """A write that was interrupted at any call and is repeated is stored, once."""
-        for call in range(_MOST_CALLS):
-            between, clock = Interposed(store), Clock()
-            repository = repository_of(between, clock)
-            session_id = await start(repository, user="alice")
-            session = await request(repository, session_id)
+
+        async def prepare(repository: SessionRepository) -> HttpSession:
+            session = await request(repository, await start(repository, user="alice"))
             session.set_attribute("role", "admin")
-            between.cancel_at(call, when)
-            if not await _interrupted(repository, session):
-                return
-            # The second attempt comes later, so its bytes are others.
-            clock.advance(0.01)
-            expect(await repository.commit(session), Outcome.STORED, "the second attempt")
-            expected = {"user": "alice", "role": "admin"}
-            expect(await attributes_of(store, session_id), expected, "attributes stored")
-        raise BrokenPromiseError("the commit never came to its end")
+            return session
+
+        await _repeated(store, when, prepare, {"user": "alice", "role": "admin"})
 
     @before_and_after
     @promised_by("create_if_absent", "compare_and_swap", "save")
@@ -68,19 +91,14 @@ class Interruptions(StoreHooks):
         self, store: Any, when: str
     ) -> None:
         """A creation that was interrupted at any call and is repeated stores the session."""
-        for call in range(_MOST_CALLS):
-            between = Interposed(store)
-            repository = repository_of(between)
+
+        async def prepare(repository: SessionRepository) -> HttpSession:
             session = repository.create()
             session.set_attribute("user", "alice")
-            between.cancel_at(call, when)
-            if not await _interrupted(repository, session):
-                return
-            session.set_attribute("more", 1)
-            expect(await repository.commit(session), Outcome.STORED, "the second attempt")
-            expected = {"user": "alice", "more": 1}
-            expect(await attributes_of(store, session.id), expected, "attributes stored")
-        raise BrokenPromiseError("the commit never came to its end")
+            return session
+
+        expected = {"user": "alice", "more": 1}
+        await _repeated(store, when, prepare, expected, lambda one: one.set_attribute("more", 1))
 
     @before_and_after
     @promised_by("compare_and_swap", "create_if_absent", "get", "save")
@@ -91,23 +109,19 @@ class Interruptions(StoreHooks):
 
         The first attempt may have stored it, and what is stored is what updates start from.
         """
-        for is_new in (False, True):
-            for call in range(_MOST_CALLS):
-                between, clock = Interposed(store), Clock()
-                repository = repository_of(between, clock)
-                session = repository.create()
-                if not is_new:
-                    session = await request(repository, await start(repository))
-                session.update_attribute("visits", _one_more)
-                between.cancel_at(call, when)
-                if not await _interrupted(repository, session):
-                    break
-                clock.advance(0.01)
-                expect(await repository.commit(session), Outcome.STORED, "the second attempt")
-                found = await attributes_of(store, session.id)
-                expect(found, {"visits": 1}, "attributes stored")
-            else:
-                raise BrokenPromiseError("the commit never came to its end")
+
+        async def of_old(repository: SessionRepository) -> HttpSession:
+            session = await request(repository, await start(repository))
+            session.update_attribute("visits", one_more)
+            return session
+
+        async def of_new(repository: SessionRepository) -> HttpSession:
+            session = repository.create()
+            session.update_attribute("visits", one_more)
+            return session
+
+        for prepare in (of_old, of_new):
+            await _repeated(store, when, prepare, {"visits": 1})
 
     @before_and_after
     @promised_by("rename", "compare_and_swap", needs=(Rename, CompareAndSwap))
@@ -115,21 +129,16 @@ class Interruptions(StoreHooks):
         self, store: Any, when: str
     ) -> None:
         """A change of id that was interrupted at any call and is repeated moves the session."""
-        for call in range(_MOST_CALLS):
-            between = Interposed(store)
-            repository = repository_of(between)
-            former = await start(repository, user="alice")
-            session = await request(repository, former)
+
+        async def prepare(repository: SessionRepository) -> HttpSession:
+            session = await request(repository, await start(repository, user="alice"))
             session.rotate_id()
-            between.cancel_at(call, when)
-            if not await _interrupted(repository, session):
-                return
-            session.set_attribute("role", "admin")
-            expect(await repository.commit(session), Outcome.STORED, "the second attempt")
-            await expect_gone(store, former, "the former id")
-            expected = {"user": "alice", "role": "admin"}
-            expect(await attributes_of(store, session.id), expected, "attributes stored")
-        raise BrokenPromiseError("the commit never came to its end")
+            return session
+
+        expected = {"user": "alice", "role": "admin"}
+        await _repeated(
+            store, when, prepare, expected, lambda one: one.set_attribute("role", "admin")
+        )
 
     @promised_by("rename", "compare_and_swap", needs=(Rename, CompareAndSwap))
     async def test_repeating_an_interrupted_rotation_keeps_what_others_wrote(

@@ -76,3 +76,8 @@ async def expect_gone(store: Any, session_id: str, what: str) -> None:
     """Fail unless the session is absent for both ways to look."""
     expect(await store.get(session_id), None, f"get, {what}")
     expect(await store.exists(session_id), False, f"exists, {what}")
+
+
+def one_more(visits: int | None) -> int:
+    """Count a visit, as a function for `HttpSession.update_attribute`."""
+    return (visits or 0) + 1
