@@ -8,6 +8,7 @@ from typing import Any
 from dependency_injector import providers
 from msgspec.structs import asdict
 
+from pyfly_session.auto_configuration.extras import needed_by
 from pyfly_session.auto_configuration.following import following, when
 from pyfly_session.auto_configuration.web import SessionFilterAutoConfiguration
 from pyfly_session.config import SessionProperties
@@ -67,14 +68,8 @@ def _mapper(properties: OAuth2Properties) -> ContextMapper:
 def _handler(
     properties: OAuth2Properties, repository: Any, to_context: Any, clock: Callable[[], float]
 ) -> Any:
-    try:
+    with needed_by(_ENABLED, "packages authlib, httpx2 and joserfc", "oauth2"):
         from pyfly_session.security.oauth2.login import OAuth2LoginHandler
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{_ENABLED} needs the packages authlib, httpx2 and joserfc;"
-            " pip install 'pyfly-session[oauth2]'",
-            key=_ENABLED,
-        ) from error
     return OAuth2LoginHandler(
         repository,
         to_context=to_context,

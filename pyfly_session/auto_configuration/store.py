@@ -13,6 +13,7 @@ from typing import Any
 from dependency_injector import containers, providers
 
 from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.auto_configuration.extras import needed_by
 from pyfly_session.auto_configuration.following import following
 from pyfly_session.auto_configuration.per_loop import PerLoop
 from pyfly_session.config import (
@@ -101,14 +102,8 @@ def _is_one_of_several() -> bool:
 def _codec(encryption: EncryptionProperties) -> SessionCodec:
     if not encryption.keys:
         return DEFAULT_CODEC
-    try:
+    with needed_by("pyfly.session.encryption.keys", "package cryptography", "encryption"):
         from pyfly_session.core.encryption import EncryptedSessionCodec
-    except ImportError as error:
-        raise ConfigurationError(
-            "pyfly.session.encryption.keys needs the package cryptography;"
-            " pip install 'pyfly-session[encryption]'",
-            key="pyfly.session.encryption.keys",
-        ) from error
     return EncryptedSessionCodec(encryption.keys, accept_plain=encryption.accept_plain)
 
 

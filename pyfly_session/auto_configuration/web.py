@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dependency_injector import providers
 from msgspec.structs import asdict
 
+from pyfly_session.auto_configuration.extras import needed_by
 from pyfly_session.auto_configuration.following import following, when
 from pyfly_session.auto_configuration.store import SessionStoreAutoConfiguration
 from pyfly_session.concurrency import (
@@ -19,7 +20,6 @@ from pyfly_session.concurrency import (
 from pyfly_session.config import ObservabilityProperties, SessionProperties
 from pyfly_session.core.principals.index import PrincipalSessions
 from pyfly_session.core.repository import SessionRepository
-from pyfly_session.errors import ConfigurationError
 from pyfly_session.events import SessionListener
 from pyfly_session.ports import SessionStore
 from pyfly_session.web.cookies import SessionCookie
@@ -98,13 +98,8 @@ def _telemetry(observability: ObservabilityProperties) -> Telemetry | None:
     if not observability.enabled:
         return None
     key = "pyfly.session.observability.enabled"
-    try:
+    with needed_by(key, "package opentelemetry-api", "otel"):
         from pyfly_session.observability import Telemetry
-    except ImportError as error:
-        raise ConfigurationError(
-            f"{key} needs the package opentelemetry-api; pip install 'pyfly-session[otel]'",
-            key=key,
-        ) from error
     return Telemetry()
 
 

@@ -10,7 +10,7 @@ from msgspec import Meta
 from pyfly_session.config.binding import Properties, bind, layout, leaves
 from pyfly_session.config.masking import show, show_key
 from pyfly_session.config.mistakes import Mistakes
-from pyfly_session.config.sections import Secret, about
+from pyfly_session.config.sections import Secret, about, in_words, text
 from pyfly_session.config.session_properties import PropertyDescription, describe
 
 PREFIX = "pyfly.security.oauth2"
@@ -25,24 +25,21 @@ _SECTIONS = ("client", "login", *FOREIGN_SECTIONS)
 
 HttpUrl = Annotated[
     str,
-    Meta(
-        pattern=r"^https?://[^\s\x00-\x1f\x7f]+\Z",
-        extra={"allowed": "a URL that starts with https:// or http://"},
-    ),
+    text(r"^https?://[^\s\x00-\x1f\x7f]+\Z", "a URL that starts with https:// or http://"),
 ]
 OwnUrl = Annotated[
     str,
-    Meta(
-        pattern=r"^(https?://[^\s\x00-\x1f\x7f]|\{baseUrl\})[^\s\x00-\x1f\x7f]*\Z",
-        extra={"allowed": "a URL that starts with https://, http:// or {baseUrl}"},
+    text(
+        r"^(https?://[^\s\x00-\x1f\x7f]|\{baseUrl\})[^\s\x00-\x1f\x7f]*\Z",
+        "a URL that starts with https://, http:// or {baseUrl}",
     ),
 ]
 """An address of this application; ``{baseUrl}`` is that of the request, with the path below."""
 LocalPath = Annotated[
     str,
-    Meta(
-        pattern=r"^/(?![/\\])[^\\\s\x00-\x1f\x7f]*\Z",
-        extra={"allowed": "a path of this application that starts with one /"},
+    text(
+        r"^/(?![/\\])[^\\\s\x00-\x1f\x7f]*\Z",
+        "a path of this application that starts with one /",
     ),
 ]
 Names = tuple[Annotated[str, Meta(min_length=1)], ...]
@@ -92,7 +89,7 @@ class RegistrationProperties(Properties, frozen=True, kw_only=True):
     ] = None
     scopes: Annotated[
         Names,
-        Meta(extra={"allowed": "a list of scopes"}),
+        in_words("a list of scopes"),
         about(
             "What to ask for; without it `openid` where there is an `issuer-uri`.",
             ["openid", "profile", "email"],
@@ -143,12 +140,12 @@ class RegistrationProperties(Properties, frozen=True, kw_only=True):
     ] = None
     role_claims: Annotated[
         Names,
-        Meta(extra={"allowed": "a list of claims, dots lead into nested ones"}),
+        in_words("a list of claims, dots lead into nested ones"),
         about("Claims whose values become roles.", ["groups", "realm_access.roles"]),
     ] = ()
     role_mapping: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^.+=[^=\s]+\Z")], ...],
-        Meta(extra={"allowed": "a list of claim value=ROLE"}),
+        in_words("a list of claim value=ROLE"),
         about(
             "Roles of claim values; if there are any, other values give no role.",
             ["shop-admins=ADMIN"],

@@ -14,89 +14,82 @@ _SECONDS = {"unit": "second"}
 Lifetime = Annotated[int, Meta(ge=1, le=_LONGEST_LIFE, extra=_SECONDS)]
 Timeout = Annotated[float, Meta(gt=0, le=3600, extra=_SECONDS)]
 
-CookieName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z",
-        extra={"allowed": "a cookie name: letters, digits and any of !#$%&'*+-.^_`|~"},
-    ),
-]
-CookiePath = Annotated[
-    str,
-    Meta(
-        pattern=r"^/[^;\x00-\x1f\x7f]*\Z",
-        extra={"allowed": "a path that starts with / and holds no semicolon"},
-    ),
-]
-CookieDomain = Annotated[
-    str,
-    Meta(
-        pattern=r"^\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z",
-        extra={"allowed": "a domain name without scheme, port and path"},
-    ),
-]
-HeaderName = Annotated[
-    str,
-    Meta(
-        pattern=r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z",
-        extra={"allowed": "a header name: letters, digits and any of !#$%&'*+-.^_`|~"},
-    ),
-]
-Resolvers = Annotated[
-    tuple[Literal["cookie", "header"], ...],
-    Meta(min_length=1, extra={"allowed": "cookie, header, or a list of both"}),
-]
-Origins = Annotated[
-    tuple[Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://(\*\.)?[^/\s,*]+)\Z")], ...],
-    Meta(
-        extra={
-            "allowed": "a list of origins, each as https://host, https://host:port or"
-            " https://*.domain, or *"
-        }
-    ),
-]
-PathPatterns = Annotated[
-    tuple[Annotated[str, Meta(pattern=r"^[/*]")], ...],
-    Meta(extra={"allowed": "a list of path patterns, each starting with / or *"}),
-]
-RedisUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^(redis|rediss|unix)://[^\s\x00-\x1f\x7f]+\Z",
-        extra={
-            "allowed": "a URL that starts with redis://, rediss:// or unix://",
-            "secret": "url",
-        },
-    ),
-]
-DatabaseUrl = Annotated[
-    str,
-    Meta(
-        pattern=r"^[a-z0-9]+\+[a-z0-9]+://[^\s\x00-\x1f\x7f]*\Z",
-        extra={
-            "allowed": "a URL of SQLAlchemy with its asyncio driver, such as"
-            " postgresql+asyncpg://user:password@host/database",
-            "secret": "url",
-        },
-    ),
-]
-TableName = Annotated[
-    str,
-    Meta(
-        pattern=r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,39}\Z",
-        extra={"allowed": "a name of letters, digits and _, with a schema in front if need be"},
-    ),
-]
-NodeAddresses = Annotated[
-    tuple[Annotated[str, Meta(pattern=r"^[^\s/@,]+:[0-9]{1,5}\Z")], ...],
-    Meta(extra={"allowed": "a list of addresses, each as host:port"}),
-]
-Secret = Annotated[str, Meta(min_length=1, extra={"secret": True})]
+
+def text(pattern: str, allowed: str, *, url: bool = False) -> Meta:
+    """Describe a text by its pattern, and by what that allows in words; a URL may hold secrets."""
+    secret = {"secret": "url"} if url else {}
+    return Meta(pattern=pattern, extra={"allowed": allowed, **secret})
+
+
+def in_words(allowed: str) -> Meta:
+    """Say what is allowed where the type alone does not."""
+    return Meta(extra={"allowed": allowed})
 
 
 def about(description: str, example: object) -> Meta:
     """Describe a property: its effect, and one allowed value other than the default."""
     return Meta(description=description, examples=[example])
+
+
+_NAME = r"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z"
+_NAME_IN_WORDS = "letters, digits and any of !#$%&'*+-.^_`|~"
+
+CookieName = Annotated[str, text(_NAME, f"a cookie name: {_NAME_IN_WORDS}")]
+HeaderName = Annotated[str, text(_NAME, f"a header name: {_NAME_IN_WORDS}")]
+CookiePath = Annotated[
+    str, text(r"^/[^;\x00-\x1f\x7f]*\Z", "a path that starts with / and holds no semicolon")
+]
+CookieDomain = Annotated[
+    str,
+    text(
+        r"^\.?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?\Z",
+        "a domain name without scheme, port and path",
+    ),
+]
+Resolvers = Annotated[
+    tuple[Literal["cookie", "header"], ...],
+    Meta(min_length=1),
+    in_words("cookie, header, or a list of both"),
+]
+Origins = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^(\*|[A-Za-z][A-Za-z0-9+.-]*://(\*\.)?[^/\s,*]+)\Z")], ...],
+    in_words(
+        "a list of origins, each as https://host, https://host:port or https://*.domain, or *"
+    ),
+]
+PathPatterns = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^[/*]")], ...],
+    in_words("a list of path patterns, each starting with / or *"),
+]
+RedisUrl = Annotated[
+    str,
+    text(
+        r"^(redis|rediss|unix)://[^\s\x00-\x1f\x7f]+\Z",
+        "a URL that starts with redis://, rediss:// or unix://",
+        url=True,
+    ),
+]
+DatabaseUrl = Annotated[
+    str,
+    text(
+        r"^[a-z0-9]+\+[a-z0-9]+://[^\s\x00-\x1f\x7f]*\Z",
+        "a URL of SQLAlchemy with its asyncio driver, such as"
+        " postgresql+asyncpg://user:password@host/database",
+        url=True,
+    ),
+]
+TableName = Annotated[
+    str,
+    text(
+        r"^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,39}\Z",
+        "a name of letters, digits and _, with a schema in front if need be",
+    ),
+]
+NodeAddresses = Annotated[
+    tuple[Annotated[str, Meta(pattern=r"^[^\s/@,]+:[0-9]{1,5}\Z")], ...],
+    in_words("a list of addresses, each as host:port"),
+]
+Secret = Annotated[str, Meta(min_length=1, extra={"secret": True})]
 
 
 class CookieProperties(Properties, frozen=True, kw_only=True):
@@ -288,11 +281,9 @@ class ConcurrencyProperties(Properties, frozen=True, kw_only=True):
     ] = "evict-oldest"
     registry: Annotated[
         Literal["store", "memory", "redis"],
-        Meta(
-            extra={
-                "allowed": "store, memory or redis; store is right for a database, too,"
-                " with pyfly.session.store: sql"
-            }
+        in_words(
+            "store, memory or redis; store is right for a database, too,"
+            " with pyfly.session.store: sql"
         ),
         about(
             "Where is kept who has which sessions; `store` is wherever the sessions are.", "redis"
@@ -352,9 +343,9 @@ class RedisProperties(Properties, frozen=True, kw_only=True):
     ] = "redis://localhost:6379/0"
     key_prefix: Annotated[
         str,
-        Meta(
-            pattern=r"(?s)^([^{}]+|[^{]*\{[^}]+\}.*)\Z",
-            extra={"allowed": "a text whose braces, if it has any, make a hash tag, as in {shop}:"},
+        text(
+            r"(?s)^([^{}]+|[^{]*\{[^}]+\}.*)\Z",
+            "a text whose braces, if it has any, make a hash tag, as in {shop}:",
         ),
         about("Put before the session id to form the Redis key.", "shop:session:"),
     ] = "pyfly:session:"

@@ -33,6 +33,7 @@ from pyfly_session.config.sections import (
     SqlProperties,
     WebSocketProperties,
     about,
+    in_words,
 )
 
 PREFIX = "pyfly.session"
@@ -48,7 +49,7 @@ class SessionProperties(Properties, frozen=True, kw_only=True):
     enabled: Annotated[bool | None, about("Must be true to activate session support.", True)] = None
     store: Annotated[
         str,
-        Meta(extra={"allowed": "memory, redis or sql, in any case"}),
+        in_words("memory, redis or sql, in any case"),
         about(
             "Store backend; any other name means `memory` with a warning,"
             " or an error with `fail-fast`.",

@@ -19,6 +19,7 @@ from pyfly_session.testing.contract.sessions import (
     attributes_of,
     expect_gone,
     one_more,
+    overlapping,
     repository_of,
     request,
     start,
@@ -33,8 +34,7 @@ class ConcurrentRequests(StoreHooks):
     async def test_two_requests_that_set_different_attributes_both_win(self, store: Any) -> None:
         """No lost update: two requests change different attributes, and both changes are kept."""
         repository = repository_of(store)
-        session_id = await start(repository, both="old")
-        a, b = await request(repository, session_id), await request(repository, session_id)
+        session_id, a, b = await overlapping(repository, repository, both="old")
         a.set_attribute("a", 1)
         b.set_attribute("b", 2)
 
@@ -48,8 +48,7 @@ class ConcurrentRequests(StoreHooks):
         """No lost update: what is written between reading and storing is merged, not replaced."""
         between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
-        session_id = await start(repository)
-        a, b = await request(repository, session_id), await request(other, session_id)
+        session_id, a, b = await overlapping(repository, other)
         a.set_attribute("a", 1)
         b.set_attribute("b", 2)
         between.before("compare_and_swap", lambda: other.commit(b))
@@ -86,8 +85,7 @@ class ConcurrentRequests(StoreHooks):
         one from the other.
         """
         repository, elsewhere = repository_of(store), repository_of(store)
-        session_id = await start(repository)
-        a, b = await request(repository, session_id), await request(elsewhere, session_id)
+        session_id, a, b = await overlapping(repository, elsewhere)
         for session in (a, b):
             session.update_attribute("visits", one_more)
 
@@ -101,8 +99,7 @@ class ConcurrentRequests(StoreHooks):
         """No lost update: one that is stored between reading and storing counts as well."""
         between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
-        session_id = await start(repository, visits=10)
-        a, b = await request(repository, session_id), await request(other, session_id)
+        session_id, a, b = await overlapping(repository, other, visits=10)
         for session in (a, b):
             session.update_attribute("visits", one_more)
         between.before("compare_and_swap", lambda: other.commit(b))
@@ -134,8 +131,7 @@ class ConcurrentRequests(StoreHooks):
     ) -> None:
         """No resurrection: a request slower than the logout does not bring the session back."""
         repository = repository_of(store)
-        session_id = await start(repository, user="alice")
-        slow, logout = await request(repository, session_id), await request(repository, session_id)
+        session_id, slow, logout = await overlapping(repository, repository, user="alice")
         logout.invalidate()
         expect(await repository.commit(logout), Outcome.ENDED, "the logout")
 
@@ -149,8 +145,7 @@ class ConcurrentRequests(StoreHooks):
         """No resurrection: a logout between reading and storing is not undone."""
         between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
-        session_id = await start(repository, user="alice")
-        slow, logout = await request(repository, session_id), await request(other, session_id)
+        session_id, slow, logout = await overlapping(repository, other, user="alice")
         slow.set_attribute("x", 1)
         logout.invalidate()
         between.before("compare_and_swap", lambda: other.commit(logout))
@@ -162,11 +157,7 @@ class ConcurrentRequests(StoreHooks):
     async def test_a_request_after_the_logout_finds_nothing(self, store: Any) -> None:
         """No resurrection: loading a session that has ended does not bring it back."""
         repository = repository_of(store)
-        session_id = await start(repository, user="alice")
-        reader, logout = (
-            await request(repository, session_id),
-            await request(repository, session_id),
-        )
+        session_id, reader, logout = await overlapping(repository, repository, user="alice")
         logout.invalidate()
         await repository.commit(logout)
 
@@ -182,8 +173,7 @@ class ConcurrentRequests(StoreHooks):
         """
         clock = Clock()
         repository, elsewhere = repository_of(store, clock), repository_of(store, clock)
-        session_id = await start(repository, user="alice")
-        slow, logout = await request(repository, session_id), await request(elsewhere, session_id)
+        session_id, slow, logout = await overlapping(repository, elsewhere, user="alice")
         slow.get_attribute("user")
         logout.invalidate()
         await elsewhere.commit(logout)
@@ -200,8 +190,7 @@ class ConcurrentRequests(StoreHooks):
         """
         clock = Clock()
         repository, elsewhere = repository_of(store, clock), repository_of(store, clock)
-        session_id = await start(repository)
-        slow, login = await request(repository, session_id), await request(elsewhere, session_id)
+        _, slow, login = await overlapping(repository, elsewhere)
         login.rotate_id()
         expect(await elsewhere.commit(login), Outcome.STORED, "the change of id")
         clock.advance(1)

@@ -18,6 +18,7 @@ from pyfly_session.testing.contract.sessions import (
     attributes_of,
     expect_gone,
     one_more,
+    overlapping,
     repository_of,
     request,
     start,
@@ -147,8 +148,7 @@ class Interruptions(StoreHooks):
         """A change of id that is repeated keeps what others wrote under the new id meanwhile."""
         between = Interposed(store)
         repository = repository_of(between)
-        former = await start(repository, user="alice")
-        session, late = await request(repository, former), await request(repository, former)
+        _, session, late = await overlapping(repository, repository, user="alice")
         session.rotate_id()
         between.cancel_at(0, "after")
         await _interrupted(repository, session)
@@ -188,8 +188,7 @@ class Interruptions(StoreHooks):
         for call in range(2):
             between = Interposed(store)
             repository = repository_of(between)
-            former = await start(repository, user="alice")
-            login, logout = await request(repository, former), await request(repository, former)
+            former, login, logout = await overlapping(repository, repository, user="alice")
             login.rotate_id()
             await repository.commit(login)
             logout.invalidate()

@@ -12,6 +12,7 @@ from pyfly_session.testing.contract.reporting import expect, promised_by
 from pyfly_session.testing.contract.sessions import (
     attributes_of,
     expect_gone,
+    overlapping,
     repository_of,
     request,
     start,
@@ -45,8 +46,7 @@ class Rotations(StoreHooks):
     async def test_a_write_before_the_rotation_is_taken_along(self, store: Any) -> None:
         """A write that another request made before the change of id is taken along."""
         repository = repository_of(store)
-        former = await start(repository, user="alice")
-        writer, login = await request(repository, former), await request(repository, former)
+        former, writer, login = await overlapping(repository, repository, user="alice")
         writer.set_attribute("note", "early")
         await repository.commit(writer)
 
@@ -63,8 +63,7 @@ class Rotations(StoreHooks):
         """A write between reading and changing the id is taken along."""
         between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
-        former = await start(repository)
-        login, writer = await request(repository, former), await request(other, former)
+        former, login, writer = await overlapping(repository, other)
         login.rotate_id()
         writer.set_attribute("note", "meanwhile")
         between.before("rename", lambda: other.commit(writer))
@@ -80,8 +79,7 @@ class Rotations(StoreHooks):
     ) -> None:
         """A request that began before the change of id writes to the session where it is now."""
         repository = repository_of(store)
-        former = await start(repository, user="alice")
-        late, last = await request(repository, former), await request(repository, former)
+        former, late, last = await overlapping(repository, repository, user="alice")
         login = await request(repository, former)
         for number in range(1, 4):
             login.rotate_id()
@@ -101,8 +99,7 @@ class Rotations(StoreHooks):
     async def test_of_two_rotations_exactly_one_id_survives(self, store: Any) -> None:
         """Two requests change the id: the first one's survives, with the changes of both."""
         repository = repository_of(store)
-        former = await start(repository, user="alice")
-        a, b = await request(repository, former), await request(repository, former)
+        former, a, b = await overlapping(repository, repository, user="alice")
         for name, login in (("a", a), ("b", b)):
             login.rotate_id()
             login.set_attribute(name, 1)
@@ -120,8 +117,7 @@ class Rotations(StoreHooks):
         """Of two changes of id the first one wins, also if it comes while the other is stored."""
         between = Interposed(store)
         repository, other = repository_of(between), repository_of(store)
-        former = await start(repository, user="alice")
-        slow, quick = await request(repository, former), await request(other, former)
+        former, slow, quick = await overlapping(repository, other, user="alice")
         for name, login in (("slow", slow), ("quick", quick)):
             login.rotate_id()
             login.set_attribute(name, 1)
@@ -162,8 +158,7 @@ class Rotations(StoreHooks):
     ) -> None:
         """No resurrection: a change of id that comes after the logout stores nothing."""
         repository = repository_of(store)
-        former = await start(repository, user="alice")
-        login, logout = await request(repository, former), await request(repository, former)
+        former, login, logout = await overlapping(repository, repository, user="alice")
         login.rotate_id()
         logout.invalidate()
         await repository.commit(logout)
@@ -177,8 +172,7 @@ class Rotations(StoreHooks):
         """A logout holds: it follows the session through any changes of id."""
         for rotations in (1, 5):
             repository = repository_of(store)
-            former = await start(repository, user="alice")
-            logout, login = await request(repository, former), await request(repository, former)
+            former, logout, login = await overlapping(repository, repository, user="alice")
             for _ in range(rotations):
                 login.rotate_id()
                 await repository.commit(login)
@@ -194,8 +188,7 @@ class Rotations(StoreHooks):
         for when in ("before", "after"):
             between = Interposed(store)
             repository, other = repository_of(between), repository_of(store)
-            former = await start(repository, user="alice")
-            login, logout = await request(repository, former), await request(other, former)
+            former, login, logout = await overlapping(repository, other, user="alice")
             login.rotate_id()
             logout.invalidate()
             getattr(between, when)("rename", lambda logout=logout, by=other: by.commit(logout))

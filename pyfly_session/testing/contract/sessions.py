@@ -72,6 +72,14 @@ async def request(repository: SessionRepository, session_id: str) -> HttpSession
     return session
 
 
+async def overlapping(
+    repository: SessionRepository, other: SessionRepository, **attributes: Any
+) -> tuple[str, HttpSession, HttpSession]:
+    """Store a session, and load it for a request of each; return its id and the two."""
+    session_id = await start(repository, **attributes)
+    return session_id, await request(repository, session_id), await request(other, session_id)
+
+
 async def expect_gone(store: Any, session_id: str, what: str) -> None:
     """Fail unless the session is absent for both ways to look."""
     expect(await store.get(session_id), None, f"get, {what}")
