@@ -1,7 +1,6 @@
 """`SessionRepository`: what a commit does in each state, what it costs, and what it survives."""
 
 import asyncio
-import json
 import logging
 import threading
 from typing import Any
@@ -11,12 +10,10 @@ import pytest
 from pyfly_session import (
     HttpSession,
     SessionConflictError,
-    SessionEncodingError,
     SessionRepository,
     SessionStoreError,
 )
 from pyfly_session.adapters.memory import InMemorySessionStore
-from pyfly_session.core.codec import DEFAULT_CODEC
 from pyfly_session.core.repository import Outcome
 from tests.conftest import Clock, FourVerbStore
 from tests.interposed import InterposedStore, interpose
@@ -50,23 +47,6 @@ def elsewhere(inner: InMemorySessionStore, clock: Clock) -> SessionRepository:
 # What a commit does
 
 
-async def test_a_new_session_is_stored_with_its_metadata(
-    repository: SessionRepository, store: InterposedStore, clock: Clock
-) -> None:
-    session = repository.create()
-    session.set_attribute("user", "alice")
-    clock.advance(2)
-
-    assert await repository.commit(session) is Outcome.STORED
-
-    assert store.calls == ["create_if_absent"]
-    assert session.stored
-    data = await store.get(session.id)
-    assert data is not None
-    assert data.pop("_version")
-    assert data == {"_created_at": clock() - 2, "_last_accessed": clock(), "user": "alice"}
-
-
 @pytest.mark.parametrize("cleared", [False, True])
 async def test_an_empty_new_session_is_stored_only_if_asked_for(
     repository: SessionRepository, store: InterposedStore, *, cleared: bool
@@ -78,27 +58,6 @@ async def test_an_empty_new_session_is_stored_only_if_asked_for(
     assert await repository.commit(session, create=False) is Outcome.UNSAVED
     assert store.calls == []
     assert await repository.commit(session) is Outcome.STORED
-
-
-async def test_new_session_that_was_written_is_stored(repository: SessionRepository) -> None:
-    session = repository.create()
-    session.set_attribute("x", None)
-
-    assert await repository.commit(session, create=False) is Outcome.STORED
-
-
-async def test_a_request_that_only_reads_costs_one_call(
-    repository: SessionRepository, store: InterposedStore
-) -> None:
-    session_id = await begun(repository, cart=[1])
-    store.calls.clear()
-
-    session = await loaded(repository, session_id)
-    session.get_attribute("cart")
-    assert await repository.commit(session) is Outcome.UNTOUCHED
-    assert await repository.commit(session) is Outcome.UNTOUCHED
-
-    assert store.calls == ["load_and_slide"]
 
 
 async def test_a_request_that_writes_costs_one_call_more(
@@ -179,18 +138,6 @@ async def test_a_session_that_is_gone_is_told_of_with_a_masked_id(
     assert session_id not in caplog.text
 
 
-async def test_an_expired_session_is_not_brought_back_by_a_slow_writer(
-    repository: SessionRepository, clock: Clock
-) -> None:
-    session_id = await begun(repository)
-    session = await loaded(repository, session_id)
-    session.set_attribute("x", 1)
-    clock.advance(1800)
-
-    assert await repository.commit(session) is Outcome.GONE
-    assert await repository.load(session_id) is None
-
-
 async def test_only_a_slow_reader_asks_again_whether_its_session_lives(
     repository: SessionRepository, store: InterposedStore, clock: Clock
 ) -> None:
@@ -219,25 +166,6 @@ async def test_the_memory_of_ended_ids_is_bounded(
     assert outcomes == [Outcome.UNTOUCHED, Outcome.GONE, Outcome.GONE]
 
 
-async def test_a_value_that_cannot_be_stored_is_reported_before_anything_is_written(
-    repository: SessionRepository, store: InterposedStore
-) -> None:
-    session_id = await begun(repository, kept=1)
-    session = await loaded(repository, session_id)
-    session.set_attribute("fine", 1)
-    session.set_attribute("bad", object())
-    session.rotate_id()
-    store.calls.clear()
-
-    with pytest.raises(SessionEncodingError, match="'bad'"):
-        await repository.commit(session)
-    assert store.calls == []
-    assert await store.exists(session_id)
-
-    session.remove_attribute("bad")
-    assert await repository.commit(session) is Outcome.STORED
-
-
 async def test_a_store_that_fails_leaves_the_changes_to_be_committed_later(
     repository: SessionRepository, store: InterposedStore
 ) -> None:
@@ -257,27 +185,6 @@ async def test_a_store_that_fails_leaves_the_changes_to_be_committed_later(
     data = await store.get(session_id)
     assert data is not None
     assert data["x"] == 1
-
-
-async def test_an_attribute_set_during_the_commit_is_saved_by_the_next(
-    repository: SessionRepository, store: InterposedStore
-) -> None:
-    session_id = await begun(repository)
-    session = await loaded(repository, session_id)
-    session.set_attribute("first", 1)
-
-    async def write_more() -> None:
-        session.set_attribute("first", 2)
-        session.set_attribute("second", 2)
-
-    store.before("compare_and_swap", write_more)
-    await repository.commit(session)
-    assert session.pending
-    await repository.commit(session)
-
-    data = await store.get(session_id)
-    assert data is not None
-    assert (data["first"], data["second"]) == (2, 2)
 
 
 @for_each("seconds", [0, -1, True, 1.5, 60.0, "60", 2**31, float("inf")])
@@ -436,30 +343,6 @@ async def test_a_rotation_that_meets_a_conflict_every_time_leaves_nothing_under_
     assert not await native_store.exists(session.id)
 
 
-async def test_a_conflict_that_ends_is_overcome(
-    repository: SessionRepository, store: InterposedStore, elsewhere: SessionRepository
-) -> None:
-    session_id = await begun(repository)
-    session = await loaded(repository, session_id)
-    session.set_attribute("x", 1)
-    left = list(range(8))
-
-    async def intrude() -> None:
-        if left:
-            other = await loaded(elsewhere, session_id)
-            other.set_attribute(f"n{left.pop()}", 1)
-            await elsewhere.commit(other)
-
-    store.before("compare_and_swap", intrude, always=True)
-
-    assert await repository.commit(session) is Outcome.STORED
-    data = await store.get(session_id)
-    assert data is not None
-    assert {*data} == {
-        "_created_at", "_last_accessed", "_version", "x", *(f"n{n}" for n in range(8)),
-    }  # fmt: skip
-
-
 async def test_each_attempt_has_a_version_of_its_own(
     repository: SessionRepository, store: InterposedStore, elsewhere: SessionRepository
 ) -> None:
@@ -605,14 +488,3 @@ async def test_load_gives_no_more_of_own_idle_time_than_absolute_lifetime(clock:
 
     clock.advance(100)
     assert not await store.exists(session.id)
-
-
-async def test_what_is_stored_is_one_json_object(
-    repository: SessionRepository, inner: InMemorySessionStore
-) -> None:
-    session_id = await begun(repository, user="alice")
-
-    payload = await inner.load_and_slide(session_id, 60)
-    assert isinstance(payload, bytes)
-    assert [*json.loads(payload)] == ["_created_at", "_last_accessed", "_version", "user"]
-    assert DEFAULT_CODEC.loads(payload) == json.loads(payload)

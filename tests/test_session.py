@@ -188,6 +188,8 @@ def test_a_name_that_is_no_text_is_refused(name: Any) -> None:
         session.set_attribute(name, 1)
     with pytest.raises(TypeError, match="must be str"):
         session.remove_attribute(name)
+    with pytest.raises(TypeError, match="must be str"):
+        session.update_attribute(name, lambda value: 1)
     assert not session.modified
 
 
@@ -199,6 +201,8 @@ def test_metadata_cannot_be_forged_through_the_attributes(name: str) -> None:
         session.set_attribute(name, "x")
     with pytest.raises(ReservedAttributeError):
         session.remove_attribute(name)
+    with pytest.raises(ReservedAttributeError):
+        session.update_attribute(name, lambda value: 1)
 
     assert (caught.value.name, session.created_at) == (name, NOW - 60)
     assert not session.modified

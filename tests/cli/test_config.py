@@ -1,8 +1,6 @@
 """``pyfly-session config`` and ``conditions``: effective values, and who decided."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -158,11 +156,3 @@ def test_conditions_are_those_of_the_container(folder: Path, run: Run) -> None:
     assert rows["session_store"]["key"] == "pyfly.session.store"
     assert rows["session_store"]["origin"] == "config/pyfly.yaml"
     assert rows["oauth2_login_filter"]["choice"] == "none"
-
-
-def test_the_installed_command_prints_columns_without_colour(folder: Path) -> None:
-    write(folder, pyfly="pyfly: {session: {ttl: 60}}")
-    command = [sys.executable, "-c", "from pyfly_session.cli import main; main()", "config"]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)  # noqa: S603
-    assert "pyfly.session.ttl  60     config/pyfly.yaml" in done.stdout.splitlines()
-    assert "\x1b" not in done.stdout

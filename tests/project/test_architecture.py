@@ -157,6 +157,7 @@ def test_only_the_wiring_names_a_concrete_adapter() -> None:
         ("pyfly_session", ["redis", "sqlalchemy", "dependency_injector", "cryptography", "pytest"]),
         ("pyfly_session.security.oauth2", ["authlib", "httpx2", "joserfc"]),
         ("pyfly_session.testing", ["redis", "dependency_injector"]),
+        ("pyfly_session.auto_configuration", ["pyfly_session.scopes"]),
     ],
 )
 def test_importing_the_package_spares_what_it_does_not_need(module: str, spared: list[str]) -> None:
