@@ -13,6 +13,7 @@ from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from pyfly_session import HttpSession, ReservedAttributeError
 from pyfly_session.web import SessionMapping
 from tests.support.cases import for_each
 from tests.web.conftest import Site
@@ -210,6 +211,24 @@ async def test_views_of_one_session_follow_each_other(site: Site) -> None:
         return PlainTextResponse("ok")
 
     assert (await Browser(site.app(both=both)).get("/both")).text == "ok"
+
+
+@for_each("name", ["_created_at", "_last_accessed", "__pyfly_type__"])
+def test_metadata_is_neither_visible_nor_writable(name: str) -> None:
+    mapping = SessionMapping(HttpSession(KNOWN, STORED))
+    assert name not in mapping
+    assert name not in list(mapping)
+    with pytest.raises(KeyError):
+        mapping[name]
+    with pytest.raises(ReservedAttributeError):
+        mapping[name] = 1
+
+
+def test_repr_shows_neither_id_nor_values() -> None:
+    shown = repr(SessionMapping(HttpSession(KNOWN, STORED)))
+    assert "SessionMapping" in shown
+    assert KNOWN not in shown
+    assert "alice" not in shown
 
 
 def test_it_cannot_be_made_of_names() -> None:

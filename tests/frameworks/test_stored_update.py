@@ -102,22 +102,6 @@ async def test_of_ten_requests_at_once_none_loses_the_item_of_another(site: Site
     assert stored["basket"]["left"] == 0
 
 
-async def test_one_that_fails_at_the_commit_only_is_answered_409(site: Site) -> None:
-    await site.seed(KNOWN, basket={"items": [], "left": 1})
-    app = app_of(site)
-
-    @app.post("/slow/{item}")
-    async def slow(item: str, session: Session) -> Basket:
-        updated = basket.update(session, lambda found: found.put(item))
-        await ask(app, "/put/theirs", method="POST", cookie=KNOWN)
-        return updated
-
-    answer = await ask(app, "/slow/mine", method="POST", cookie=KNOWN)
-    assert answer.status == 409
-    assert "'basket'" in answer.text
-    assert await site.stored(KNOWN) == {"basket": {"items": ["theirs"], "left": 0}}
-
-
 def session_with(**stored: Any) -> HttpSession:
     return HttpSession(KNOWN, {"basket": stored} if stored else {})
 

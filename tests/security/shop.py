@@ -18,7 +18,7 @@ from pyfly_session.security.oauth2.login import OAuth2LoginFilter, OAuth2LoginHa
 from tests.security.provider import FakeProvider, Network
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser
-from tests.web.pages import Page
+from tests.web.pages import Page, rotate
 
 
 async def who(request: Request) -> PlainTextResponse:
@@ -30,10 +30,6 @@ async def who(request: Request) -> PlainTextResponse:
 async def put(request: Request) -> None:
     session: HttpSession = request.state.session
     session.set_attribute("cart", request.query_params["cart"])
-
-
-async def rotate(session: Any) -> None:
-    session.rotate_id()
 
 
 async def why(request: Request) -> PlainTextResponse:

@@ -1,6 +1,5 @@
 """Attacks on the login, each with a provider or a visitor that misbehaves in one point."""
 
-import asyncio
 import base64
 import hmac
 import json
@@ -253,27 +252,6 @@ async def test_id_that_was_planted_before_login_is_worth_nothing_after_it(shop: 
     assert await shop.who() == "alice bait"
     assert shop.browser.cookie != planted
     assert ((await attacker.get("/")).text, await shop.site.stored(planted)) == ("None None", None)
-
-
-async def test_a_second_tab_keeps_working(shop: Shop) -> None:
-    first = shop.green.log_in(await shop.start(query="?target=/first"))
-    second = shop.green.log_in(await shop.start(query="?target=/second"))
-    third = shop.harsh.log_in(await shop.start("harsh", "?target=/third"))
-    assert (await shop.come_back(second)).get("location") == "/second"
-    assert (await shop.come_back(first)).get("location") == "/first"
-    assert (await shop.come_back(third, "harsh")).get("location") == "/third"
-    assert await shop.who() == "alice None"
-
-
-async def test_two_tabs_that_start_at_the_same_moment_both_work(shop: Shop) -> None:
-    await shop.browser.get("/put?cart=lamp")
-    paths = [f"/oauth2/authorization/green?target=/{n}" for n in range(2)]
-    answers = await asyncio.gather(*(shop.browser.open(path).end() for path in paths))
-    for answer in answers:
-        shop.browser.take(answer)
-    for number, answer in enumerate(answers):
-        query = shop.green.log_in(answer.get("location") or "")
-        assert (await shop.come_back(query)).get("location") == f"/{number}"
 
 
 async def test_attempts_are_bounded_and_the_oldest_gives_way(shop: Shop) -> None:

@@ -16,7 +16,6 @@ from starlette.routing import Mount, Route
 
 from pyfly_session import SecurityContext, login
 from pyfly_session.security.oauth2 import InMemoryClientRegistrationRepository
-from pyfly_session.security.oauth2.authorization_request import MOST
 from pyfly_session.security.oauth2.claims import qualified_context
 from pyfly_session.web.cookies import SessionCookie
 from tests.security.shop import Shop
@@ -283,12 +282,6 @@ class TestCookies:
         target = urlencode({"target": "/" + "\u20ac" * 2000})
         answer = await shop.come_back(shop.green.log_in(await shop.start(query=f"?{target}")))
         assert answer.get("location") == "/"
-
-    async def test_a_page_that_begins_logins_without_end_fills_no_jar(self, shop: Shop) -> None:
-        for _ in range(3 * MOST):
-            shop.site.clock.advance(1)
-            await shop.start()
-        assert len(shop.browser.others) == MOST
 
     async def test_a_public_client_in_one_process(self, shop: Shop) -> None:
         shop.registrations.add(replace(shop.green.registration("green"), client_secret=""))

@@ -16,12 +16,13 @@ from pyfly_session.concurrency import (
     SessionConcurrencyController,
     SessionRegistry,
 )
-from pyfly_session.security import context_of, login, logout
+from pyfly_session.security import context_of, login
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from tests.conftest import Clock
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser
+from tests.web.pages import leave
 
 
 class FourMethods:
@@ -51,10 +52,6 @@ async def enter(request: Request) -> PlainTextResponse:
     except TooManySessionsError:
         return PlainTextResponse("full")
     return PlainTextResponse("in")
-
-
-async def leave(request: Request) -> None:
-    await logout(request)
 
 
 async def who(session: Any) -> PlainTextResponse:

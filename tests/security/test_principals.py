@@ -24,7 +24,7 @@ from pyfly_session.concurrency import (
 )
 from pyfly_session.core.encryption import EncryptedSessionCodec
 from pyfly_session.core.principals import index
-from pyfly_session.security import end_other_sessions, login, logout, why_ended
+from pyfly_session.security import login, why_ended
 from pyfly_session.web import SessionFilter
 from tests.conftest import Clock
 from tests.interposed import InterposedStore
@@ -32,6 +32,7 @@ from tests.support.cases import for_each
 from tests.support.types import Patch
 from tests.web.conftest import Site
 from tests.web.driver import App, Browser, Connection, ask
+from tests.web.pages import leave, others, rotate
 
 STORES = ["memory", "valkey", "four-verbs"]
 HASHED = pytest.mark.parametrize("hash_ids", [False, True], ids=["plain", "hashed"])
@@ -42,21 +43,9 @@ async def enter(request: Request) -> PlainTextResponse:
     return PlainTextResponse("welcome")
 
 
-async def leave(request: Request) -> None:
-    await logout(request)
-
-
 async def who(session: Any) -> PlainTextResponse:
     context = session.get_attribute("SECURITY_CONTEXT")
     return PlainTextResponse(context.user_id if context else "nobody")
-
-
-async def rotate(session: Any) -> None:
-    session.rotate_id()
-
-
-async def others(request: Request) -> PlainTextResponse:
-    return PlainTextResponse(str(await end_other_sessions(request)))
 
 
 async def why(request: Request) -> PlainTextResponse:

@@ -8,17 +8,14 @@ from starlette.responses import PlainTextResponse
 from pyfly_session import SecurityContext, SessionFilter, SessionRepository, ids
 from pyfly_session.concurrency import ConcurrencyControlPolicy, SessionConcurrencyController
 from pyfly_session.events import SessionDestroyed, SessionEvent
-from pyfly_session.security import end_other_sessions, login, logout
+from pyfly_session.security import login
 from tests.web.conftest import Site
 from tests.web.driver import Answer, ask
+from tests.web.pages import leave, others, rotate
 
 
 async def enter(request: Request) -> None:
     await login(request, SecurityContext(user_id="ada"))
-
-
-async def leave(request: Request) -> None:
-    await logout(request)
 
 
 async def look(session: Any) -> PlainTextResponse:
@@ -27,14 +24,6 @@ async def look(session: Any) -> PlainTextResponse:
 
 async def write(request: Request) -> None:
     request.state.session.set_attribute("seen", request.query_params.get("seen", "yes"))
-
-
-async def rotate(session: Any) -> None:
-    session.rotate_id()
-
-
-async def others(request: Request) -> PlainTextResponse:
-    return PlainTextResponse(str(await end_other_sessions(request)))
 
 
 class Shop:

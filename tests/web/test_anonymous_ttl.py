@@ -11,25 +11,16 @@ from pyfly_session import ConfigurationError, SecurityContext
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import create_container, enable_sessions
 from pyfly_session.core.session import HttpSession
-from pyfly_session.security import login, logout
 from pyfly_session.web import SessionFilter
 from tests.conftest import Clock
 from tests.support.sessions import loaded
 from tests.web.conftest import Site
 from tests.web.driver import Browser
-from tests.web.pages import Page
+from tests.web.pages import Page, enter, leave
 from tests.web.stores import Probe
 
 TICK = 2**-10
 TTL, NOBODY = 100, 10
-
-
-async def sign_in(request: Request) -> None:
-    await login(request, SecurityContext(user_id="alice"))
-
-
-async def sign_out(request: Request) -> None:
-    await logout(request)
 
 
 async def clear(request: Request) -> Response:
@@ -51,8 +42,8 @@ async def own(request: Request) -> None:
 
 HANDLERS: dict[str, Any] = {
     "look": lambda session: JSONResponse([session.principal, session.get_attribute("cart")]),
-    "add": lambda session: session.set_attribute("cart", "lamp"), "login": sign_in,
-    "logout": sign_out, "clear": clear, "by-hand": by_hand,
+    "add": lambda session: session.set_attribute("cart", "lamp"), "login": enter,
+    "logout": leave, "clear": clear, "by-hand": by_hand,
     "by-hand-out": lambda session: session.remove_attribute("SECURITY_CONTEXT"), "own": own,
 }  # fmt: skip
 

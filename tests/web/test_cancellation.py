@@ -1,11 +1,10 @@
 """Requests that are cancelled, at every call of the store that they make."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Literal
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from tests.support.cases import for_each
 from tests.web.conftest import EACH_STORE, Site
@@ -107,94 +106,45 @@ async def test_rotation_cut_off_never_leaves_user_without_data(site: Site, where
         assert living, f"call {number}"
 
 
-async def test_logout_before_a_cancelled_wait_holds(site: Site) -> None:
+async def cancel_in_the_handler(site: Site, act: Any, cookie: str | None = KNOWN) -> None:
+    """Cancel a request while its handler, which has changed the session, waits for ever."""
     waiting = asyncio.Event()
 
-    async def page(request: Request) -> Response:
-        request.state.session.invalidate()
+    async def page(session: Any) -> None:
+        act(session)
         waiting.set()
         await asyncio.Event().wait()
-        raise AssertionError("unreachable")
 
-    await site.seed(KNOWN, user="alice")
-    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
+    connection = Connection(site.app(page=page), "/page", cookie=cookie).start()
     await waiting.wait()
     await connection.cancel()
     await site.filter.repository.drain()
-    assert await site.stored(KNOWN) is None
 
 
 async def test_rotation_before_a_cancelled_wait_is_dropped_with_its_writes(site: Site) -> None:
-    waiting = asyncio.Event()
-
-    async def page(request: Request) -> Response:
-        request.state.session.rotate_id()
-        request.state.session.set_attribute("role", "admin")
-        waiting.set()
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
+    def rotate(session: Any) -> None:
+        session.rotate_id()
+        session.set_attribute("role", "admin")
 
     await site.seed(KNOWN, user="alice")
-    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
-    await waiting.wait()
-    await connection.cancel()
-    await site.filter.repository.drain()
+    await cancel_in_the_handler(site, rotate)
     assert await site.stored(KNOWN) == {"user": "alice"}
 
 
 async def test_cancelled_request_without_a_session_stores_nothing(site: Site) -> None:
-    waiting = asyncio.Event()
-
-    async def page(request: Request) -> Response:
-        request.state.session.set_attribute("user", "bob")
-        waiting.set()
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
-
-    connection = Connection(site.app(page=page), "/page").start()
-    await waiting.wait()
-    await connection.cancel()
-    await site.filter.repository.drain()
+    await cancel_in_the_handler(site, HANDLERS["write"], cookie=None)
     assert site.probe.calls == []
 
 
 async def test_store_dying_under_cancelled_request_is_logged(site: Site, caplog: Any) -> None:
-    waiting = asyncio.Event()
-
-    async def page(request: Request) -> Response:
-        request.state.session.invalidate()
-        waiting.set()
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
+    def end(session: Any) -> None:
+        session.invalidate()
+        site.probe.fail()
 
     await site.seed(KNOWN, user="alice")
-    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
-    await waiting.wait()
-    site.probe.fail()
-    await connection.cancel()
-    await site.filter.repository.drain()
+    await cancel_in_the_handler(site, end)
     assert "could not be saved" in caplog.text
     assert KNOWN not in caplog.text
-
-
-async def test_late_write_is_kept_when_cancelled_after_the_head(site: Site) -> None:
-    waiting = asyncio.Event()
-
-    async def page(request: Request) -> Response:
-        async def body() -> AsyncIterator[str]:
-            yield "a"
-            request.state.session.set_attribute("late", 1)
-            waiting.set()
-            await asyncio.Event().wait()
-
-        return StreamingResponse(body())
-
-    await site.seed(KNOWN)
-    connection = Connection(site.app(page=page), "/page", cookie=KNOWN).start()
-    await waiting.wait()
-    await connection.cancel()
-    await site.filter.repository.drain()
-    assert await site.stored(KNOWN) == {"late": 1}
 
 
 @for_each("moment", range(1, 40))

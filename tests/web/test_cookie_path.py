@@ -5,17 +5,16 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 
-from pyfly_session import SecurityContext, SessionReadOnlyError, enable_sessions, login, logout
+from pyfly_session import SessionReadOnlyError, enable_sessions
 from pyfly_session.web import SessionCookie
 from tests.support.cases import for_each
 from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Answer, App, Connection, SetCookie
-from tests.web.pages import Page
+from tests.web.pages import Page, enter, leave
 
 KNOWN = "a" * 32
 
@@ -27,15 +26,6 @@ async def add(session: Any) -> Response:
 
 async def look(session: Any) -> Response:
     return JSONResponse(session.why_transient)
-
-
-async def enter(request: Request) -> Response:
-    await login(request, SecurityContext(user_id="alice"))
-    return PlainTextResponse("in")
-
-
-async def leave(request: Request) -> None:
-    await logout(request)
 
 
 ROUTES = [Page(f"/{each.__name__}", each) for each in (add, look, enter, leave)]

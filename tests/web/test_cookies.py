@@ -10,6 +10,7 @@ from pyfly_session.web import SessionCookie
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import COOKIE, Answer, Connection
+from tests.web.pages import invalidate
 
 KNOWN = "a" * 32
 
@@ -18,13 +19,9 @@ async def who(session: Any) -> Response:
     return JSONResponse(session.get_attribute("user"))
 
 
-async def logout(session: Any) -> None:
-    session.invalidate()
-
-
 async def send(site: Site, *cookie_headers: str | bytes, path: str = "/who") -> Answer:
     headers = [("cookie", each) for each in cookie_headers]
-    connection = Connection(site.app(who=who, logout=logout), path, headers=headers)
+    connection = Connection(site.app(who=who, logout=invalidate), path, headers=headers)
     # Stripped by a proxy, where the cookie is for a part of the host.
     connection.scope["root_path"] = getattr(site.filter.resolver, "path", "/").rstrip("/")
     return await connection.run()

@@ -15,6 +15,7 @@ from pyfly_session import SessionStoreError, WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import COOKIE
+from tests.web.pages import invalidate, rotate
 
 KNOWN = "a" * 32
 
@@ -40,14 +41,6 @@ async def write(session: Any) -> None:
     session.set_attribute("user", ["bob"])
 
 
-async def logout(session: Any) -> None:
-    session.invalidate()
-
-
-async def rotate(session: Any) -> None:
-    session.rotate_id()
-
-
 async def fail(session: Any) -> None:
     session.set_attribute("user", "bob")
     raise ValueError("mine")
@@ -62,7 +55,7 @@ async def unencodable(session: Any) -> None:
     session.set_attribute("broken", object())
 
 
-HANDLERS = [read, write, logout, rotate, fail, rotate_and_fail, unencodable]
+HANDLERS = [read, write, invalidate, rotate, fail, rotate_and_fail, unencodable]
 
 
 def scope_of(kind: str, *, known: bool) -> dict[str, Any]:
@@ -111,7 +104,7 @@ async def test_request_leaves_no_cycle(site: Site, handler: Any, known: bool) ->
 
 
 @pytest.mark.usefixtures("collector_off")
-@for_each("handler", [read, write, logout, fail])
+@for_each("handler", [read, write, invalidate, fail])
 async def test_socket_leaves_no_cycle(site: Site, handler: Any) -> None:
     async def page(scope: Any, receive: Any, send: Any) -> None:
         socket = WebSocket(scope, receive, send)

@@ -1,7 +1,7 @@
 """`SessionFilter.do_filter` in chains that are not ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from pyfly_session.web import SessionCookie, WebFilterChainMiddleware
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, ask
+from tests.web.pages import PlainRequest, PlainResponse, PlainState, rotate
 
 KNOWN = "a" * 32
 
@@ -36,10 +37,6 @@ async def login(request: Request) -> Response:
 async def who(request: Request) -> Response:
     assert request.session.get("user") == request.state.session.get_attribute("user")
     return JSONResponse(request.state.session.get_attribute("user"))
-
-
-async def rotate(session: Any) -> None:
-    session.rotate_id()
 
 
 async def rotate_and_fail(session: Any) -> Response:
@@ -206,33 +203,6 @@ class TestBaseHTTPMiddleware:
         assert ((await connection.end()).cookie(), await site.stored(newer)) == (None, {"slow": 1})
 
 
-class PlainResponse:
-    """All that the filter may ask of a response that is none of Starlette's."""
-
-    def __init__(self, headers: dict[str, str] | None = None) -> None:
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        if headers is not None:
-            self.headers = headers
-
-    def set_cookie(self, **arguments: Any) -> None:
-        self.calls.append(("set", arguments))
-
-    def delete_cookie(self, **arguments: Any) -> None:
-        self.calls.append(("delete", arguments))
-
-
-class PlainState:
-    session: Any = None
-
-
-class PlainRequest:
-    """All that the filter may ask of a request that is none of Starlette's."""
-
-    def __init__(self, **cookies: Any) -> None:
-        self.cookies = cookies
-        self.state = PlainState()
-
-
 async def run(
     site: Site, request: Any, change: Callable[[Any], None] = lambda session: None,
     headers: dict[str, str] | None = None,
@@ -358,48 +328,3 @@ class TestPlainObjects:
             await site.filter.do_filter(request, call_next)
         assert await site.stored(KNOWN) == {"user": "alice" if dies else "bob"}
         site.probe.recover()
-
-
-CallNext = Callable[[Any], Awaitable[Any]]
-
-
-def home_made(filters: list[Any], handler: CallNext) -> CallNext:
-    """Chain filters as small frameworks do: each gets a function that calls the next."""
-    call = handler
-    for each in sorted(filters, key=lambda one: int(one.__pyfly_order__), reverse=True):
-
-        async def link(request: Any, each: Any = each, following: CallNext = call) -> Any:
-            if each.should_not_filter(request):
-                return await following(request)
-            return await each.do_filter(request, following)
-
-        call = link
-    return call
-
-
-class TestHomeMadeChain:
-    async def test_session_is_there_for_later_filters(self, site: Site) -> None:
-        seen = []
-
-        class Security:
-            __pyfly_order__ = -(2**31) + 225
-
-            def should_not_filter(self, request: Any) -> bool:
-                return False
-
-            async def do_filter(self, request: Any, call_next: CallNext) -> Any:
-                seen.append(request.state.session.get_attribute("user"))
-                return await call_next(request)
-
-        async def handler(request: Any) -> Any:
-            request.state.session.set_attribute("user", "alice")
-            return PlainTextResponse("ok")
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            response = await home_made([Security(), site.filter], handler)(Request(scope, receive))
-            await response(scope, receive, send)
-
-        browser = Browser(app)
-        await browser.get()
-        await browser.get()
-        assert seen == [None, "alice"]

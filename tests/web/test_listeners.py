@@ -20,8 +20,8 @@ from tests.support.cases import for_each
 from tests.support.types import Log
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
-from tests.web.listening import Shop, destroyed, handle, leave, write
-from tests.web.pages import Page
+from tests.web.listening import Shop, destroyed, handle, write
+from tests.web.pages import Page, leave
 
 
 async def test_a_listener_that_fails_keeps_nobody_from_anything(site: Site, caplog: Log) -> None:

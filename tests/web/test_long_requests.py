@@ -53,10 +53,6 @@ async def look(request: Request) -> Response:
     return PlainTextResponse(str(request.state.session.get_attribute("user")))
 
 
-async def logout(session: Any) -> None:
-    session.invalidate()
-
-
 async def lives_for(site: Site, session_id: str, seconds: float) -> None:
     """Assert that the session ends in so many seconds, and not before."""
     site.clock.advance(seconds - TICK)

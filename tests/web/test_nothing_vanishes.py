@@ -12,17 +12,14 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.websockets import WebSocket
 
-from pyfly_session import HttpSession, SecurityContext, SessionReadOnlyError
-from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session import HttpSession, SessionReadOnlyError
 from pyfly_session.adapters.redis import RedisSessionStore
-from pyfly_session.ports import Moved
-from pyfly_session.security import end_other_sessions, login, logout
 from pyfly_session.web import SessionMapping
 from tests.conftest import Clock
 from tests.faults.proxy import Fault, Proxy, Where
-from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Browser, Connection, ask
+from tests.web.pages import enter, leave, others
 from tests.web.stores import Probe
 
 KNOWN = "a" * 32
@@ -216,6 +213,10 @@ class TestAfterTheEnd:
             session.set_attribute("late", 1)
 
 
+async def look(session: Any) -> str:
+    return str(session.get_attribute("user"))
+
+
 class TestLogoutThatFailed:
     """It was answered 503, so the user is logged in, and everything is as before."""
 
@@ -227,27 +228,10 @@ class TestLogoutThatFailed:
 
         return StreamingResponse(body())
 
-    @staticmethod
-    async def leave(request: Request) -> None:
-        await logout(request)
-
-    @staticmethod
-    async def look(session: Any) -> Response:
-        return PlainTextResponse(str(session.get_attribute("user")))
-
-    @staticmethod
-    async def enter(request: Request) -> None:
-        await login(request, SecurityContext(user_id="ada"))
-
-    @staticmethod
-    async def others(request: Request) -> Response:
-        return PlainTextResponse(str(await end_other_sessions(request)))
-
     def browser(self, site: Site) -> Browser:
-        handlers = {
-            name: getattr(self, name) for name in ("stream", "leave", "look", "enter", "others")
-        }
-        return Browser(site.app(**handlers))
+        return Browser(
+            site.app(stream=self.stream, leave=leave, look=look, enter=enter, others=others)
+        )
 
     async def fail_to_leave(self, browser: Browser, site: Site) -> None:
         site.probe.fail("delete", "delete_moved")
@@ -308,14 +292,10 @@ class TestIdleTimeOfItsOwn:
     async def remember(session: Any) -> None:
         session.set_max_inactive_interval(30 * DAY)
 
-    @staticmethod
-    async def look(session: Any) -> Response:
-        return PlainTextResponse(str(session.get_attribute("user")))
-
     async def test_no_failure_of_a_load_shortens_it(self, site: Site) -> None:
         for number in range(4):
             session_id = await site.seed(f"{number}" * 32, user="ada")
-            app = site.app(remember=self.remember, look=self.look)
+            app = site.app(remember=self.remember, look=look)
             await ask(app, "/remember", cookie=session_id)
             hold = site.probe.hold(number + 1)
             connection = Connection(app, "/look", cookie=session_id).start()
@@ -343,106 +323,9 @@ class TestIdleTimeOfItsOwn:
             client: aioredis.Redis = aioredis.from_url(proxy.url)
             try:
                 cut = Site(Probe(RedisSessionStore(client=client)), clock)
-                await ask(cut.app(look=self.look), "/look", cookie=KNOWN)
+                await ask(cut.app(look=look), "/look", cookie=KNOWN)
             finally:
                 await client.aclose()
                 await proxy.close()
             left = await valkey.ttl(f"pyfly:session:{KNOWN}")
             assert left > 29 * DAY, f"{left} seconds, cut {where} command {passing + 1}"
-
-
-async def pause() -> None:
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
-class Pausing(InMemorySessionStore):
-    """Takes its time over every call that a commit makes, before it acts and after."""
-
-    async def exists(self, session_id: str) -> bool:
-        await pause()
-        found = await super().exists(session_id)
-        await pause()
-        return found
-
-    async def compare_and_swap(
-        self, session_id: str, expected: bytes, value: bytes, ttl: int
-    ) -> bytes | Moved | None:
-        await pause()
-        found = await super().compare_and_swap(session_id, expected, value, ttl)
-        await pause()
-        return found
-
-    async def rename(
-        self, session_id: str, new_id: str, expected: bytes, value: bytes, ttl: int
-    ) -> bytes | Moved | None:
-        await pause()
-        found = await super().rename(session_id, new_id, expected, value, ttl)
-        await pause()
-        return found
-
-
-class Crowd:
-    """Requests of one session that have all loaded it before the first one commits."""
-
-    PATHS = ("/write?name=first", "/write?name=second", "/rotate", "/write?name=third")
-
-    def __init__(self, clock: Clock) -> None:
-        self.site = Site(Probe(Pausing(clock=clock)), clock)
-        self.app = self.site.app(write=self.write, rotate=self.rotate)
-        # The test is the last one.
-        self.loaded = asyncio.Barrier(len(self.PATHS) + 1)
-
-    async def write(self, request: Request) -> None:
-        await self.loaded.wait()
-        request.state.session.set_attribute(request.query_params["name"], 1)
-
-    async def rotate(self, session: Any) -> None:
-        await self.loaded.wait()
-        session.set_attribute("rotated", 1)
-        session.rotate_id()
-
-    async def living(self) -> dict[str, dict[str, Any]]:
-        """Return the sessions that are stored, by their ids."""
-        stored = {each: await self.site.stored(each) for each in (KNOWN, *self.site.probe.new_ids)}
-        return {each: found for each, found in stored.items() if found is not None}
-
-    async def without(self, victim: str, moment: int) -> bool:
-        """Cancel one of the requests after so many steps; tell whether it was still there."""
-        await self.site.seed(KNOWN)
-        running = {
-            path: Connection(self.app, path, cookie=KNOWN, swallow=True).start()
-            for path in self.PATHS
-        }
-        task = running[victim].task
-        assert task is not None
-        await self.loaded.wait()
-        for _ in range(moment):
-            await asyncio.sleep(0)
-        over = task.done()
-        try:
-            if not over:
-                await running.pop(victim).cancel()
-            answers = {path: await each.end() for path, each in running.items()}
-        finally:
-            await asyncio.gather(*(each.end() for each in running.values()))
-        await self.site.filter.repository.drain()
-        assert {path: each.status for path, each in answers.items()} == dict.fromkeys(answers, 200)
-        if over:
-            return False
-        [(living, stored)] = (await self.living()).items()
-        expected = {path.rpartition("=")[2] for path in answers if "=" in path}
-        if "/rotate" in answers:
-            assert answers["/rotate"].session_id == living
-            expected.add("rotated")
-        assert stored.keys() >= expected
-        return True
-
-
-@for_each("victim", Crowd.PATHS)
-async def test_cancelling_one_of_many_commits_harms_no_other(clock: Clock, victim: str) -> None:
-    """At every step of the event loop: whatever it waits for then, others go on."""
-    moment = 0
-    while await Crowd(clock).without(victim, moment):
-        moment += 1
-    assert moment > 1

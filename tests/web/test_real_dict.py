@@ -86,11 +86,6 @@ def ask(look: Callable[[StarletteRequest], Any]) -> Any:
 
 
 @readers
-def test_the_data_is_there(read: Callable[[Any], Any]) -> None:
-    assert ask(lambda request: read(request.session)) == DATA
-
-
-@readers
 def test_changes_of_this_request_are_there(read: Callable[[Any], Any]) -> None:
     """However they came, while somebody holds what they got before."""
 

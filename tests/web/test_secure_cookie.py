@@ -11,7 +11,7 @@ from pyfly_session.auto_configuration import enable_sessions
 from pyfly_session.web import SessionCookie, SessionHeader, SessionIdResolvers
 from tests.web.conftest import Site
 from tests.web.driver import Answer, App, Connection
-from tests.web.pages import Page
+from tests.web.pages import Page, invalidate
 
 KNOWN = "a" * 32
 RESOLVERS: list[dict[str, Any]] = [
@@ -22,10 +22,6 @@ RESOLVERS: list[dict[str, Any]] = [
 
 async def page(session: Any) -> None:
     session.set_attribute("seen", True)
-
-
-async def leave(session: Any) -> None:
-    session.invalidate()
 
 
 async def send(app: App, scheme: str, path: str = "/page", **options: Any) -> Answer:
@@ -41,7 +37,7 @@ class TestEveryChain:
         self, site: Site, options: dict[str, Any], foreign: bool
     ) -> None:
         await site.configure(**options).seed(KNOWN)
-        app = site.app(foreign=foreign, page=page, leave=leave)
+        app = site.app(foreign=foreign, page=page, leave=invalidate)
         for scheme, secure in (("https", True), ("http", False), ("https", True)):
             cookie = (await send(app, scheme, cookie=KNOWN)).own_cookie
             assert cookie.value == KNOWN
@@ -49,7 +45,7 @@ class TestEveryChain:
 
     async def test_deletion_too(self, site: Site, options: dict[str, Any], foreign: bool) -> None:
         await site.configure(**options).seed(KNOWN)
-        app = site.app(foreign=foreign, page=page, leave=leave)
+        app = site.app(foreign=foreign, page=page, leave=invalidate)
         cookie = (await send(app, "https", "/leave", cookie=KNOWN)).own_cookie
         assert cookie.is_deletion
         assert "secure" in cookie.attributes

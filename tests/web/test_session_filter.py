@@ -18,6 +18,7 @@ from pyfly_session.web import SessionCookie, SessionFilter
 from tests.support.cases import for_each
 from tests.web.conftest import EACH_STORE, Site
 from tests.web.driver import Browser, ask
+from tests.web.pages import invalidate
 
 
 async def login(session: Any) -> None:
@@ -32,17 +33,13 @@ async def idle(request: Request) -> Response:
     return PlainTextResponse("idle")
 
 
-async def logout(session: Any) -> None:
-    session.invalidate()
-
-
 async def rotate(session: Any) -> Response:
     session.rotate_id()
     return PlainTextResponse(session.id)
 
 
 def pages(site: Site) -> Starlette:
-    return site.app(login=login, who=who, idle=idle, logout=logout, rotate=rotate)
+    return site.app(login=login, who=who, idle=idle, logout=invalidate, rotate=rotate)
 
 
 @EACH_STORE

@@ -13,13 +13,10 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from pyfly_session import (
     HttpSession,
-    ReservedAttributeError,
     SessionEncodingError,
-    SessionRepository,
     errors,
 )
 from tests.support.cases import for_each
-from tests.support.sessions import loaded
 from tests.web.conftest import EACH_NATIVE_STORE, EACH_STORE, Site
 from tests.web.driver import Connection, ask
 
@@ -270,16 +267,6 @@ async def test_function_that_changes_value_in_place_works_as_well(site: Site) ->
 
 
 class TestRefused:
-    @for_each("name", ["_created_at", "_last_accessed", "_principal"])
-    def test_names_of_the_library(self, name: str) -> None:
-        with pytest.raises(ReservedAttributeError, match=name):
-            HttpSession(KNOWN).update_attribute(name, one_more)
-
-    def test_names_that_are_no_text(self) -> None:
-        session: Any = HttpSession(KNOWN)
-        with pytest.raises(TypeError, match="an attribute name must be str, got 7"):
-            session.update_attribute(7, one_more)
-
     @for_each("shape", ["function", "partial", "lambda", "object"])
     def test_coroutine_functions(self, shape: str) -> None:
         async def one_more_later(visits: Any) -> int:
@@ -361,19 +348,6 @@ class TestFunctionThatFails:
         cookie = answer.cookie()
         assert cookie is None or cookie.value == KNOWN
 
-    async def test_the_error_names_the_attribute_and_keeps_the_cause(self, site: Site) -> None:
-        await site.seed(KNOWN, stock=1)
-        repository = SessionRepository(site.probe.store, clock=site.clock)
-        first, second = await loaded(repository, KNOWN), await loaded(repository, KNOWN)
-        for session in (first, second):
-            session.update_attribute("stock", self.take_one)
-        await repository.commit(first)
-        with pytest.raises(errors.SessionUpdateError, match="'stock'") as caught:
-            await repository.commit(second)
-        assert (caught.value.attribute, str(caught.value.__cause__)) == ("stock", "sold out")
-        assert isinstance(caught.value, errors.SessionError)
-        assert await site.stored(KNOWN) == {"stock": 0}
-
     async def test_after_the_head_the_server_is_told(self, site: Site) -> None:
 
         async def buy(session: Any) -> Response:
@@ -394,6 +368,7 @@ class TestFunctionThatFails:
         answer = await ask(app, "/buy", cookie=KNOWN, swallow=True)
         assert answer.status == 200
         assert isinstance(answer.error, errors.SessionUpdateError)
+        assert (answer.error.attribute, str(answer.error.__cause__)) == ("stock", "sold out")
         assert await site.stored(KNOWN) == {"stock": 0}
 
     async def test_others_that_commit_together_with_it_are_saved(self, site: Site) -> None:

@@ -108,16 +108,6 @@ class Talk:
 
 
 class TestSliding:
-    async def test_messages_of_the_client_keep_the_session_alive(self, site: Site) -> None:
-        await site.seed(KNOWN)
-        talk = await Talk(fast(site)).open()
-        for _ in range(8):
-            site.clock.advance(1700)
-            await talk.say("still here")
-            await talk.looks()
-        assert await site.stored(KNOWN) == {}
-        await talk.hang_up()
-
     @EACH_STORE
     async def test_messages_of_the_client_keep_it_alive_on_a_real_server(self, site: Site) -> None:
         """The store is told to slide, once for any number of messages."""

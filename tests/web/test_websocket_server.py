@@ -18,6 +18,7 @@ from pyfly_session.web import WebSocketRules
 from tests.support.serving import served
 from tests.web.conftest import Site
 from tests.web.driver import SetCookie, ask
+from tests.web.pages import invalidate
 
 KNOWN = "a" * 32
 
@@ -33,7 +34,7 @@ class Service:
         self.disconnects: list[int] = []
         self.ticking = asyncio.Event()
         self.app = site.app(
-            WebSocketRoute("/", self.count), WebSocketRoute("/ticks", self.tick), logout=logout
+            WebSocketRoute("/", self.count), WebSocketRoute("/ticks", self.tick), logout=invalidate
         )
         self._stack = contextlib.AsyncExitStack()
 
@@ -69,10 +70,6 @@ class Service:
         headers = {} if cookie is None else {"Cookie": f"PYFLY_SESSION={cookie}"}
         uri = f"ws://127.0.0.1:{self.port}{path}"
         return connect(uri, additional_headers=headers, **options)
-
-
-async def logout(session: Any) -> None:
-    session.invalidate()
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from tests.needs import lacks
 from tests.support import serving
 from tests.web.conftest import Site
 from tests.web.driver import Connection, ask
+from tests.web.pages import invalidate
 
 # One of uvicorn's three servers is on its way out.
 pytestmark = [
@@ -34,10 +35,6 @@ HANDSHAKE = (
 )
 
 
-async def logout(session: Any) -> None:
-    session.invalidate()
-
-
 class Talker:
     """A WebSocket application that sends and never receives.
 
@@ -49,7 +46,7 @@ class Talker:
     def __init__(self, site: Site) -> None:
         self.stuck = asyncio.Event()
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.app: Starlette = site.app(WebSocketRoute("/", self.talk), logout=logout)
+        self.app: Starlette = site.app(WebSocketRoute("/", self.talk), logout=invalidate)
 
     async def talk(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -121,6 +118,6 @@ async def test_a_cancelled_sender_stays_cancelled(site: Site) -> None:
     await waiting.wait()
     assert connection.task is not None
     connection.task.cancel()
-    await ask(site.app(logout=logout), "/logout", cookie=KNOWN)
+    await ask(site.app(logout=invalidate), "/logout", cookie=KNOWN)
     await asyncio.wait({connection.task})
     assert connection.task.cancelled()
