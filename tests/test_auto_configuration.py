@@ -177,11 +177,6 @@ class TestChoiceByProperty:
         assert made.resolver == SessionCookie("__Host-sid", secure=True, same_site="strict")
         assert (made.creation, made.exclude_patterns) == ("if-required", ("/health",))
 
-    def test_a_wrong_property_names_the_file(self, tmp_path: Path) -> None:
-        (tmp_path / "pyfly.yaml").write_text("pyfly:\n  session:\n    ttl: 0\n", "utf-8")
-        with pytest.raises(ConfigurationError, match=r"pyfly\.session\.ttl.*pyfly\.yaml"):
-            create_container(tmp_path)
-
     def test_a_property_set_in_the_container_is_checked_too(self) -> None:
         container = container_of()
         container.config.pyfly.session.ttl.from_value(0)

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 from dependency_injector import containers, providers
 
-from pyfly_session import ConfigurationError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.auto_configuration import SessionContainer, create_container
 from pyfly_session.auto_configuration.conditions import Condition, conditions, container_report
@@ -233,8 +232,3 @@ def test_nothing_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
     container = container_of(enabled=True, store="redis")
     container.session_store.override(providers.Callable(explode))
     assert "session_store" in container_report(container)
-
-
-def test_a_wrong_property_is_an_error_and_no_report() -> None:
-    with pytest.raises(ConfigurationError, match=r"pyfly\.session\.ttl"):
-        conditions(container_of(ttl=0))

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pyfly_session.config import Config, SessionProperties, bind_properties, load_config
 from pyfly_session.config.oauth2_properties import bind_oauth2_properties
@@ -358,25 +356,6 @@ def test_repr_of_the_config_tells_where_values_came_from_and_not_the_values(fold
     assert f"'app': '{folder / 'pyfly.yaml'}'" in repr(config)
     assert "'environment variable PYFLY_SESSION_REDIS_PASSWORD'" in repr(config)
     assert PASSWORD not in repr(config)
-
-
-_NAMES = st.text(st.characters(codec="utf-8", exclude_characters="="), min_size=1, max_size=12)
-
-
-@given(
-    st.dictionaries(
-        st.just("PYFLY_SESSION_TTL")
-        | st.builds("{}{}".format, st.sampled_from(["PYFLY_SESSION_", LOGIN, REGISTRATION]), _NAMES)
-        | st.builds(f"{REGISTRATION}{{}}_CLIENT_ID".format, _NAMES),
-        st.text(),
-    )
-)
-def test_strange_variables_are_loaded_or_refused_and_never_crash(environ: dict[str, str]) -> None:
-    try:
-        config = load_config(SHIPPED, "dev", environ=environ)
-    except ConfigurationError:
-        return
-    assert bind_properties(config).ttl >= 1
 
 
 @for_each("profile", ["", "dev", "test", "prod"])

@@ -60,18 +60,6 @@ async def test_error_names_sizes_limit_and_the_largest_attribute(store: Any, clo
     assert "xxx" not in str(error)
 
 
-async def test_a_new_session_that_is_too_large_is_not_stored(store: Any, clock: Clock) -> None:
-    repository = limited(store, clock)
-    session = repository.create()
-    session.set_attribute("cart", "x" * LIMIT)
-    with pytest.raises(SessionTooLargeError):
-        await repository.commit(session)
-    assert not await store.exists(session.id)
-
-    session.remove_attribute("cart")
-    assert await repository.commit(session) is Outcome.STORED
-
-
 @pytest.mark.parametrize("rotate", [False, True])
 async def test_a_session_that_would_become_too_large_stays_as_it_was(
     store: Any, clock: Clock, rotate: bool
@@ -166,10 +154,6 @@ async def test_two_that_fit_alone_but_not_together_are_told(store: Any, clock: C
         await repository.commit(second)
     data = await store.get(session_id)
     assert ("a" in data, "b" in data) == (True, False)
-
-
-async def test_no_limit_means_none(store: Any, clock: Clock) -> None:
-    assert await stored(store, clock, cart="x" * 2_000_000)
 
 
 @for_each("known", [True, False])

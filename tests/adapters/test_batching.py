@@ -11,7 +11,6 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.adapters.redis.batching import CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
 
@@ -93,6 +92,19 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
+async def kept_busy(
+    client: Client, commands: CommandBatcher, *, more_gates: int = 0
+) -> tuple[list[asyncio.Event], list[asyncio.Future[Any]]]:
+    """Have as many batches under way as may be; return what they wait for, and themselves."""
+    gates = [asyncio.Event() for _ in range(4 + more_gates)]
+    client.gates = list(gates)
+    held = []
+    for number in range(4):
+        held.append(get(commands, str(number)))
+        await turns()
+    return gates, held
+
+
 async def test_lone_command_needs_no_pipeline() -> None:
     client = Client()
     assert await batcher(client).ask("get", "a", None, ("GET", "a")) == "a!"
@@ -131,16 +143,6 @@ async def test_command_that_fails_fails_alone() -> None:
     assert isinstance(bad, ResponseError)
 
 
-async def test_key_of_another_kind_fails_its_own_request_only(valkey: Any) -> None:
-    store = RedisSessionStore(valkey)
-    for key in "acd":
-        await store.save(key, {"user": key}, 60)
-    await valkey.rpush("pyfly:session:b", "a list")
-    found = await asyncio.gather(*map(store.get, "abcd"), return_exceptions=True)
-    assert [found[0], found[2], found[3]] == [{"user": each} for each in "acd"]
-    assert "WRONGTYPE" in str(found[1])
-
-
 async def test_request_that_is_cancelled_leaves_the_others_alone() -> None:
     client, gate = Client(), asyncio.Event()
     client.gates = [gate]
@@ -156,13 +158,8 @@ async def test_request_that_is_cancelled_leaves_the_others_alone() -> None:
 
 async def test_request_that_is_cancelled_before_its_turn_is_not_sent() -> None:
     client = Client()
-    gates = [asyncio.Event() for _ in range(4)]
-    client.gates = list(gates)
     commands = batcher(client)
-    held = []
-    for number in range(4):
-        held.append(get(commands, str(number)))
-        await turns()
+    gates, held = await kept_busy(client, commands)
     late = [get(commands, key) for key in "ab"]
     await turns()
     late[0].cancel()
@@ -225,13 +222,8 @@ async def test_so_many_batches_run_side_by_side_and_no_more() -> None:
 
 async def test_the_youngest_go_first_when_not_all_can_be_sent() -> None:
     client = Client()
-    gates = [asyncio.Event() for _ in range(4)]
-    client.gates = list(gates)
     commands = batcher(client)
-    held = []
-    for number in range(4):
-        held.append(get(commands, str(number)))
-        await turns()
+    gates, held = await kept_busy(client, commands)
     late = [get(commands, f"late{number}") for number in range(300)]
     await turns()
     del client.batches[:]
@@ -257,25 +249,11 @@ async def test_server_that_is_lost_fails_each_with_an_error_of_its_own() -> None
     assert await asyncio.gather(*(get(commands, key) for key in "de")) == ["d!", "e!"]
 
 
-async def test_answer_that_does_not_come_is_given_up_at_the_deadline() -> None:
-    client = Client()
-    client.gates = [asyncio.Event()]
-    commands = batcher(client, deadline=0.01)
-    _, second = get(commands, "a"), get(commands, "b")
-    with pytest.raises(TimeoutError):
-        await second
-
-
 async def test_each_deadline_counts_from_its_own_caller(jump: Callable[[float], None]) -> None:
     """One that has waited for long takes none along that has come a moment ago."""
     client = Client()
-    client.gates = [asyncio.Event() for _ in range(5)]
-    gates = list(client.gates)
     commands = batcher(client, deadline=LONG)
-    held = []
-    for number in range(4):
-        held.append(get(commands, str(number)))
-        await turns()
+    gates, held = await kept_busy(client, commands, more_gates=1)
     old = get(commands, "old")
     await turns()
     jump(LONG * 0.75)

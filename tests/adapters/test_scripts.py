@@ -57,15 +57,6 @@ async def test_all_loads_of_a_tick_are_one_command_and_so_are_all_writes(
     assert (created, loaded, swapped) == ([True] * 64, [value(1)] * 64, [value(2)] * 64)
 
 
-async def test_switched_off_each_is_a_command_of_its_own(
-    store: RedisSessionStore, commands: Commands, valkey: Any
-) -> None:
-    alone = RedisSessionStore(valkey, pipelining=False)
-    await commands.forget()
-    await asyncio.gather(*(alone.load_and_slide(n, 60) for n in names(10)))
-    assert (await commands.seen())["evalsha"] == 10
-
-
 @pytest.mark.parametrize("size", [SMALL, LARGE])
 async def test_each_gets_what_is_its_own(store: RedisSessionStore, valkey: Any, size: int) -> None:
     """Values, misses, notes of where they moved, errors, idle times, in any order."""

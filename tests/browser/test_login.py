@@ -42,24 +42,6 @@ def test_the_id_from_before_the_login_opens_nothing(visitor: Visitor, visit: Vis
     assert thief.page.url.startswith(visitor.shop.issuer)
 
 
-def test_two_tabs_that_log_in_at_the_same_time_both_arrive(visitor: Visitor) -> None:
-    first, second = visitor.page, visitor.context.new_page()
-    visitor.go("/account", first)
-    visitor.go("/", second)
-    visitor.press("Add Rooibos", second)
-    visitor.follow("Log in", second)
-    visitor.sign_in("alice", first)
-    visitor.press("Continue", first)
-    assert visitor.path(first) == "/account"
-    # Begun before the first one was through, and finished after it.
-    visitor.sign_in("alice", second)
-    assert visitor.path(second) == "/"
-    for page in (first, second):
-        page.reload()
-        assert visitor.sees("Alice", page)
-    assert visitor.cart() == "1 Rooibos"
-
-
 def test_a_second_login_needs_no_password_while_the_provider_remembers(visitor: Visitor) -> None:
     visitor.log_in()
     former = visitor.cookie

@@ -1,10 +1,7 @@
 """The circuit, seen from the socket: who is tried, how often, and how it closes again."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from typing import Any
-
-import pytest
 
 from tests.faults.conftest import OpenShop
 from tests.faults.proxy import Proxy
@@ -25,23 +22,6 @@ def with_circuit(failures: int = 3, pause: float = LONG, patience: float = 10) -
 async def fail(shop: Shop, times: int) -> None:
     for _ in range(times):
         assert_unavailable(await shop.get("/read", KNOWN))
-
-
-@pytest.fixture
-async def deaf(closing: AsyncExitStack) -> Proxy:
-    """Return a socket that accepts and never answers."""
-    made = await Proxy().start()
-    closing.push_async_callback(made.close)
-    made.silent = True
-    return made
-
-
-async def test_open_circuit_does_not_touch_the_socket(deaf: Proxy, open_shop: OpenShop) -> None:
-    shop = open_shop(deaf.url, redis=with_circuit(patience=PATIENCE / 4))
-    await fail(shop, 3)
-    assert deaf.accepted == 3
-    await fail(shop, 50)
-    assert deaf.accepted == 3
 
 
 async def test_good_probe_closes_circuit(server: Server, proxy: Proxy, open_shop: OpenShop) -> None:

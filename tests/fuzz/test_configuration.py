@@ -138,7 +138,12 @@ def test_any_file_gives_a_configuration_or_a_configuration_error(folder: Path) -
 def test_any_variable_gives_a_configuration_or_a_configuration_error(folder: Path) -> None:
     names = st.sampled_from(
         [each.environment_variable for each in describe_properties()]
-    ) | st.from_regex(r"PYFLY_SESSION_[A-Z_]{0,9}", fullmatch=True)
+    ) | st.one_of(
+        st.from_regex(r"PYFLY_(SESSION|SECURITY_OAUTH2)_[A-Z_]{0,9}", fullmatch=True),
+        st.text(st.characters(codec="utf-8", exclude_characters="="), max_size=9).map(
+            "PYFLY_SECURITY_OAUTH2_CLIENT_REGISTRATIONS_{}_CLIENT_ID".format
+        ),
+    )
 
     @effort(50, 20_000)
     @given(st.dictionaries(names, st.text(max_size=20), max_size=3))

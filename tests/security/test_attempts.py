@@ -414,11 +414,6 @@ class TestBelowAPrefix:
         expected = [f"http://example.test/shop{BACK}", lands, "/shop/bye"]
         assert await self.go(shop, app, "/shop", target) == expected
 
-    async def test_mounts_in_mounts(self, shop: Shop) -> None:
-        app = Starlette(routes=[Mount("/a", Starlette(routes=[Mount("/b", shop.app)]))])
-        expected = [f"http://example.test/a/b{BACK}", "/a/b/", "/a/b/"]
-        assert await self.go(shop, app, "/a/b") == expected
-
     async def test_a_second_look_stays_where_the_browser_is(self, site: Site) -> None:
         """Below a proxy that strips the prefix, and at an address of its own."""
         shop = Shop(site)

@@ -21,14 +21,6 @@ async def data_of(browser: Browser) -> dict[str, Any]:
     return data
 
 
-async def test_session_comes_back_in_another_process(
-    open_shop: OpenShop, redis_properties: dict[str, Any]
-) -> None:
-    browser = await open_shop(redis_properties).visitor(user="alice")
-    other = open_shop(redis_properties).browser(browser.cookie)
-    assert await data_of(other) == {"user": "alice"}
-
-
 async def test_sessions_live_on_every_master(
     open_shop: OpenShop, cluster: Cluster, cluster_properties: dict[str, Any]
 ) -> None:

@@ -167,18 +167,12 @@ async def stubborn(websocket: WebSocket) -> None:
 
 @for_each("handler", [untouched, written, stubborn])
 @for_each("cookie", [None, KNOWN])
-async def test_dead_store_closes_the_socket_with_1013(
+async def test_dead_store_closes_the_socket_with_1013_or_denies_with_503(
     site: Site, handler: Any, cookie: str | None
 ) -> None:
     site.probe.fail()
     answer = await connect(site, handler, cookie=cookie)
     assert (kinds(answer), answer.messages[0]["code"]) == (["websocket.close"], 1013)
-
-
-@for_each("handler", [untouched, written, stubborn])
-@for_each("cookie", [None, KNOWN])
-async def test_dead_store_denies_with_503(site: Site, handler: Any, cookie: str | None) -> None:
-    site.probe.fail()
     answer = await connect(site, handler, cookie=cookie, extensions=DENIAL)
     assert (answer.status, answer.get("retry-after"), answer.cookie()) == (503, "5", None)
 
