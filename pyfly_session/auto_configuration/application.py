@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -18,7 +18,7 @@ from pyfly_session.auto_configuration.oauth2 import login_refusal
 from pyfly_session.auto_configuration.overrides import CurrentFilters, ready
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.binding import layout
-from pyfly_session.config.loader import check_tree
+from pyfly_session.config.loader import check_tree, overlay
 from pyfly_session.config.masking import show_key
 from pyfly_session.config.mistakes import kebab
 from pyfly_session.config.session_properties import PREFIX
@@ -214,28 +214,18 @@ def check_beans(container: Any) -> SessionFilter | None:
 
 def set_properties(container: Any, properties: Mapping[str, Any]) -> None:
     """Set properties below ``pyfly.session`` by their Python names, over what is there."""
-    tree = _kebab(properties)
+    tree: dict[str, Any] = {}
     origins = dict(container.config_origins())
-    said = "an argument of enable_sessions"
-    for key in leaf_keys(tree, PREFIX):
-        origins[key] = said
+    given = {"pyfly": {"session": _kebab(properties)}}
+    overlay(tree, given, "an argument of enable_sessions", origins)
     container.config_origins.override(providers.Object(origins))
-    container.config.from_dict({"pyfly": {"session": tree}})
+    container.config.from_dict(tree)
 
 
 def _kebab(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
     return {kebab(str(name)): _kebab(child) for name, child in value.items()}
-
-
-def leaf_keys(tree: Mapping[str, Any], prefix: str) -> Iterator[str]:
-    """Yield the dotted key of each value of a tree that is no section."""
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from leaf_keys(value, f"{prefix}.{name}")
-        else:
-            yield f"{prefix}.{name}"
 
 
 def say_disabled(container: Any, config: object) -> str:

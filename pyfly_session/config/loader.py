@@ -138,7 +138,7 @@ def read_sources(
     origins: dict[str, str] = {}
     base = folder / "pyfly.yaml"
     if _exists(base):
-        _overlay(tree, read_yaml(base), base.as_posix(), origins)
+        overlay(tree, read_yaml(base), base.as_posix(), origins)
     active = _active_profiles(profiles, environ, tree, origins)
     for profile in active:
         _overlay_profile(tree, folder, profile, origins)
@@ -154,13 +154,14 @@ def _exists(path: Path) -> bool:
     return path.exists()
 
 
-def _overlay(
+def overlay(
     target: dict[str, Any],
     source: Mapping[str, Any],
     origin: str,
     origins: dict[str, str],
     section: str = "",
 ) -> None:
+    """Merge a tree onto another, key by key, and note where each value came from."""
     for key, value in source.items():
         dotted = f"{section}.{key}" if section else str(key)
         present = target.get(key)
@@ -172,7 +173,7 @@ def _overlay(
         origins[dotted] = origin
         if isinstance(value, dict):
             target[key] = present if isinstance(present, dict) else {}
-            _overlay(target[key], value, origin, origins, dotted)
+            overlay(target[key], value, origin, origins, dotted)
         else:
             target[key] = value
 
@@ -196,7 +197,7 @@ def _overlay_profile(
             key=_ACTIVE,
             origin=path.as_posix(),
         )
-    _overlay(tree, source, path.as_posix(), origins)
+    overlay(tree, source, path.as_posix(), origins)
 
 
 def _active_profiles(

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from pyfly_session.auto_configuration.conditions import conditions
 from pyfly_session.errors import SessionStoreError
 from pyfly_session.management import reports
-from pyfly_session.management.operations import Operations, Refusal
+from pyfly_session.management.operations import Operations, Refusal, status_of
 from pyfly_session.management.request_body import read_json
 from pyfly_session.management.session_lookup import Found
 
@@ -158,10 +158,8 @@ def _answering(call: Callable[[Request], Awaitable[Any]]) -> Callable[[Request],
     async def endpoint(request: Request) -> Response:
         try:
             return Json(await call(request))
-        except Refusal as refusal:
-            return Json({"error": str(refusal)}, refusal.status)
-        except SessionStoreError as error:
-            return Json({"error": str(error)}, 503)
+        except (Refusal, SessionStoreError) as error:
+            return Json({"error": str(error)}, status_of(error))
 
     return endpoint
 

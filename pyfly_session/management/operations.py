@@ -29,6 +29,11 @@ class Refusal(Exception):  # noqa: N818 - an answer to the operator, no fault of
         self.status = status
 
 
+def status_of(error: Exception) -> int:
+    """Return the status of the answer where something was not done: 503 if the store failed."""
+    return error.status if isinstance(error, Refusal) else 503
+
+
 class Operations:
     """The sessions of a container, for one request of an operator.
 

@@ -24,7 +24,7 @@ from pyfly_session.config.masking import one_line
 from pyfly_session.errors import SessionError, SessionStoreError
 from pyfly_session.management import reports
 from pyfly_session.management.api import overview_options
-from pyfly_session.management.operations import Operations, Refusal
+from pyfly_session.management.operations import Operations, Refusal, status_of
 from pyfly_session.management.request_body import read_form
 from pyfly_session.management.session_lookup import Found
 
@@ -174,10 +174,7 @@ class Pages:
         try:
             options = overview_options(request.query_params)
             listed = await Operations(self._container, request).overview(**options)
-        except Refusal as refusal:
-            shown.setdefault("problem", str(refusal))
-            return None
-        except SessionError as error:
+        except (Refusal, SessionError) as error:
             shown.setdefault("problem", str(error))
             return None
         if listed is None:
@@ -193,10 +190,8 @@ class Pages:
                 return PlainTextResponse(f"{text}\n", 501)
             try:
                 return await call(request)
-            except Refusal as refusal:
-                status, problem = refusal.status, str(refusal)
-            except SessionStoreError as error:
-                status, problem = 503, str(error)
+            except (Refusal, SessionStoreError) as error:
+                status, problem = status_of(error), str(error)
             principal = request.query_params.get("principal", "")
             shown = {"problem": problem, "principal": principal}
             return await self._overview(shown, status, request=request)

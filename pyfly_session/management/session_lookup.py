@@ -214,11 +214,8 @@ def shortened(given: str) -> str:
 def _moment(seconds: float | None) -> str:
     """Return a Unix time as ISO 8601 in UTC, empty if there is none."""
     try:
-        return (
-            datetime.fromtimestamp(seconds or 0, UTC).isoformat(timespec="seconds")
-            if seconds
-            else ""
-        )
+        moment = datetime.fromtimestamp(seconds or 0, UTC)
+        return moment.isoformat(timespec="seconds") if seconds else ""
     except (TypeError, ValueError, OverflowError, OSError):
         return ""
 

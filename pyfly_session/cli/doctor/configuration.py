@@ -103,12 +103,12 @@ def _store(subject: Subject) -> Iterator[Finding]:
     else:
         yield subject.about("ok", "store", key, said)
     if subject.production and kind != "memory" and not properties.fail_fast:
-        key, problem = (
-            f"{PREFIX}.fail-fast",
-            "is false: without the package of the store, or with a",
+        problem = (
+            "is false: without the package of the store, or with a misspelt store, sessions would"
+            " be in memory, with a line in the log"
         )
-        problem += " misspelt store, sessions would be in memory, with a line in the log"
-        yield subject.about("warning", "store", key, problem, "set it to true in production")
+        remedy = "set it to true in production"
+        yield subject.about("warning", "store", f"{PREFIX}.fail-fast", problem, remedy)
     registry = properties.concurrency.registry
     if properties.concurrency.enabled and registry not in ("store", properties.store_kind):
         key, problem = f"{PREFIX}.concurrency.registry", f"is {registry}, the store is {kind}"

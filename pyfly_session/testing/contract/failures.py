@@ -20,6 +20,7 @@ _REMAINING_ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "load_and_slide": (60,),
     "create_if_absent": (b"{}", 60),
     "compare_and_swap": (b"{}", b'{"a":1}', 60),
+    "rename": (new_id(), b"{}", b'{"a":1}', 60),
 }
 
 
@@ -43,8 +44,6 @@ class Failures(StoreHooks):
             for name in (*VERBS, *CAPABILITY_METHODS):
                 if hasattr(store, name):
                     arguments = _REMAINING_ARGUMENTS.get(name, ())
-                    if name == "rename":
-                        arguments = (new_id(), *_REMAINING_ARGUMENTS["compare_and_swap"])
                     fault = await _fault_of(getattr(store, name), session_id, *arguments)
                     faults.update({name: fault} if fault else {})
             if isinstance(store, ScanSessions):
