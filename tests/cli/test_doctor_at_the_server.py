@@ -314,7 +314,7 @@ def test_a_server_without_scripts_is_used_without_them(run: Run, monkeypatch: Pa
 
 
 def test_endless_server_is_given_up(run: Run, server: redis.Redis, monkeypatch: Patch) -> None:
-    monkeypatch.setattr("pyfly_session.cli.doctor.command._PATIENCE_SECONDS", 0)
+    monkeypatch.setattr("pyfly_session.cli.doctor.examination._PATIENCE_SECONDS", 0)
     found = by_check(run)["connection"]
     assert found["level"] == "error"
     assert "did not answer everything within 0 seconds" in found["message"]

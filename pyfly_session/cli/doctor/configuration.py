@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,25 +19,22 @@ from pyfly_session.errors import ConfigurationError
 _NOT_PRODUCTION = {"dev", "development", "local", "test"}
 
 
-@dataclass(frozen=True, slots=True)
 class Subject:
-    """What is checked.
+    """What is checked: a configuration, and what is known of where it is to be used.
 
-    Attributes:
+    Args:
         container: A container of the configuration.
-        properties: Its properties of sessions.
-        oauth2: Its properties of the login.
-        origins: The file or variable of each key.
         production: False if a profile for development or tests is active.
         workers: Processes that are to serve the application, or None if nobody said.
     """
 
-    container: Any
-    properties: SessionProperties
-    oauth2: OAuth2Properties
-    origins: Mapping[str, str]
-    production: bool
-    workers: int | None
+    def __init__(self, container: Any, *, production: bool, workers: int | None) -> None:
+        self.container = container
+        self.production = production
+        self.workers = workers
+        self.properties: SessionProperties = container.properties()
+        self.oauth2: OAuth2Properties = container.oauth2_properties()
+        self.origins: Mapping[str, str] = container.config_origins()
 
     def about(
         self, level: Level, check: str, key: str, message: str, remedy: str | None = None
