@@ -40,7 +40,6 @@ class Mistakes(list[ConfigurationError]):
         """
         section, _, name = key.rpartition(".")
         name = kebab(name[:_LONGEST_NAME])
-        elsewhere = [one for one in known if one.endswith(f".{name}")]
         close = [name] if name in siblings else difflib.get_close_matches(name, siblings, 1)
         # The right words with a dash for a dot, the other way round, or none.
         alike = [one for one in known if _run_together(one) == _run_together(f"{section}.{name}")]
@@ -50,10 +49,8 @@ class Mistakes(list[ConfigurationError]):
             proposal = f"; {hint}. Allowed"
         elif alike and name not in siblings:
             proposal = f"; did you mean {alike[0]}? Allowed"
-        elif close and (close[0] == name or not elsewhere):
+        elif close:
             proposal = f"; did you mean {section}.{close[0]}? Allowed"
-        elif elsewhere:
-            proposal = f"; did you mean {elsewhere[0]}? Allowed"
         else:
             proposal = "; allowed"
         self.add(key, f"is not a known property{proposal} here: {', '.join(siblings)}")
