@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -16,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from pyfly_session.auto_configuration.container import SessionContainer, load_into
 from pyfly_session.auto_configuration.oauth2 import login_refusal
 from pyfly_session.auto_configuration.overrides import CurrentFilters, ready
+from pyfly_session.auto_configuration.web import resolver_of
 from pyfly_session.config import SessionProperties
 from pyfly_session.config.binding import layout
 from pyfly_session.config.loader import check_tree, overlay
@@ -102,7 +102,11 @@ def enable_sessions(
     options: dict[str, Any] = {"filters": current_filters, "on_shutdown": [close]}
     if state is not None:
         state.session_container = container
-    describe_session(app, container.session_id_resolver, partial(_ways, container.properties))
+    describe_session(
+        app,
+        container.session_id_resolver,
+        lambda: getattr(resolver_of(container.properties()), "ways", ()),
+    )
     return _wrapped(app, WebFilterChainMiddleware, **options)
 
 
@@ -112,13 +116,6 @@ def _wrapped(app: App, middleware: Any, **options: Any) -> App:
         return app
     # Others may have an add_middleware as well, for middleware of another kind.
     return cast("App", middleware(app, **options))
-
-
-def _ways(properties: Callable[[], SessionProperties]) -> tuple[tuple[str, str], ...]:
-    """Return how ids travel as the properties have it."""
-    now = properties()
-    names = {"cookie": now.cookie_name, "header": now.header.name}
-    return tuple((way, names[way]) for way in now.resolver)
 
 
 async def close_sessions(container: Any) -> None:

@@ -189,8 +189,8 @@ def _registrations(report: _Report, bean: str) -> Condition:
     return report.because(bean, choice, key, says)
 
 
-def _of_login(choice: str) -> Explain:
-    """Return what explains a bean that only an enabled login has."""
+def _of_login(choice: str, *packages: str) -> Explain:
+    """Return what explains a bean that only an enabled login has, and the packages it needs."""
 
     def explain(report: _Report, bean: str) -> Condition:
         key = f"{OAUTH2}.login.enabled"
@@ -200,18 +200,17 @@ def _of_login(choice: str) -> Explain:
         if refusal is not None:
             key = refusal.key or key
             return Condition(bean, "none", str(refusal), key, report.origins.get(key))
-        missing = [each for each in _PACKAGES if find_spec(each) is None]
-        if missing and choice in _NEEDING_PACKAGES:
-            packages = ", ".join(missing)
+        missing = ", ".join(each for each in packages if find_spec(each) is None)
+        if missing:
             remedy = "pip install 'pyfly-session[oauth2]'"
-            return Condition(bean, "none", f"not installed: {packages}; {remedy}", key)
+            return Condition(bean, "none", f"not installed: {missing}; {remedy}", key)
         return report.because(bean, choice, key)
 
     return explain
 
 
 def _of_back_channel(report: _Report, bean: str) -> Condition:
-    explained = _of_login("OAuth2BackChannelLogoutFilter")(report, bean)
+    explained = _of_login("OAuth2BackChannelLogoutFilter", *_PACKAGES)(report, bean)
     if explained.choice == "none":
         return explained
     return _switched(f"{OAUTH2}.login.back-channel-logout", explained.choice)(report, bean)
@@ -219,18 +218,9 @@ def _of_back_channel(report: _Report, bean: str) -> Condition:
 
 Explain = Callable[[_Report, str], Condition]
 
-_STORES = {
-    "memory": "InMemorySessionStore",
-    "redis": "RedisSessionStore",
-    "sql": "SqlSessionStore",
-}
+_STORES = {"memory": "InMemorySessionStore", "redis": "RedisSessionStore", "sql": "SqlSessionStore"}
 _BACKS_OFF = "provided by the application; the auto-configuration backs off"
 _PACKAGES = ("authlib", "httpx2", "joserfc")
-_NEEDING_PACKAGES = (
-    "OAuth2LoginHandler",
-    "OAuth2LoginFilter",
-    "OAuth2BackChannelLogoutFilter",
-)
 # A new bean is one line here, and a function if none of these explains it.
 _BEANS: dict[str, Explain] = {
     "session_filter": _switched(f"{PREFIX}.enabled", "SessionFilter"),
@@ -248,9 +238,9 @@ _BEANS: dict[str, Explain] = {
     "security_context_mapper": _switched(
         f"{OAUTH2}.login.qualified-user-ids", "qualified_context", "claims_to_context"
     ),
-    "oauth2_login_handler": _of_login("OAuth2LoginHandler"),
+    "oauth2_login_handler": _of_login("OAuth2LoginHandler", *_PACKAGES),
     "oauth2_session_security_filter": _of_login("SecurityContextFilter"),
-    "oauth2_login_filter": _of_login("OAuth2LoginFilter"),
+    "oauth2_login_filter": _of_login("OAuth2LoginFilter", *_PACKAGES),
     "oauth2_back_channel_logout_filter": _of_back_channel,
 }
 

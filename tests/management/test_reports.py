@@ -14,6 +14,7 @@ from pyfly_session.auto_configuration import SessionContainer, create_container,
 from pyfly_session.config import load_config
 from pyfly_session.errors import SessionStoreUnavailableError
 from pyfly_session.management import Management
+from pyfly_session.management.reports import configuration
 from tests.conftest import FourVerbStore
 from tests.management.conftest import OpenShop, Person, Shop
 from tests.support.types import Log
@@ -201,6 +202,16 @@ def test_what_was_set_in_python_is_not_called_a_default(memory_shop: Shop) -> No
     origins = {row["key"]: row["origin"] for row in rows}
     assert origins["pyfly.session.enabled"] == "application"
     assert origins["pyfly.session.store"] == "default"
+
+
+def test_what_a_registration_leaves_out_is_told_as_default() -> None:
+    client = {"registrations": {"green": {"client-id": "shop", "issuer-uri": "https://green.test"}}}
+    container = create_container({"pyfly": {"security": {"oauth2": {"client": client}}}})
+    prefix = "pyfly.security.oauth2.client.registrations.green."
+    origins = {
+        each["key"].removeprefix(prefix): each["origin"] for each in configuration(container)
+    }
+    assert (origins["client-id"], origins["use-pkce"]) == ("application", "default")
 
 
 def test_conditions_tell_which_bean_was_chosen_and_why(memory_shop: Shop) -> None:
