@@ -83,10 +83,10 @@ class CurrentFilters:
         self._beans = beans = _beans_behind(container)
         args = [each.args for each in self._lists]
         seen = (self._epoch(), *args, *map(_overriding, beans))
-        untold = [bean for bean in beans if _changes_untold(bean)]
-        looked_at = [(bean, bean()) for bean in untold if bean in self._asked]
+        changing = [bean for bean in beans if _may_change_without_an_override(bean)]
+        looked_at = [(bean, bean()) for bean in changing if bean in self._asked]
         known = tuple(each for each in ready(container, "web_filters") if each is not None)
-        if len(looked_at) < len(untold):
+        if len(looked_at) < len(changing):
             self.forget()
             return known
         self._known, self._seen, self._looked_at = known, seen, looked_at
@@ -107,8 +107,8 @@ def _beans_behind(container: Any) -> list[Any]:
     return [bean for name, bean in container.providers.items() if name not in left_out]
 
 
-def _changes_untold(bean: Any) -> bool:
-    """Tell whether a bean may become another one without being overridden anew."""
+def _may_change_without_an_override(bean: Any) -> bool:
+    """Return whether a bean may become another one without being overridden anew."""
     overriding = bean.last_overriding
     # A configuration is a kind of object, but what it gives changes.
     return isinstance(overriding, providers.Configuration) or not isinstance(

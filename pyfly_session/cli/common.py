@@ -107,7 +107,7 @@ def say_missing(directory: str) -> None:
 
 
 def say(text: str) -> None:
-    """Tell a person what is going on, without touching what a program reads."""
+    """Print for a person what is going on, without touching what a program reads."""
     click.echo(text, err=True)
 
 

@@ -133,7 +133,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _greet(
     listener: socket.socket, profile: str, properties: SessionProperties, *, cookie_opened: bool
 ) -> None:
-    """Tell where the page is, where the sessions are, and what to try."""
+    """Print where the page is, where the sessions are, and what to try."""
     click.echo(f"Profile {profile}, sessions in {_place(properties)}.\n")
     click.echo(f"    Open  {_url(listener)}\n")
     click.echo('Log in, fill the cart, press "New id", and look at the cookie')

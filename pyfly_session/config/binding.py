@@ -237,7 +237,7 @@ def _lenient(field: Field, value: object) -> object:
 
 
 def _expected(field: Field, value: object) -> str:
-    """Tell what a value violates: the one bound it misses, else all that is allowed."""
+    """Return what a value violates: the one bound it misses, else all that is allowed."""
     match field.kind:
         case inspect.BoolType():
             return "true or false (or yes/no, on/off, 1/0)"

@@ -150,7 +150,7 @@ def _name(model: Any) -> str:
 
 
 def _summary(error: ValidationError) -> str:
-    """Tell where and why, but no values: those are the visitor's."""
+    """Return where and why, but no values: those are the visitor's."""
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(
         f"{'.'.join(map(str, each['loc'])) or 'the value'}: {each['msg']}" for each in found

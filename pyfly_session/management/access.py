@@ -35,7 +35,7 @@ class Gate:
         return self._guard is None
 
     async def lets_in(self, request: Request) -> bool:
-        """Tell whether the request may pass.
+        """Return whether the request may pass.
 
         What the guard raises is raised, except where there is no session to look at: nobody
         can be logged in there.
@@ -58,7 +58,7 @@ class Gate:
             return False
 
     async def knows(self, request: Request) -> bool:
-        """Tell whether the guard takes the request for that of an operator; it may raise."""
+        """Return whether the guard takes the request for that of an operator; it may raise."""
         if self._guard is None:
             self._say("no guard", "it has no guard; open it with Management(container, guard=...)")
             return False

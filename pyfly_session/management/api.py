@@ -52,33 +52,33 @@ class Api:
         ]
 
     async def health(self, request: Request, *, details: bool = True) -> Response:
-        """Tell whether the store works; 503 if it does not."""
+        """Answer whether the store works; 503 if it does not."""
         told = await reports.health(self._container, self._deadline)
         if not details:
             told = {"status": told["status"]}
         return Json(told, 200 if told["status"] == "UP" else 503)
 
     async def live(self, request: Request) -> Any:
-        """Tell health and counts at once, for the page; 200 however the store does."""
+        """Answer with health and counts at once, for the page; 200 however the store does."""
         return {
             "health": await reports.health(self._container, self._deadline),
             "counts": reports.figures(self._container),
         }
 
     async def counts(self, request: Request) -> Any:
-        """Tell what this process counted."""
+        """Answer with what this process counted."""
         return reports.figures(self._container)
 
     async def config(self, request: Request) -> Any:
-        """Tell the effective configuration."""
+        """Answer with the effective configuration."""
         return {"properties": reports.configuration(self._container)}
 
     async def conditions(self, request: Request) -> Any:
-        """Tell which bean was chosen, and why."""
+        """Answer which bean was chosen, and why."""
         return {"beans": [dataclasses.asdict(each) for each in conditions(self._container)]}
 
     async def sessions(self, request: Request) -> Any:
-        """Tell the sessions of a user, or a page of all."""
+        """Answer with the sessions of a user, or a page of all."""
         operations, query = Operations(self._container, request), request.query_params
         if "principal" in query:
             return {"sessions": await operations.of_principal(_principal(request))}
@@ -90,13 +90,13 @@ class Api:
         return told
 
     async def one(self, request: Request) -> Any:
-        """Tell one session of a user."""
+        """Answer with one session of a user."""
         operations = Operations(self._container, request)
         found = await operations.one(_principal(request), request.path_params["handle"])
         return _told(operations, found, values=request.query_params.get("values") in _TRUE)
 
     async def find(self, request: Request) -> Any:
-        """Tell one session by its id."""
+        """Answer with one session by its id."""
         body = await read_json(request)
         operations = Operations(self._container, request)
         found = await operations.by_id(_text(body, "id"))

@@ -80,7 +80,7 @@ class Management:
         return None
 
     async def _knows(self, request: Request) -> bool:
-        """Tell whether an operator asks for what is open to everybody."""
+        """Return whether an operator asks for what is open to everybody."""
         try:
             return not self._gate.is_closed and await self._gate.knows(request)
         except Exception:  # noqa: BLE001 - a guard may miss the session that a prober has not

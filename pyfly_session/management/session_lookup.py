@@ -202,7 +202,7 @@ class Lookup:
 
 
 def is_handle(given: str) -> bool:
-    """Tell whether a text looks like a handle, or like enough of one."""
+    """Return whether a text looks like a handle, or like enough of one."""
     return _HANDLE.fullmatch(given) is not None
 
 

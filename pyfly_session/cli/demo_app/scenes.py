@@ -56,7 +56,7 @@ def one_lantern(cart: dict[str, int] | None) -> dict[str, int]:
 
 
 async def count_forty(request: Request) -> Response:
-    """Tell how many lanterns there are, here and where sessions are written as a whole."""
+    """Answer how many lanterns there are, here and where sessions are written as a whole."""
     session: HttpSession = request.state.session
     here = (session.get_attribute("cart") or {}).get("Lantern", 0)
     return JSONResponse({"here": here, "elsewhere": request.app.state.elsewhere.get(session.id, 0)})
@@ -71,7 +71,7 @@ async def slow(request: Request) -> Response:
 
 
 async def fate(request: Request) -> Response:
-    """Tell whether the session of the slow request is in the store."""
+    """Answer whether the session of the slow request is in the store."""
     session_id = request.app.state.slow.get(request.query_params.get("id", ""))
     if session_id is None:
         raise HTTPException(404)

@@ -46,7 +46,7 @@ class Subject:
 
 
 def is_production(profiles: tuple[str, ...]) -> bool:
-    """Tell whether a configuration is judged as that of an application that people use."""
+    """Return whether a configuration is judged as that of an application that people use."""
     return not _NOT_PRODUCTION & {each.lower() for each in profiles}
 
 
