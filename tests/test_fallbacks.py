@@ -14,7 +14,6 @@ from pyfly_session.ports import (
     CompareAndSwap,
     CreateIfAbsent,
     LoadAndSlide,
-    Moved,
     Rename,
     SessionStore,
 )
@@ -143,21 +142,6 @@ async def test_a_rename_without_delete_moved_is_not_the_capability() -> None:
 # Made of four verbs
 
 
-async def test_sliding_saves_it(capable: CapableStore, verbs: FourVerbStore, clock: Clock) -> None:
-    await verbs.save(O, {"a": 1}, 10)
-    verbs.calls.clear()
-
-    assert await capable.load_and_slide(O, 60) == DEFAULT_CODEC.dumps({"a": 1})
-
-    assert verbs.calls == ["get", "save"]
-    clock.advance(59)
-    assert await verbs.get(O) == {"a": 1}
-
-
-async def test_sliding_absent_saves_nothing(capable: CapableStore, verbs: FourVerbStore) -> None:
-    assert (await capable.load_and_slide(O, 60), verbs.calls) == (None, ["get"])
-
-
 @pytest.mark.parametrize("stored", [[], "text", {"a": object()}, {"a": {1j: 2}}], ids=id_of)
 async def test_what_a_store_returns_but_is_no_session_is_unreadable_and_left_alone(
     verbs: FourVerbStore, clock: Clock, stored: Any, caplog: pytest.LogCaptureFixture
@@ -198,37 +182,6 @@ async def test_a_new_id_is_stored_before_the_old_one_is_deleted(
     assert await capable.rename(O, N, encoded(), encoded(a=1), 60) == encoded(a=1)
 
     assert (verbs.calls, set(verbs.entries)) == (["save", "get", "delete"], {N})
-
-
-@pytest.mark.parametrize("stored", [None, {"_created_at": 1.0, "other": 1}])
-async def test_a_change_of_id_that_fails_leaves_nothing_under_the_new_one(
-    capable: CapableStore, verbs: FourVerbStore, stored: dict[str, Any] | None
-) -> None:
-    if stored is not None:
-        await verbs.save(O, stored, 60)
-
-    found = await capable.rename(O, N, encoded(), encoded(a=1), 60)
-
-    assert found == (None if stored is None else DEFAULT_CODEC.dumps(stored))
-    assert not await verbs.exists(N)
-
-
-async def test_no_way_to_the_new_id_is_kept(capable: CapableStore, verbs: FourVerbStore) -> None:
-    await verbs.save(O, {"_created_at": 1.0}, 60)
-    await capable.rename(O, N, encoded(), encoded(), 60)
-
-    found = await capable.compare_and_swap(O, encoded(), encoded(a=1), 60)
-    assert found is None
-    assert not isinstance(found, Moved)
-    assert await capable.delete_moved(O) is None
-    assert await verbs.exists(N)
-
-
-async def test_deleting_ends_the_session(capable: CapableStore, verbs: FourVerbStore) -> None:
-    await verbs.save(O, {}, 60)
-
-    assert await capable.delete_moved(O) is None
-    assert not await verbs.exists(O)
 
 
 async def test_a_store_with_its_own_codec_gets_its_own_types() -> None:

@@ -239,35 +239,26 @@ async def test_decoding_client_gets_bytes_that_are_no_text(text_client: Any, val
 # Cost
 
 
-async def test_reading_is_one_command_alone(store: RedisSessionStore, commands: Commands) -> None:
-    await store.create_if_absent(O, VALUE, 60)
-    await store.load_and_slide(O, 60)  # The server knows the script now.
+@for_each("writes", [False, True])
+async def test_reading_is_one_command_and_writing_one_more(
+    store: RedisSessionStore, commands: Commands, writes: bool
+) -> None:
+    await store.save(O, {"_created_at": 1.0}, 60)
+    await store.load_and_slide(O, 60)
+    await store.compare_and_swap(O, b"another", VALUE, 60)  # The server knows the scripts now.
     repository = SessionRepository(store)
     await commands.forget()
 
     session = await loaded(repository, O)
     session.get_attribute("user")
+    if writes:
+        session.set_attribute("user", "alice")
     await repository.commit(session)
     await repository.commit(session)
 
-    # All but the first are what the script does on the server.
-    assert await commands.seen() == {"evalsha": 1, "get": 1, "ttl": 1, "expire": 1}
-
-
-async def test_writing_is_one_command_more(store: RedisSessionStore, commands: Commands) -> None:
-    await store.create_if_absent(O, VALUE, 60)
-    await store.load_and_slide(O, 60)
-    await store.compare_and_swap(O, VALUE, VALUE, 60)  # The server knows the scripts now.
-    repository = SessionRepository(store)
-    await commands.forget()
-
-    session = await loaded(repository, O)
-    session.set_attribute("user", "alice")
-    await repository.commit(session)
-    await repository.commit(session)
-
-    # All but the two EVALSHA are what the scripts do on the server.
-    assert await commands.seen() == {"evalsha": 2, "get": 2, "ttl": 1, "expire": 1, "set": 1}
+    # All but the EVALSHA are what the scripts do on the server.
+    read = {"evalsha": 1, "get": 1, "ttl": 1, "expire": 1}
+    assert await commands.seen() == ({**read, "evalsha": 2, "get": 2, "set": 1} if writes else read)
 
 
 async def test_a_new_session_is_one_command(store: RedisSessionStore, commands: Commands) -> None:
@@ -338,35 +329,24 @@ async def test_the_server_slides_a_session_to_its_own_idle_time_by_itself(
         assert idle - 5 < await valkey.ttl(KEY) <= idle
 
 
-async def test_what_looks_like_own_idle_time_is_none(store: RedisSessionStore, valkey: Any) -> None:
-    value = b'{"_created_at":1.0,"note":"\\"_max_inactive_interval\\":5,"}'
-    assert json.loads(value)["note"] == '"_max_inactive_interval":5,'
-    await valkey.set(KEY, value, ex=60)
-
-    assert await store.load_and_slide(O, 1800) == value
-
-    assert 1790 < await valkey.ttl(KEY) <= 1800
+NESTED = [2, 99_999_999, 9_999_999_999_999_999_999]
 
 
-@pytest.mark.parametrize("nested", [2, 99_999_999, 9_999_999_999_999_999_999])
-@pytest.mark.parametrize(
-    "within", [b'{"_max_inactive_interval":%d}', b'[{"_max_inactive_interval":%d}]']
+@for_each(
+    "more",
+    [
+        rb'"note":"\"_max_inactive_interval\":5,"',
+        *(b'"form":{"_max_inactive_interval":%d}' % idle for idle in NESTED),
+        *(b'"form":[{"_max_inactive_interval":%d}]' % idle for idle in NESTED),
+        # The session's own, which the server would refuse.
+        b'"_max_inactive_interval":%d' % (10**19),
+    ],
 )
-async def test_what_an_attribute_holds_is_no_idle_time_of_the_session(
-    store: RedisSessionStore, valkey: Any, within: bytes, nested: int
+async def test_what_is_no_idle_time_of_the_session_keeps_none_from_being_loaded(
+    store: RedisSessionStore, valkey: Any, more: bytes
 ) -> None:
-    value = b'{"_created_at":1.0,"_last_accessed":1.0,"form":%s}' % (within % nested)
-    await valkey.set(KEY, value, ex=60)
-
-    assert await store.load_and_slide(O, 1800) == value
-
-    assert 1790 < await valkey.ttl(KEY) <= 1800
-
-
-async def test_an_idle_time_that_the_server_would_refuse_keeps_no_session_from_being_loaded(
-    store: RedisSessionStore, valkey: Any
-) -> None:
-    value = b'{"_created_at":1.0,"_max_inactive_interval":%d}' % (10**19)
+    value = b'{"_created_at":1.0,%s}' % more
+    assert json.loads(value)
     await valkey.set(KEY, value, ex=60)
 
     assert await store.load_and_slide(O, 1800) == value

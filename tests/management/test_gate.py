@@ -72,11 +72,15 @@ def test_a_guard_that_answers_neither_true_nor_false_lets_nobody_in(
     assert "its guard must answer True or False, got a" in caplog.text
 
 
-def test_a_guard_may_answer_in_its_own_way(open_shop: OpenShop) -> None:
+@for_each("excluded", [[], ["/manage/*"]])
+def test_a_guard_may_answer_in_its_own_way(open_shop: OpenShop, excluded: list[str]) -> None:
+    """Where there is no session, too."""
+
     def guard(request: Request) -> bool:
         raise HTTPException(401, "Log in first.")
 
-    answer = open_shop(guard=guard).visitor().get("/manage/counts")
+    shop = open_shop(guard=guard, session={"exclude-patterns": excluded})
+    answer = shop.visitor().get("/manage/counts")
     assert (answer.status_code, answer.text) == (401, "Log in first.")
 
 
@@ -102,15 +106,6 @@ def test_a_path_without_a_session_is_forbidden_and_the_log_says_once_why(
     assert "take the path out of pyfly.session.exclude-patterns" in line
     assert "open_health=True" in line
     assert root.get("/manage/config").status_code == 200
-
-
-def test_a_guard_answers_in_its_own_way_without_a_session_too(open_shop: OpenShop) -> None:
-    def guard(request: Request) -> bool:
-        raise HTTPException(401, "Log in first.")
-
-    shop = open_shop(guard=guard, session={"exclude-patterns": ["/manage/*"]})
-    answer = shop.visitor().get("/manage/counts")
-    assert (answer.status_code, answer.text) == (401, "Log in first.")
 
 
 @for_each(

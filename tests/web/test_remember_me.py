@@ -85,22 +85,17 @@ async def test_one_cookie_ends_with_the_browser_and_another_lasts_thirty_days(si
                 assert await max_age(browser, path) == age
 
 
-async def test_the_store_keeps_a_remembered_session_as_long_as_its_cookie(site: Site) -> None:
+@for_each(("choice", "lives"), [("remember", MONTH), ("forget", TTL)])
+async def test_the_store_keeps_a_session_as_long_as_was_chosen(
+    site: Site, choice: str, lives: int
+) -> None:
+    """As its cookie lasts, and what is forgotten with the browser as long as any other."""
     browser = browser_of(site)
-    await browser.get("/choose?as=remember")
+    await browser.get(f"/choose?as={choice}")
     for _ in range(2):
-        site.clock.advance(MONTH - TICK)
+        site.clock.advance(lives - TICK)
         assert (await browser.get("/look")).text == '"alice"'
-    site.clock.advance(MONTH)
-    assert (await browser.get("/look")).text == "null"
-
-
-async def test_what_is_forgotten_with_the_browser_lives_as_long_as_any_other(site: Site) -> None:
-    browser = browser_of(site)
-    await browser.get("/choose?as=forget")
-    site.clock.advance(TTL - TICK)
-    assert (await browser.get("/look")).text == '"alice"'
-    site.clock.advance(TTL)
+    site.clock.advance(lives)
     assert (await browser.get("/look")).text == "null"
 
 

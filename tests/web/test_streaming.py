@@ -17,10 +17,12 @@ from tests.web.pages import rotate
 KNOWN = "a" * 32
 
 
-async def test_nothing_is_buffered(site: Site) -> None:
+async def test_nothing_is_buffered_and_the_session_is_stored_before_the_head(site: Site) -> None:
     go_on = asyncio.Event()
 
-    async def slow(request: Request) -> Response:
+    async def slow(session: Any) -> Response:
+        session.set_attribute("user", "alice")
+
         async def body() -> AsyncIterator[str]:
             yield "first"
             await go_on.wait()
@@ -29,30 +31,12 @@ async def test_nothing_is_buffered(site: Site) -> None:
         return StreamingResponse(body())
 
     connection = Connection(site.app(slow=slow), "/slow").start()
+    answer = await connection.started()
+    assert await site.stored(answer.session_id) == {"user": "alice"}
     await connection.messages(2)
-    assert connection.answer.session_id
     assert connection.answer.text == "first"
     go_on.set()
     assert (await connection.end()).text == "firstsecond"
-
-
-async def test_session_is_stored_before_the_head_leaves(site: Site) -> None:
-    go_on = asyncio.Event()
-
-    async def slow(session: Any) -> Response:
-        session.set_attribute("user", "alice")
-
-        async def body() -> AsyncIterator[str]:
-            await go_on.wait()
-            yield "late"
-
-        return StreamingResponse(body())
-
-    connection = Connection(site.app(slow=slow), "/slow").start()
-    answer = await connection.started()
-    assert await site.stored(answer.session_id) == {"user": "alice"}
-    go_on.set()
-    await connection.end()
 
 
 async def test_writes_during_the_stream_are_kept(site: Site) -> None:
