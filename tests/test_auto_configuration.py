@@ -6,8 +6,7 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -203,42 +202,30 @@ class TestChoiceByProperty:
         assert made.store is store
 
 
-@contextmanager
-def by_constructor(store: Any) -> Iterator[SessionContainer]:
-    yield SessionContainer(session_store=store, config=tree())
+def by_constructor(store: Any) -> SessionContainer:
+    return SessionContainer(session_store=store, config=tree())
 
 
-@contextmanager
-def by_override(store: Any) -> Iterator[SessionContainer]:
+def by_override(store: Any) -> SessionContainer:
     container = container_of()
     container.session_store.override(store)
-    yield container
+    return container
 
 
-@contextmanager
-def by_override_after_first_use(store: Any) -> Iterator[SessionContainer]:
+def by_override_after_first_use(store: Any) -> SessionContainer:
     container = container_of()
     container.session_filter()
     container.session_store.override(providers.Object(store))
-    yield container
+    return container
 
 
-@contextmanager
-def by_with_override(store: Any) -> Iterator[SessionContainer]:
+def by_override_providers(store: Any) -> SessionContainer:
     container = container_of()
-    with container.session_store.override(providers.Object(store)):
-        yield container
+    container.override_providers(session_store=providers.Object(store))
+    return container
 
 
-@contextmanager
-def by_override_providers(store: Any) -> Iterator[SessionContainer]:
-    container = container_of()
-    with container.override_providers(session_store=providers.Object(store)):
-        yield container
-
-
-@contextmanager
-def by_nesting(store: Any) -> Iterator[Any]:
+def by_nesting(store: Any) -> Any:
     class Application(containers.DeclarativeContainer):
         config = providers.Configuration()
         my_store = providers.Singleton(lambda: store)
@@ -246,31 +233,29 @@ def by_nesting(store: Any) -> Iterator[Any]:
 
     application_container = Application()
     application_container.config.from_dict(tree())
-    yield application_container.sessions
+    return application_container.sessions
 
 
-@contextmanager
-def by_copy(store: Any) -> Iterator[Any]:
+def by_copy(store: Any) -> Any:
     @containers.copy(SessionContainer)
     class Mine(SessionContainer):
         session_store = providers.Object(store)
 
-    yield Mine(config=tree())
+    return Mine(config=tree())
 
 
 @pytest.mark.parametrize(
     "way",
     [
-        by_constructor, by_override, by_override_after_first_use, by_with_override,
-        by_override_providers, by_nesting, by_copy,
+        by_constructor, by_override, by_override_after_first_use, by_override_providers, by_nesting,
+        by_copy,
     ],
 )  # fmt: skip
 class TestOverridingTheStore:
     def test_an_enabled_application_keeps_its_sessions_there(self, way: Any) -> None:
         store = FourVerbStore()
-        with way(store) as container:
-            client = TestClient(enable_sessions(application(), container))
-            assert ([client.get("/").text for _ in range(2)], len(store.entries)) == (["1", "2"], 1)
+        client = TestClient(enable_sessions(application(), way(store)))
+        assert ([client.get("/").text for _ in range(2)], len(store.entries)) == (["1", "2"], 1)
 
 
 class TestOverridesInARunningApplication:

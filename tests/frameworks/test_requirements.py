@@ -204,15 +204,21 @@ async def test_user_whom_provider_did_not_ask_has_to_prove_it(app: FastAPI, site
     assert (await ask(app, "/checkout", cookie=known)).status == 401
 
 
-async def test_a_login_page_of_ones_own_leads_to_a_recent_login_at_the_provider(site: Site) -> None:
-    """The page knows nothing of it; the session carries the demand to the provider, once."""
+def shop_that_wants_a_recent_login(site: Site, login_url: str) -> OAuth2Shop:
+    """Return one whose page ``/pay`` needs a login of the last five minutes."""
     shop = OAuth2Shop(site)
-    recent = LoginRequired(login_url="/login", max_age=300)
+    recent = LoginRequired(login_url=login_url, max_age=300)
     app = FastAPI()
     app.add_api_route("/pay", lambda: "paid", dependencies=[Depends(recent)])
     app.router.routes.extend(shop.handler.routes())
     app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
     shop.browser.app = app
+    return shop
+
+
+async def test_a_login_page_of_ones_own_leads_to_a_recent_login_at_the_provider(site: Site) -> None:
+    """The page knows nothing of it; the session carries the demand to the provider, once."""
+    shop = shop_that_wants_a_recent_login(site, "/login")
     shop.green.token_claims["auth_time"] = int(site.clock()) - 5_000
     await shop.log_in()
     answer = await shop.browser.get("/pay", headers=PAGE)
@@ -227,13 +233,7 @@ async def test_a_login_page_of_ones_own_leads_to_a_recent_login_at_the_provider(
 
 async def test_a_provider_that_does_not_tell_since_when_has_to(site: Site) -> None:
     """Who sits at an open browser cannot pass by a login that nobody was asked for."""
-    shop = OAuth2Shop(site)
-    app = FastAPI()
-    recent = LoginRequired(login_url="/oauth2/authorization/green", max_age=300)
-    app.add_api_route("/pay", lambda: "paid", dependencies=[Depends(recent)])
-    app.router.routes.extend(shop.handler.routes())
-    app.add_middleware(WebFilterChainMiddleware, filters=[site.filter])
-    shop.browser.app = app
+    shop = shop_that_wants_a_recent_login(site, "/oauth2/authorization/green")
     await shop.log_in()
     answer = await shop.browser.get("/pay", headers=PAGE)
     assert answer.get("location") == "/oauth2/authorization/green?target=/pay"
