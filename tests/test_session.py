@@ -201,8 +201,13 @@ def test_metadata_cannot_be_forged_through_the_attributes(name: str) -> None:
         session.set_attribute(name, "x")
     with pytest.raises(ReservedAttributeError):
         session.remove_attribute(name)
-    with pytest.raises(ReservedAttributeError):
-        session.update_attribute(name, lambda value: 1)
+    others: list[Callable[[], object]] = [
+        lambda: session.update_attribute(name, lambda value: 1),
+        lambda: session.__setitem__(name, "x"), lambda: session.setdefault(name, "x"),
+    ]  # fmt: skip
+    for write in others:
+        with pytest.raises(ReservedAttributeError):
+            write()
 
     assert (caught.value.name, session.created_at) == (name, NOW - 60)
     assert not session.modified
@@ -524,7 +529,9 @@ def test_an_invalidated_session_neither_answers_nor_accepts() -> None:
         lambda: session.get_attribute("user"), lambda: session.set_attribute("user", "bob"),
         lambda: session.remove_attribute("user"), lambda: session.has_attribute("user"),
         session.get_attribute_names, session.attribute_names, session.get_data, session.clear,
-        session.rotate_id, lambda: session.set_max_inactive_interval(5),
+        session.rotate_id, lambda: session.set_max_inactive_interval(5), lambda: session["user"],
+        lambda: "user" in session, lambda: session.pop("user", None), lambda: len(session),
+        lambda: session.update(user="bob"), lambda: list(session),
     ]  # fmt: skip
     for use in uses:
         with pytest.raises(SessionInvalidatedError, match="rotate_id"):

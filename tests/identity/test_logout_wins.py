@@ -1,7 +1,7 @@
 """A logout holds, whatever is under way with the session; where it cannot, it says so."""
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.routing import Route
 from tests.identity.conftest import HASHED, MakeSite
 from tests.identity.site import Picture, Process, Site
 from tests.identity.watched import Call
+from tests.support.cases import for_each
 from tests.web.driver import Answer
 
 CHANGES = pytest.mark.parametrize("changes", [1, 3, 10])
@@ -122,13 +123,24 @@ async def progress(request: Request) -> StreamingResponse:
     return StreamingResponse(body())
 
 
-async def test_logout_that_failed_leaves_the_session_as_it_was(make_native_site: MakeSite) -> None:
+def every(call: Call) -> bool:
+    return True
+
+
+def ends_a_session(call: Call) -> bool:
+    return call.is_about_a_session and call.name.startswith("delete")
+
+
+@for_each("fails", [every, ends_a_session])
+async def test_logout_that_failed_leaves_the_session_as_it_was(
+    make_native_site: MakeSite, fails: Callable[[Call], bool]
+) -> None:
     """The store fails the logout: 503, and the session opens, slides and takes every write."""
     site = await make_native_site(watched=True)
     site.here.app.router.routes.append(Route("/progress", progress))
     alice = (await site.here.ask("/enter?user=alice&note=kept")).session_id
     logout = await site.here.begin("/leave", alice)
-    site.here.watch.fail()
+    site.here.watch.fail(fails)
     answer = await logout.finish()
     site.here.watch.recover()
     assert (answer.status, answer.all("set-cookie")) == (503, [])
@@ -139,6 +151,9 @@ async def test_logout_that_failed_leaves_the_session_as_it_was(make_native_site:
     attributes = {"note": "kept", "cart": "tea", "progress": "all"}
     assert (await site.here.opens(alice)).attributes == attributes
     assert await site.here.count("alice") == 1
+    # The next one ends it.
+    assert (await site.here.ask("/leave", alice)).own_cookie.is_deletion
+    assert ((await site.here.opens(alice)).user, await site.here.count("alice")) == (None, 0)
 
 
 async def test_logout_with_a_former_id_that_failed_leaves_the_session_as_it_was(

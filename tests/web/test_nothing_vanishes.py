@@ -18,8 +18,7 @@ from pyfly_session.web import SessionMapping
 from tests.conftest import Clock
 from tests.faults.proxy import Fault, Proxy, Where
 from tests.web.conftest import Site
-from tests.web.driver import Browser, Connection, ask
-from tests.web.pages import enter, leave, others
+from tests.web.driver import Connection, ask
 from tests.web.stores import Probe
 
 KNOWN = "a" * 32
@@ -215,58 +214,6 @@ class TestAfterTheEnd:
 
 async def look(session: Any) -> str:
     return str(session.get_attribute("user"))
-
-
-class TestLogoutThatFailed:
-    """It was answered 503, so the user is logged in, and everything is as before."""
-
-    @staticmethod
-    async def stream(session: Any) -> Response:
-        async def body() -> AsyncIterator[str]:
-            yield "a"
-            session.set_attribute("progress", 100)
-
-        return StreamingResponse(body())
-
-    def browser(self, site: Site) -> Browser:
-        return Browser(
-            site.app(stream=self.stream, leave=leave, look=look, enter=enter, others=others)
-        )
-
-    async def fail_to_leave(self, browser: Browser, site: Site) -> None:
-        site.probe.fail("delete", "delete_moved")
-        answer = await browser.get("/leave")
-        assert (answer.status, answer.cookie()) == (503, None)
-        site.probe.recover()
-
-    async def test_the_cookie_slides_and_late_writes_are_saved(self, site: Site) -> None:
-        await site.seed(KNOWN, user="ada")
-        browser = self.browser(site)
-        browser.cookie = KNOWN
-        await self.fail_to_leave(browser, site)
-        assert (await browser.get("/look")).session_id == KNOWN
-        answer = await browser.get("/stream")
-        assert (answer.status, answer.session_id) == (200, KNOWN)
-        assert await site.stored(KNOWN) == {"user": "ada", "progress": 100}
-
-    async def test_the_user_can_be_found_and_logged_out_from_elsewhere(self, site: Site) -> None:
-        browser = self.browser(site)
-        phone = Browser(browser.app)
-        await browser.get("/enter")
-        await phone.get("/enter")
-        left = browser.cookie
-        await self.fail_to_leave(browser, site)
-        assert (await phone.get("/others")).text == "1"
-        assert await site.stored(left) is None
-
-    async def test_the_next_attempt_ends_the_session(self, site: Site) -> None:
-        await site.seed(KNOWN, user="ada")
-        browser = self.browser(site)
-        browser.cookie = KNOWN
-        await self.fail_to_leave(browser, site)
-        assert (await browser.get("/leave")).status == 200
-        assert browser.cookie is None
-        assert await site.stored(KNOWN) is None
 
 
 class Cutting(Proxy):
