@@ -10,6 +10,7 @@ import redis.asyncio as aioredis
 from pyfly_session import ConfigurationError, SessionStoreError
 from pyfly_session.adapters.redis import RedisSessionStore
 from pyfly_session.auto_configuration import create_container
+from pyfly_session.auto_configuration.per_loop import Close, PerLoop
 from pyfly_session.auto_configuration.redis_clients import create_redis_client
 from pyfly_session.config import bind_properties
 from tests.support.cases import for_each
@@ -113,6 +114,21 @@ def test_driver_too_old_for_nodes_is_refused(kind: dict[str, Any], monkeypatch: 
 
 
 # Event loops
+
+
+async def test_other_properties_get_a_client_of_their_own_and_both_are_closed() -> None:
+    clients, closed = PerLoop(), list[str]()
+
+    def create(name: str) -> tuple[str, list[Close]]:
+        async def close() -> None:
+            closed.append(name)
+
+        return f"client of {name}", [close]
+
+    made = [clients.get(name, create) for name in ("a", "a", "b")]
+    assert made == ["client of a", "client of a", "client of b"]
+    await clients.close()
+    assert (closed, clients.any) == (["b", "a"], False)
 
 
 @for_each("closing", [True, False])
