@@ -16,7 +16,7 @@ from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.contract.intercepting_store import Interposed
 from pyfly_session.testing.contract.reporting import expect, promised_by
 from pyfly_session.testing.contract.sessions import (
-    attributes_of,
+    expect_attributes,
     expect_gone,
     one_more,
     overlapping,
@@ -40,8 +40,7 @@ class ConcurrentRequests(StoreHooks):
 
         expect(await repository.commit(a), Outcome.STORED, "the first commit")
         expect(await repository.commit(b), Outcome.STORED, "the second commit")
-        expected = {"both": "old", "a": 1, "b": 2}
-        expect(await attributes_of(store, session_id), expected, "attributes that are stored")
+        await expect_attributes(store, session_id, both="old", a=1, b=2)
 
     @promised_by("compare_and_swap", needs=CompareAndSwap)
     async def test_a_write_that_arrives_during_the_commit_is_merged(self, store: Any) -> None:
@@ -54,8 +53,7 @@ class ConcurrentRequests(StoreHooks):
         between.before("compare_and_swap", lambda: other.commit(b))
 
         expect(await repository.commit(a), Outcome.STORED, "the commit")
-        found = await attributes_of(store, session_id)
-        expect(found, {"a": 1, "b": 2}, "attributes that are stored")
+        await expect_attributes(store, session_id, a=1, b=2)
 
     @promised_by("compare_and_swap", needs=CompareAndSwap)
     async def test_many_writers_at_once_lose_nothing(self, store: Any) -> None:
@@ -74,8 +72,7 @@ class ConcurrentRequests(StoreHooks):
 
         outcomes = await asyncio.gather(*(write(number) for number in range(20)))
         expect(outcomes, [Outcome.STORED] * 20, "the commits")
-        expected = {f"n{number}": number for number in range(20)}
-        expect(await attributes_of(store, session_id), expected, "attributes that are stored")
+        await expect_attributes(store, session_id, **{f"n{number}": number for number in range(20)})
 
     @promised_by("compare_and_swap", "get", "save")
     async def test_two_requests_that_update_one_attribute_both_count(self, store: Any) -> None:
@@ -91,8 +88,7 @@ class ConcurrentRequests(StoreHooks):
 
         expect(await repository.commit(a), Outcome.STORED, "the first commit")
         expect(await elsewhere.commit(b), Outcome.STORED, "the second commit")
-        found = await attributes_of(store, session_id)
-        expect(found, {"visits": 2}, "attributes that are stored")
+        await expect_attributes(store, session_id, visits=2)
 
     @promised_by("compare_and_swap", needs=CompareAndSwap)
     async def test_an_update_that_arrives_during_the_commit_counts(self, store: Any) -> None:
@@ -105,8 +101,7 @@ class ConcurrentRequests(StoreHooks):
         between.before("compare_and_swap", lambda: other.commit(b))
 
         expect(await repository.commit(a), Outcome.STORED, "the commit")
-        found = await attributes_of(store, session_id)
-        expect(found, {"visits": 12}, "attributes that are stored")
+        await expect_attributes(store, session_id, visits=12)
 
     @promised_by("compare_and_swap", needs=CompareAndSwap)
     async def test_many_updates_of_one_attribute_lose_nothing(self, store: Any) -> None:
@@ -122,8 +117,7 @@ class ConcurrentRequests(StoreHooks):
 
         outcomes = await asyncio.gather(*(visit(each) for each in processes * 5))
         expect(outcomes, [Outcome.STORED] * 20, "the commits")
-        found = await attributes_of(store, session_id)
-        expect(found, {"visits": 20}, "attributes that are stored")
+        await expect_attributes(store, session_id, visits=20)
 
     @promised_by("compare_and_swap", "get", "save")
     async def test_a_write_after_the_logout_does_not_resurrect_the_session(

@@ -11,7 +11,7 @@ from pyfly_session.ports import CompareAndSwap, Rename
 from pyfly_session.testing.contract.intercepting_store import Interposed
 from pyfly_session.testing.contract.reporting import expect, promised_by
 from pyfly_session.testing.contract.sessions import (
-    attributes_of,
+    expect_attributes,
     expect_gone,
     repository_of,
     request,
@@ -59,8 +59,7 @@ class Identity(StoreHooks):
 
             outcome = await repository.commit(slow)
             expect(outcome in _WRITTEN, False, "the slow commit says that it was stored")
-            found = await attributes_of(store, login.id)
-            expect(found, {"cart": [1]}, "attributes in the session of the next user")
+            await expect_attributes(store, login.id, cart=[1])
 
     @promised_by("rename", "compare_and_swap", "get", "save")
     async def test_a_late_change_of_id_does_not_take_the_session_of_the_next_user(
@@ -95,8 +94,7 @@ class Identity(StoreHooks):
 
             outcome = await repository.commit(slow)
             expect(outcome in _WRITTEN, False, "the slow commit says that it was stored")
-            found = await attributes_of(store, login.id)
-            expect(found, {"cart": [1]}, "attributes in the session of the next user")
+            await expect_attributes(store, login.id, cart=[1])
 
     @promised_by("compare_and_swap", "rename", needs=_SAFE)
     async def test_what_a_visitor_does_while_logging_in_is_kept(self, store: Any) -> None:
@@ -109,5 +107,4 @@ class Identity(StoreHooks):
             slow.set_attribute("cart", [1, 2])
 
             expect(await repository.commit(slow), Outcome.MOVED, "the slow commit")
-            found = await attributes_of(store, login.id)
-            expect(found, {"cart": [1, 2]}, "attributes under the new id")
+            await expect_attributes(store, login.id, cart=[1, 2])

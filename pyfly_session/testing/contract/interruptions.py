@@ -15,7 +15,7 @@ from pyfly_session.testing.clock import Clock
 from pyfly_session.testing.contract.intercepting_store import Interposed
 from pyfly_session.testing.contract.reporting import BrokenPromiseError, expect, promised_by
 from pyfly_session.testing.contract.sessions import (
-    attributes_of,
+    expect_attributes,
     expect_gone,
     one_more,
     overlapping,
@@ -65,7 +65,7 @@ async def _repeated(
         clock.advance(0.01)
         more(session)
         expect(await repository.commit(session), Outcome.STORED, "the second attempt")
-        expect(await attributes_of(store, session.id), expected, "attributes stored")
+        await expect_attributes(store, session.id, **expected)
         if session.previous_id is not None:
             await expect_gone(store, session.previous_id, "the former id")
     raise BrokenPromiseError("the commit never came to its end")
@@ -157,8 +157,7 @@ class Interruptions(StoreHooks):
 
         session.set_attribute("role", "admin")
         expect(await repository.commit(session), Outcome.STORED, "the second attempt")
-        expected = {"user": "alice", "late": 1, "role": "admin"}
-        expect(await attributes_of(store, session.id), expected, "attributes stored")
+        await expect_attributes(store, session.id, user="alice", late=1, role="admin")
 
     @before_and_after
     @promised_by("delete_moved", "rename", needs=Rename)

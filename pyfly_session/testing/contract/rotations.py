@@ -10,7 +10,7 @@ from pyfly_session.ports import CompareAndSwap, Rename
 from pyfly_session.testing.contract.intercepting_store import Interposed
 from pyfly_session.testing.contract.reporting import expect, promised_by
 from pyfly_session.testing.contract.sessions import (
-    attributes_of,
+    expect_attributes,
     expect_gone,
     overlapping,
     repository_of,
@@ -39,8 +39,7 @@ class Rotations(StoreHooks):
             expect(await repository.load(former), None, "a request with the former id")
             former = login.id
 
-        expected = {"user": "alice", "cart": [1, 2, 3, 4]}
-        expect(await attributes_of(store, login.id), expected, "attributes under the new id")
+        await expect_attributes(store, login.id, user="alice", cart=[1, 2, 3, 4])
 
     @promised_by("rename", "save", "get")
     async def test_a_write_before_the_rotation_is_taken_along(self, store: Any) -> None:
@@ -53,8 +52,7 @@ class Rotations(StoreHooks):
         login.rotate_id()
         expect(await repository.commit(login), Outcome.STORED, "the change of id")
         await expect_gone(store, former, "the former id")
-        expected = {"user": "alice", "note": "early"}
-        expect(await attributes_of(store, login.id), expected, "attributes under the new id")
+        await expect_attributes(store, login.id, user="alice", note="early")
 
     @promised_by("rename", needs=_SAFE)
     async def test_a_write_that_arrives_during_the_rotation_is_taken_along(
@@ -70,8 +68,7 @@ class Rotations(StoreHooks):
 
         expect(await repository.commit(login), Outcome.STORED, "the change of id")
         await expect_gone(store, former, "the former id")
-        found = await attributes_of(store, login.id)
-        expect(found, {"note": "meanwhile"}, "attributes under the new id")
+        await expect_attributes(store, login.id, note="meanwhile")
 
     @promised_by("compare_and_swap", "rename", needs=_SAFE)
     async def test_a_late_write_under_the_former_id_arrives_in_the_session(
@@ -87,13 +84,12 @@ class Rotations(StoreHooks):
             late.set_attribute("late", number)
             expect(await repository.commit(late), Outcome.MOVED, "the late commit")
             await expect_gone(store, former, "the former id")
-            expected = {"user": "alice", "late": number}
-            expect(await attributes_of(store, login.id), expected, "attributes under the new id")
+            await expect_attributes(store, login.id, user="alice", late=number)
 
         last.remove_attribute("user")
         expect(await repository.commit(last), Outcome.MOVED, "a commit after three changes of id")
         await expect_gone(store, former, "the former id")
-        expect(await attributes_of(store, login.id), {"late": 3}, "attributes under the new id")
+        await expect_attributes(store, login.id, late=3)
 
     @promised_by("rename", needs=_SAFE)
     async def test_of_two_rotations_exactly_one_id_survives(self, store: Any) -> None:
@@ -109,8 +105,7 @@ class Rotations(StoreHooks):
         expect(await repository.commit(b), Outcome.MOVED, "the second change of id")
         alive = [await store.exists(each) for each in (former, won, wanted)]
         expect(alive, [False, True, False], "exists: the former, the first, the second id")
-        expected = {"user": "alice", "a": 1, "b": 1}
-        expect(await attributes_of(store, won), expected, "attributes that are stored")
+        await expect_attributes(store, won, user="alice", a=1, b=1)
 
     @promised_by("rename", needs=_SAFE)
     async def test_a_rotation_that_another_one_overtakes_yields(self, store: Any) -> None:
@@ -127,8 +122,7 @@ class Rotations(StoreHooks):
         expect(await repository.commit(slow), Outcome.MOVED, "the change of id that came second")
         alive = [await store.exists(each) for each in (former, won, wanted)]
         expect(alive, [False, True, False], "exists: the former, the first, the second id")
-        expected = {"user": "alice", "slow": 1, "quick": 1}
-        expect(await attributes_of(store, won), expected, "attributes that are stored")
+        await expect_attributes(store, won, user="alice", slow=1, quick=1)
 
     @promised_by("rename", needs=_SAFE)
     async def test_rotations_at_the_same_moment_leave_one_session(self, store: Any) -> None:
@@ -149,8 +143,7 @@ class Rotations(StoreHooks):
         expect(len(won), 1, "changes of id that were stored")
         expect(alive, won, "new ids that are alive")
         await expect_gone(store, former, "the former id")
-        expected = {f"n{number}": number for number in range(6)}
-        expect(await attributes_of(store, alive[0]), expected, "attributes that are stored")
+        await expect_attributes(store, alive[0], **{f"n{number}": number for number in range(6)})
 
     @promised_by("rename", "save", "get")
     async def test_a_rotation_after_the_logout_does_not_resurrect_the_session(

@@ -80,6 +80,12 @@ async def overlapping(
     return session_id, await request(repository, session_id), await request(other, session_id)
 
 
+async def expect_attributes(store: Any, session_id: str, **attributes: Any) -> None:
+    """Fail unless the store holds these attributes, and no others."""
+    __tracebackhide__ = True
+    expect(await attributes_of(store, session_id), attributes, "attributes that are stored")
+
+
 async def expect_gone(store: Any, session_id: str, what: str) -> None:
     """Fail unless the session is absent for both ways to look."""
     expect(await store.get(session_id), None, f"get, {what}")
