@@ -272,7 +272,10 @@ class Attributes:
         return delta, {name: _copy(update) for name, update in updates.items()}
 
     def committed(
-        self, delta: Delta, updates: Mapping[str, Update], stored: Callable[[], Mapping[str, Raw]]
+        self,
+        delta: Delta,
+        updates: Mapping[str, Update],
+        stored: Callable[[], Mapping[str, Raw]] | None,
     ) -> bool:
         """Take note that the store now holds what `changes` returned.
 
@@ -281,7 +284,7 @@ class Attributes:
         Args:
             delta: What was set, removed or changed in place.
             updates: What was updated.
-            stored: Returns all that is stored now.
+            stored: Returns all that is stored now; None if that is not to be seen.
 
         Returns:
             False if nothing can have changed since.
@@ -300,7 +303,8 @@ class Attributes:
                 self._watched[name] = then
         self._seen = laid_over(self._seen, delta)
         for name, update in updates.items():
-            self._updated(name, update, stored()[name])
+            fragment = Raw(update.fragment) if stored is None else stored()[name]
+            self._updated(name, update, fragment)
         return bool(self._assigned or self._watched or self._updates)
 
     def _updated(self, name: str, update: Update, fragment: Raw) -> None:

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pyfly_session.core.attributes import Delta, Update, laid_over
+from pyfly_session.core.attributes import REMOVED, Delta, Update, laid_over
 from pyfly_session.core.codec import Parts, Raw, SessionCodec, report_lost_attribute
-from pyfly_session.core.metadata import METADATA_NAMES, RESERVED_NAMES
+from pyfly_session.core.metadata import (
+    METADATA_NAMES,
+    RESERVED_NAMES,
+    SECURITY_CONTEXT,
+    owner_of,
+    user_in,
+)
 from pyfly_session.errors import SessionDecodingError
 
 _NOTHING: dict[str, Any] = {}
@@ -40,6 +46,10 @@ class Stored:
             self.fragments = _NOTHING
         return self.fragments
 
+    def owner(self, codec: SessionCodec) -> str | None:
+        """Return whose it is, None for nobody's."""
+        return owner_of(self.taken_apart(codec), codec)
+
 
 class Change:
     """What one request did to a session since its last commit.
@@ -70,6 +80,16 @@ class Change:
         self.delta = delta
         self.metadata = metadata
         self.updates = updates
+
+    def note_login(self, seen: Parts, codec: SessionCodec) -> None:
+        """Take note of whom the attribute of the original tells, if that is another user now."""
+        part = self.delta.get(SECURITY_CONTEXT, self.updates.get(SECURITY_CONTEXT))
+        if self.principal is not None or part is REMOVED:
+            return
+        raw = part.fragment if isinstance(part, Update) else codec.write(SECURITY_CONTEXT, part)
+        user = user_in(raw)
+        if user not in (None, owner_of(seen, codec)):
+            self.principal, self.is_plain = user, False
 
     def applied_to(self, parts: Parts, codec: SessionCodec) -> dict[str, Any]:
         """Return the parts of a session with this change laid over them.

@@ -23,7 +23,7 @@ from pyfly_session.core.metadata import (
     SECURITY_CONTEXT,
     VERSION,
     encode_time,
-    equal,
+    owner_of,
     read_metadata,
 )
 from pyfly_session.core.session import HttpSession
@@ -57,23 +57,23 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
     """Return where a change goes that meets what others have stored since it was loaded.
 
     Args:
-        session: As the request sees it; ``session.stored`` is what it was loaded from.
+        session: As the request sees it.
         change: What the request did to it.
         current: What the store holds now, perhaps under another id.
         codec: Takes the stored form apart.
     """
-    loaded = session.stored
-    if loaded is None or current is loaded:
+    loaded, seen = session.stored, session.seen
+    if loaded is None or seen is None or current is seen:
         logs_in_late = change.principal is not None and session.moved
         return Verdict.FORK if logs_in_late else Verdict.MERGE
-    before, now = loaded.taken_apart(codec), current.taken_apart(codec)
-    same_owner = equal(before.get(PRINCIPAL), now.get(PRINCIPAL))
+    before = seen.owner(codec)
+    same_owner = before == current.owner(codec)
     if change.principal is None:
         if same_owner:
             return Verdict.MERGE
-        if PRINCIPAL in before:
+        if before is not None:
             return Verdict.DROP
-        if SECURITY_CONTEXT in change.delta:
+        if SECURITY_CONTEXT in change.delta or SECURITY_CONTEXT in change.updates:
             return Verdict.FORK
         # What an anonymous visitor does while logging in, to a cart for example, is kept.
         touches_more = change.clears or not change.metadata.keys() <= _WITH_EVERY_WRITE
@@ -82,7 +82,7 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
         return Verdict.MERGE
     # Whoever gave the session another id meanwhile may not get this login, unless they logged the
     # same user in: a button was pressed twice.
-    is_second = is_login_of(now, codec, change.principal, loaded.id)
+    is_second = is_login_of(current.taken_apart(codec), codec, change.principal, loaded.id)
     return Verdict.FORK if is_second is None else Verdict.MERGE
 
 
@@ -109,8 +109,8 @@ def is_login_of(
 
 def forked(session: HttpSession, change: Change, codec: SessionCodec, now: float) -> dict[str, Any]:
     """Return the parts of a session of its own that a change is to become."""
-    loaded: Mapping[str, Raw] = {} if session.stored is None else session.stored.taken_apart(codec)
-    if PRINCIPAL in loaded:
+    loaded: Mapping[str, Raw] = {} if session.seen is None else session.seen.taken_apart(codec)
+    if owner_of(loaded, codec) is not None:
         # What somebody who was logged in had stays with the session that went on.
         loaded = {}
     kept = {name: part for name, part in loaded.items() if name not in RESERVED_NAMES}

@@ -105,6 +105,27 @@ def read_one(fragments: Mapping[str, Raw], name: str, codec: SessionCodec) -> An
         return None
 
 
+def owner_of(fragments: Mapping[str, Raw], codec: SessionCodec) -> str | None:
+    """Return whose a stored session is, None for nobody's.
+
+    That is its principal, or else the user in the attribute by which the original tells it.
+    """
+    principal: str | None = read_one(fragments, PRINCIPAL, codec)
+    context = fragments.get(SECURITY_CONTEXT)
+    return principal if context is None or principal is not None else user_in(context)
+
+
+def user_in(context: bytes) -> str | None:
+    """Return the user in an encoded `SECURITY_CONTEXT`: None for nobody, "" for one without id."""
+    try:
+        plain = msgspec.json.decode(context)
+    except msgspec.DecodeError:
+        return ""
+    if not isinstance(plain, dict) or "user_id" not in plain:
+        return None if plain is None else ""
+    return str(plain["user_id"]) if plain["user_id"] else None
+
+
 def principal_names(metadata: Callable[[str], Any]) -> tuple[str, ...]:
     """Return by which names a session of this metadata can be found: its principal's, and more."""
     principal = metadata(PRINCIPAL)

@@ -322,7 +322,7 @@ class SessionRepository:
 
     def _settle_idle_time(self, session: HttpSession) -> None:
         """Give a session that is nobody's the idle time of those, and take it back at a login."""
-        if session.principal is not None or SECURITY_CONTEXT in session.attributes:
+        if session.has_login:
             if session.metadata(ANONYMOUS):
                 session.mark_anonymous(None)
         elif session.max_inactive_interval is None and self.anonymous_ttl is not None:

@@ -44,12 +44,13 @@ class HttpSession(AttributeAccess):
     Attributes:
         invalidated: True if `invalidate` has been called.
         why_transient: Why nothing is saved, None if it is: ``unavailable`` (the store failed),
-            ``replaced`` (the id that came was given up a moment ago), ``withheld`` (the request
-            comes from another site, so the browser may have kept the cookie back), ``outside``
-            (of the cookie's path).
+            ``replaced`` (the id that came was given up a moment ago), ``withheld`` (by the browser,
+            perhaps, for the request comes from another site), ``outside`` (of the cookie's path).
         accessed: Anything looked at the session, so that the response depends on it.
         touched: Something may have happened to it since its last commit.
         stored: What the store is known to hold, None for a session never stored.
+        seen: What attributes are read from: the same, but never another user's, though the session
+            may have become that.
         moved: Another request gave the session another id, which this one is not told.
         id_is_known: The client has the session's id already.
         presented_id: The id that the request came with, if that was replaced or ended.
@@ -66,11 +67,11 @@ class HttpSession(AttributeAccess):
     """
 
     __slots__ = (
-        "_attributes", "_cleared", "_codec", "_id", "_is_new", "_loaded", "_noted",
-        "_previous_id", "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced",
-        "id_is_known", "invalidated", "loaded_at", "moved", "own_lifetime", "presented_id",
-        "registrations", "rotation_refusal", "settle_login", "slides", "stored", "touched",
-        "why_transient", "write_refusal",
+        "_attributes", "_cleared", "_codec", "_id", "_is_new", "_noted", "_previous_id",
+        "_wanted_id", "accessed", "attempt", "commit_under_way", "displaced", "id_is_known",
+        "invalidated", "loaded_at", "moved", "own_lifetime", "presented_id", "registrations",
+        "rotation_refusal", "seen", "settle_login", "slides", "stored", "touched", "why_transient",
+        "write_refusal",
     )  # fmt: skip
 
     def _start(self, stored: Stored | None, codec: SessionCodec, now: float) -> None:
@@ -95,9 +96,7 @@ class HttpSession(AttributeAccess):
         self.displaced: frozenset[str] = frozenset()
         self.registrations: Mapping[str, str] = _NOTHING
         self.settle_login: Callable[[bool], Awaitable[None]] | None = None
-        # What the next swap expects; and what attributes are read from, which is never another
-        # user's, though the session may have become that.
-        self.stored = self._loaded = stored
+        self.stored = self.seen = stored
         self.presented_id: str | None = None
         self.commit_under_way: Future[None] | None = None
         self.attempt: tuple[bytes, Change] | None = None
@@ -320,6 +319,11 @@ class HttpSession(AttributeAccess):
         return self.metadata(meta.PRINCIPAL)  # type: ignore[no-any-return]
 
     @property
+    def has_login(self) -> bool:
+        """True if somebody is logged in, be it by the attribute of the original alone."""
+        return self.principal is not None or meta.SECURITY_CONTEXT in self.attributes
+
+    @property
     def principal_names(self) -> tuple[str, ...]:
         """By which names the session can be found: its principal's, and aliases of it."""
         return meta.principal_names(self.metadata)
@@ -428,6 +432,8 @@ class HttpSession(AttributeAccess):
             change.principal = self._noted.get(meta.PRINCIPAL)
             change.is_plain = not (self._is_noted or change.new_id)
             change.clears = self._cleared
+        if meta.SECURITY_CONTEXT in delta or meta.SECURITY_CONTEXT in updates:
+            change.note_login(self._fragments, self._codec)
         change.is_empty = change.is_plain and not (delta or updates or change.clears)
         return change
 
@@ -444,19 +450,16 @@ class HttpSession(AttributeAccess):
             self._noted = {n: v for n, v in noted.items() if earlier.get(n, ...) is not v}
         self._wanted_id, self.attempt, self._cleared = None, None, False
         self.moved = stored.id != self._id
-        if alone:
-            self._loaded = stored
-        else:
-            owner = stored.taken_apart(self._codec).get(meta.PRINCIPAL)
-            # Of a session that became another user's, this request goes on seeing what it loaded.
-            if not self.moved or meta.equal(self._fragments.get(meta.PRINCIPAL), owner):
-                self._loaded = stored
-                self.own_lifetime = lifetime_of(self.metadata)
-        self.touched = bool(self._noted)
-        if self._attributes is not None and self._attributes.committed(
-            change.delta, change.updates, partial(stored.taken_apart, self._codec)
-        ):
-            self.touched = True
+        # Of a session that became another user's, this request goes on seeing what it loaded.
+        before, codec = self.seen, self._codec
+        if alone or not self.moved or (before and before.owner(codec)) == stored.owner(codec):
+            self.seen = stored
+        is_shown, self.touched = self.seen is stored, bool(self._noted)
+        if is_shown and not alone:
+            self.own_lifetime = lifetime_of(self.metadata)
+        if self._attributes is not None:
+            shown = partial(stored.taken_apart, codec) if is_shown else None
+            self.touched |= self._attributes.committed(change.delta, change.updates, shown)
 
     @property
     def attributes(self) -> Attributes:
@@ -468,7 +471,7 @@ class HttpSession(AttributeAccess):
 
     @property
     def _fragments(self) -> Mapping[str, Raw]:
-        loaded = self._loaded
+        loaded = self.seen
         return _NOTHING if loaded is None else loaded.fragments or loaded.taken_apart(self._codec)
 
     @property

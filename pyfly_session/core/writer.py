@@ -86,7 +86,7 @@ class SessionWriter:
         waiting = self._writing[key] = []
         latest, since = stored, loop.time()
         try:
-            if change.is_plain:
+            if change.is_plain and session.seen is stored:
                 # What most writes come to: nobody else has written since the session was loaded.
                 parts = change.applied_to(stored.taken_apart(self._codec), self._codec)
                 value = assembled(parts, stored.fragments, self._codec, self._max_size)
@@ -102,7 +102,7 @@ class SessionWriter:
                     return self._gone(session)
                 latest = met
             writer = _Writer(session, change)
-            left = _ATTEMPTS - change.is_plain
+            left = _ATTEMPTS - (latest is not stored)
             latest = await self._in_time(self._swap([writer], latest, attempts=left), since)
         finally:
             if waiting:
@@ -217,7 +217,7 @@ class SessionWriter:
                 new_id = None
                 found = await store.compare_and_swap(current.id, current.payload, value, ttl)
             if found == value:
-                alone = len(writers) == 1 and current is session.stored
+                alone = len(writers) == 1 and current is session.seen
                 if new_id is not None:
                     self._remember(current.id)
                 current = Stored(new_id or current.id, value)
@@ -252,7 +252,7 @@ class SessionWriter:
             session, change = writer.session, writer.change
             try:
                 # One of those before it may have logged somebody in or out.
-                if now is not session.stored or change.principal is not None:
+                if now is not session.seen or change.principal is not None:
                     writer.verdict = verdict(session, change, now, codec)
                     writer.merges = writer.verdict is Verdict.MERGE
                     if not writer.merges:

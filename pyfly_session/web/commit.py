@@ -222,7 +222,7 @@ class ResponseCommit:
         try:
             self._outcome = await repository.commit(session, create=create)
         except SessionStoreError as error:
-            if not self._rules.tolerant or session.stored is not None or session.principal:
+            if not self._rules.tolerant or session.stored is not None or session.has_login:
                 raise
             # Nothing that existed is lost: the visitor stays without a session.
             _logger.warning("a new session is not saved: %s", error)

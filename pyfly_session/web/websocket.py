@@ -16,7 +16,6 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from pyfly_session import ids
-from pyfly_session.core.metadata import SECURITY_CONTEXT
 from pyfly_session.core.repository import SessionRepository
 from pyfly_session.errors import ConfigurationError
 from pyfly_session.web.chain import HEADS
@@ -286,8 +285,7 @@ class LiveSocket:
         session, rule = self._commit.session, self._rules.close_on_session_end
         if session.invalidated or rule == "never":
             return False
-        is_somebody = session.principal is not None or session.has_attribute(SECURITY_CONTEXT)
-        return rule == "always" or is_somebody
+        return rule == "always" or session.has_login
 
 
 def _this_task() -> asyncio.Task[Any]:

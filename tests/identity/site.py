@@ -172,6 +172,14 @@ async def enter_without_login(request: Request) -> Response:
     return answer_to(request)
 
 
+async def add_role(request: Request) -> Response:
+    """Store the context of who is logged in again, with what they may do now."""
+    await wait_at_gate(request)
+    context = SecurityContext(user_id=request.query_params["user"], roles=["staff"])
+    request.state.session.set_attribute("SECURITY_CONTEXT", context)
+    return answer_to(request)
+
+
 async def renew_and_stream(request: Request) -> Response:
     """Look at the session only when the head has been sent, and the change stored before."""
     await wait_at_gate(request)
@@ -181,6 +189,43 @@ async def renew_and_stream(request: Request) -> Response:
 
     async def body() -> AsyncIterator[str]:
         yield json.dumps({**picture_of(session), "user": session.principal})
+
+    return StreamingResponse(body())
+
+
+async def write_and_go_on(request: Request) -> Response:
+    """Write before the head has been sent, and do something else to the session after it."""
+    await wait_at_gate(request)
+    session: HttpSession = request.state.session
+    then = request.query_params["then"]
+    session.set_attribute("bait", then)
+
+    async def body() -> AsyncIterator[str]:
+        yield ""
+        match then:
+            case "clear":
+                session.clear()
+            case "remember":
+                session.set_max_inactive_interval(86_400)
+            case "login":
+                session.set_attribute("SECURITY_CONTEXT", SecurityContext(user_id="mallory"))
+            case "authenticate":
+                session.authenticate("mallory")
+        yield json.dumps(picture_of(session))
+
+    return StreamingResponse(body())
+
+
+async def update_and_show(request: Request) -> Response:
+    """Change the cart by a function, and show what is in it when that has been stored."""
+    await wait_at_gate(request)
+    session: HttpSession = request.state.session
+    session.update_attribute("cart", lambda cart: f"{cart}+bait")
+
+    async def body() -> AsyncIterator[str]:
+        yield ""
+        yield str(session.get_attribute("cart"))
+        yield str(session.update_attribute("cart", lambda cart: f"{cart}+more"))
 
     return StreamingResponse(body())
 
@@ -201,7 +246,8 @@ async def remember(request: Request) -> Response:
 
 PAGES: list[Any] = [
     news, look, write, renew, enter, attempt, leave, password, clear, hand_over, fill, remove,
-    remember, enter_and_fill, enter_without_login, renew_and_stream,
+    remember, enter_and_fill, enter_without_login, renew_and_stream, add_role, write_and_go_on,
+    update_and_show,
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """What was loaded for one user never reaches another's session; a visitor's cart does."""
 
 import itertools
+import json
 from urllib.parse import urlencode
 
 from tests.identity.conftest import MakeSite
@@ -181,3 +182,25 @@ async def test_visitor_sees_nothing_of_login_meanwhile(site: Site, own: dict[str
     assert Picture.of(answer) == Picture(None, False, {"cart": "tea", **own})
     everything = {"cart": "tea", "secret": "hers", **own}
     assert await site.there.opens(alice) == Picture("alice", False, everything)
+
+
+@for_each("then", ["clear", "remember", "login", "authenticate", "nothing"])
+async def test_what_came_into_anothers_session_makes_it_nobody_elses(site: Site, then: str) -> None:
+    """Written by a visitor before the head, it is alice's; what comes after the head is not."""
+    visitor = await site.here.visit()
+    slow = await site.here.begin(f"/write_and_go_on?then={then}", visitor, reads=False)
+    alices = (await site.there.ask("/enter?user=alice&home=rome", visitor)).session_id
+    before = await site.there.count("alice")
+    shown = json.loads((await slow.finish()).text)
+    assert (shown["user"] in (None, "mallory"), "home" in shown["attributes"]) == (True, False)
+    seen = await site.there.opens(alices)
+    assert (seen.user, seen.attributes["home"], seen.attributes["bait"]) == ("alice", "rome", then)
+    assert await site.there.count("alice") == before
+
+
+async def test_function_of_anothers_value_shows_nothing_of_it(site: Site) -> None:
+    visitor = await site.here.visit()
+    slow = await site.here.begin("/update_and_show", visitor, reads=False)
+    alices = (await site.there.ask("/enter?user=alice&cart=ring", visitor)).session_id
+    assert (await slow.finish()).text == "tea+baittea+bait+more"
+    assert (await site.there.opens(alices)).attributes["cart"] == "ring+bait+more"
