@@ -38,7 +38,14 @@ class SessionRegistry(Protocol):
     """
 
     async def register(self, principal: str, session_id: str, created_at: float) -> None:
-        """Note a session of the principal; ``created_at`` is the Unix time of the login."""
+        """Note a session of the principal.
+
+        Args:
+            principal: Whose it is.
+            session_id: Its id.
+            created_at: Unix time of the login; a moment after the latest login that is listed,
+                if that is later, so that the new session is the last to make room.
+        """
         ...
 
     async def deregister(self, principal: str, session_id: str) -> None:
@@ -70,7 +77,8 @@ class LimitingRegistry(SessionRegistry, Protocol):
     ) -> SessionRegistration:
         """Note a session if the others leave room, in one atomic step.
 
-        With ``evict_oldest`` those with the oldest logins make room, as many as needed.
+        With ``evict_oldest`` those with the oldest logins make room, as many as needed; never
+        the new one, though its login may have begun before theirs.
         Sessions in ``replaces`` are what the new one was before and take no room.
         """
         ...
@@ -173,77 +181,117 @@ class SessionConcurrencyController:
             None if the policy refuses the login.
         """
         limit = await self.policy.limit_for(principal)
-        evict_oldest = self.policy.strategy == "evict-oldest"
-        register_limited = getattr(self.registry, "register_limited", None)
-        struck: Collection[str] = ()
-        if register_limited is not None:
-            done = await register_limited(
-                principal,
-                session_id,
-                created_at,
-                max_sessions=limit,
-                evict_oldest=evict_oldest,
-                replaces=replaces,
-            )
-        else:
-            await self.registry.register(principal, session_id, created_at)
-            # After that, so that of two that meet one sees the other at least.
-            done = await self._count(principal, session_id, limit, evict_oldest, replaces)
-            struck = (*done.evicted, *replaces)
-        if not done.accepted:
-            _logger.info("a login was refused: its user has %d sessions already", limit)
-            return None
-
-        is_noted = True
-
-        async def settle(stored: bool) -> None:
-            nonlocal is_noted
-            if not stored:
-                is_noted = False
-                await self.registry.deregister(principal, session_id)
-                return
-            if not is_noted:
-                # Stored at a second attempt, so this is the latest login; is there room?
-                others = await self.registry.list_sessions(principal)
-                latest = max((at for _, at in others), default=0) + 0.001
-                now = max(created_at, latest)
-                admitted = await self.on_login(principal, session_id, now, replaces=replaces)
-                if not admitted and self._delete is not None:
-                    await self._delete(session_id)
-                return
-            # First struck out: one that is not stored yet sees that when it is.
-            for former in struck:
-                await self.registry.deregister(principal, former)
-            ended = list(done.evicted)
-            if register_limited is None:
-                listed = await self.registry.list_sessions(principal)
-                ended += [] if session_id in dict(listed) else [session_id]
-            for each in ended if self._delete is not None else ():
-                await self._delete(each)  # type: ignore[misc]
-
-        return settle
-
-    async def _count(
-        self,
-        principal: str,
-        session_id: str,
-        limit: int,
-        evict_oldest: bool,
-        replaces: Collection[str],
-    ) -> SessionRegistration:
-        """Return what becomes of a session that is registered already."""
-        listed = await self.registry.list_sessions(principal)
-        live = sorted((at, each) for each, at in listed if each not in replaces)
-        excess = 0 if limit == -1 else max(0, len(live) - limit)
-        if excess and not evict_oldest:
-            await self.registry.deregister(principal, session_id)
-            return SessionRegistration(accepted=False)
-        oldest = (each for _, each in live[:excess])
-        return SessionRegistration(True, tuple(each for each in oldest if each != session_id))
+        place = _Place(
+            self.registry,
+            principal,
+            session_id,
+            created_at,
+            replaces,
+            max_sessions=limit,
+            evict_oldest=self.policy.strategy == "evict-oldest",
+            end=self._delete,
+        )
+        if await place.take():
+            return place.settle
+        _logger.info("a login was refused: its user has %d sessions already", limit)
+        return None
 
     async def on_logout(self, principal: str, session_id: str) -> None:
         """Strike out a session that was logged out."""
         await self.registry.deregister(principal, session_id)
+
+
+class _Place:
+    """The place of one login in a registry, until it is known whether the login was stored."""
+
+    def __init__(
+        self,
+        registry: SessionRegistry,
+        principal: str,
+        session_id: str,
+        created_at: float,
+        replaces: Collection[str],
+        *,
+        max_sessions: int,
+        evict_oldest: bool,
+        end: Callable[[str], Awaitable[object]] | None,
+    ) -> None:
+        self._registry = registry
+        self._principal = principal
+        self._session_id = session_id
+        self._created_at = created_at
+        self._replaces = replaces
+        self._limit = max_sessions
+        self._evict_oldest = evict_oldest
+        self._end = end
+        self._counts_itself = isinstance(registry, LimitingRegistry)
+        self._is_taken = False
+        # Those that were here before, and those that make room.
+        self._earlier: dict[str, float] = {}
+        self._evicted: list[str] = []
+
+    async def take(self) -> bool:
+        """Register the session, and end nobody's yet; False if there is no room."""
+        registry, principal, session_id = self._registry, self._principal, self._session_id
+        if isinstance(registry, LimitingRegistry):
+            done = await registry.register_limited(
+                principal,
+                session_id,
+                self._created_at,
+                max_sessions=self._limit,
+                evict_oldest=self._evict_oldest,
+                replaces=self._replaces,
+            )
+            self._is_taken, self._evicted = done.accepted, list(done.evicted)
+            return done.accepted
+        # Later than all that are listed: they were counted without this one.
+        self._earlier = dict(await registry.list_sessions(principal))
+        latest = max((self._created_at, *(at + 0.001 for at in self._earlier.values())))
+        await registry.register(principal, session_id, latest)
+        # Counted after that, so that of two that meet one sees the other at least.
+        self._evicted = await self._surplus()
+        self._is_taken = self._evict_oldest or not self._evicted
+        if not self._is_taken:
+            await registry.deregister(principal, session_id)
+        return self._is_taken
+
+    async def settle(self, stored: bool) -> None:
+        """End those that make room, or give the place back; that can be undone."""
+        registry, principal, session_id = self._registry, self._principal, self._session_id
+        if not stored:
+            self._is_taken = False
+            await registry.deregister(principal, session_id)
+            return
+        ended = [session_id]
+        # If not, it is stored at a second attempt; is there room?
+        if self._is_taken or await self.take():
+            ended = self._evicted
+            if not self._counts_itself:
+                ended = await self._strike_out()
+        for each in ended if self._end is not None else ():
+            await self._end(each)  # type: ignore[misc]
+
+    async def _strike_out(self) -> list[str]:
+        """Strike out those that make room, and return them; the session itself may be one."""
+        if self._session_id in self._evicted:
+            # Another login came in between. If it was stored already, it did not see this one.
+            self._evicted = await self._surplus()
+        # Before they are ended: one that is not stored yet sees that when it is.
+        for each in (*self._evicted, *self._replaces):
+            await self._registry.deregister(self._principal, each)
+        left = dict(await self._registry.list_sessions(self._principal))
+        return [*dict.fromkeys((*self._evicted, *({self._session_id} - left.keys())))]
+
+    async def _surplus(self) -> list[str]:
+        """Return the sessions that are too many, oldest login first."""
+        listed = await self._registry.list_sessions(self._principal)
+        # First those that were here before; those that meet are in the same order for all.
+        live = sorted(
+            (each == self._session_id or each not in self._earlier, at, each)
+            for each, at in listed
+            if each not in self._replaces
+        )
+        return [] if self._limit == -1 else [each for *_, each in live[: -self._limit]]
 
 
 def _require_limit(limit: object, what: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -14,8 +15,10 @@ from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.concurrency import (
     ConcurrencyControlPolicy,
     SessionConcurrencyController,
+    SessionRegistration,
     SessionRegistry,
 )
+from pyfly_session.errors import SessionTooLargeError
 from pyfly_session.security import context_of, login
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from tests.conftest import Clock
@@ -58,10 +61,35 @@ async def who(session: Any) -> PlainTextResponse:
     return PlainTextResponse(str(context_of(session).user_id))
 
 
+async def enter_slowly(request: Request) -> PlainTextResponse:
+    checked: asyncio.Event = request.app.state.checked
+    await checked.wait()
+    return await enter(request)
+
+
+class OneStep(FourMethods):
+    """Counts and registers in one step; it has room for one."""
+
+    async def register_limited(
+        self, principal: str, session_id: str, created_at: float, **_: Any
+    ) -> SessionRegistration:
+        evicted = tuple(self.known.get(principal, ()))
+        await self.register(principal, session_id, created_at)
+        return SessionRegistration(accepted=True, evicted=evicted)
+
+
+async def enter_with_too_much(request: Request) -> PlainTextResponse:
+    await login(request, SecurityContext(user_id="alice"))
+    request.state.session.set_attribute("profile", "x" * 3_000)
+    return PlainTextResponse("in")
+
+
 class House:
-    def __init__(self, clock: Clock, most: int, strategy: str) -> None:
+    def __init__(
+        self, clock: Clock, most: int, strategy: str, registry: FourMethods | None = None
+    ) -> None:
         repository = SessionRepository(InMemorySessionStore(), max_size=2_000, clock=clock)
-        self.registry = FourMethods()
+        self.registry = registry or FourMethods()
         controller = SessionConcurrencyController(
             self.registry,
             ConcurrencyControlPolicy(most, strategy),
@@ -69,7 +97,9 @@ class House:
         )
         site = Site.__new__(Site)
         site.filter = SessionFilter(repository.store, repository=repository, concurrency=controller)
-        self.app = site.app(enter=enter, leave=leave, who=who)
+        self.app = site.app(
+            enter=enter, slowly=enter_slowly, much=enter_with_too_much, leave=leave, who=who
+        )
         self.filter = site.filter
 
     def browser(self) -> Browser:
@@ -141,11 +171,6 @@ async def test_login_that_is_stored_at_the_second_attempt_takes_a_place(
     house = House(clock, 1, strategy)
     other = house.browser()
 
-    async def enter_with_too_much(request: Request) -> PlainTextResponse:
-        await login(request, SecurityContext(user_id="alice"))
-        request.state.session.set_attribute("profile", "x" * 3_000)
-        return PlainTextResponse("in")
-
     async def mend(request: Request, error: Exception) -> PlainTextResponse:
         clock.advance(1)
         await other.get("/enter")
@@ -163,3 +188,61 @@ async def test_login_that_is_stored_at_the_second_attempt_takes_a_place(
     alive = await texts(other.get("/who"), late.get("/who"))
     assert alive == (["None", "alice"] if strategy == "evict-oldest" else ["alice", "None"])
     assert await house.registry.count("alice") == 1
+
+
+@for_each("most", [1, 2])
+async def test_slow_login_that_began_first_is_the_latest(clock: Clock, most: int) -> None:
+    """A password's hash takes a while, and another browser logs in meanwhile."""
+    house = House(clock, most, "evict-oldest")
+    house.app.state.checked = asyncio.Event()
+    slow, others = house.browser(), [house.browser() for _ in range(most)]
+    under_way = asyncio.create_task(slow.get("/slowly"))
+    for other in others:
+        clock.advance(1)
+        await other.get("/enter")
+    house.app.state.checked.set()
+    await under_way
+    alive = await texts(*(each.get("/who") for each in (slow, *others)))
+    assert alive == ["alice", "None", *["alice"] * (most - 1)]
+    assert await house.registry.count("alice") == most
+
+
+@for_each("kind", [FourMethods, OneStep])
+async def test_login_that_fails_ends_nobody(clock: Clock, kind: type[FourMethods]) -> None:
+    house = House(clock, 1, "evict-oldest", kind())
+    older, browser = house.browser(), house.browser()
+    await older.get("/enter")
+    before = await house.registry.list_sessions("alice")
+    with pytest.raises(SessionTooLargeError):
+        await browser.get("/much")
+    assert await texts(older.get("/who")) == ["alice"]
+    assert await house.registry.list_sessions("alice") == before
+    clock.advance(1)
+    await browser.get("/enter")
+    assert await texts(older.get("/who"), browser.get("/who")) == ["None", "alice"]
+
+
+@for_each("later", [0, 1, -1])
+async def test_login_that_another_one_overtakes_exceeds_no_limit(later: int) -> None:
+    """The other is counted and stored between the look at the registry and the note in it."""
+    ended: list[str] = []
+    overtaking: list[float] = [100 + later]
+
+    class Overtaken(FourMethods):
+        async def register(self, principal: str, session_id: str, created_at: float) -> None:
+            if overtaking:
+                assert await controller.on_login("alice", "other", overtaking.pop())
+            await super().register(principal, session_id, created_at)
+
+    async def end(session_id: str) -> None:
+        ended.append(session_id)
+
+    registry = Overtaken()
+    policy = ConcurrencyControlPolicy(1, "evict-oldest")
+    controller = SessionConcurrencyController(registry, policy, session_deleter=end)
+    assert await controller.on_login("alice", "mine", 100)
+    assert await registry.count("alice") == 1
+    assert [each for each, _ in await registry.list_sessions("alice")] + ended in (
+        ["mine", "other"],
+        ["other", "mine"],
+    )

@@ -14,13 +14,11 @@ from pyfly_session import (
     SessionRepository,
     SessionStore,
     SessionStoreUnavailableError,
-    SessionTooLargeError,
 )
 from pyfly_session.adapters.memory import InMemorySessionStore
 from pyfly_session.concurrency import (
     ConcurrencyControlPolicy,
     SessionConcurrencyController,
-    SessionRegistration,
 )
 from pyfly_session.core.encryption import EncryptedSessionCodec
 from pyfly_session.core.principals import index
@@ -453,44 +451,6 @@ async def test_evicted_user_can_be_told_why(anywhere: SessionStore, clock: Clock
     for cookie, reason in ((evicted, "evicted"), (ended, "ended"), ("0" * 32, "None")):
         assert (await ask(place.app, "/why", cookie=cookie)).text == reason
     assert (place.repository.counts["evicted"], place.repository.counts["ended"]) == (1, 1)
-
-
-async def test_registry_of_applications_own_ends_nobody_for_login_that_fails(clock: Clock) -> None:
-    repository = SessionRepository(InMemorySessionStore(), max_size=2_000, clock=clock)
-    ended: list[str] = []
-    known = ["an older session"]
-
-    class Registry:
-        async def register_limited(
-            self, principal: str, session_id: str, *_: Any, **__: Any
-        ) -> SessionRegistration:
-            evicted = tuple(known)
-            known.append(session_id)
-            return SessionRegistration(accepted=True, evicted=evicted)
-
-        async def deregister(self, principal: str, session_id: str) -> None:
-            known.remove(session_id)
-
-    async def end(session_id: str) -> None:
-        ended.append(session_id)
-
-    async def enter_with_too_much(request: Request) -> None:
-        await login(request, SecurityContext(user_id="alice"))
-        request.state.session.set_attribute("too much", "x" * 3_000)
-
-    controller = SessionConcurrencyController(
-        Registry(),  # type: ignore[arg-type]
-        limit(1),
-        session_deleter=end,
-    )
-    site = Site.__new__(Site)
-    site.filter = SessionFilter(repository.store, repository=repository, concurrency=controller)
-    browser = Browser(site.app(enter=enter, much=enter_with_too_much))
-    with pytest.raises(SessionTooLargeError):
-        await browser.get("/much")
-    assert (ended, known) == ([], ["an older session"])
-    await browser.get("/enter?user=alice")
-    assert (ended, len(known)) == (["an older session"], 2)
 
 
 @for_each("value", [0, -2, True, 1.5, None])
