@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from redis.exceptions import ResponseError
 
 from pyfly_session.adapters.redis.batching import CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
+from pyfly_session.adapters.redis.scripts import LOAD
 
 Answer = Callable[[tuple[Any, ...]], Awaitable[Any]]
 
@@ -203,6 +205,40 @@ async def test_large_commands_make_smaller_batches() -> None:
     asked = [asyncio.ensure_future(put(number)) for number in range(20)]
     assert await asyncio.gather(*asked) == [f"{number}!" for number in range(20)]
     assert max(map(len, client.batches)) == 3
+
+
+async def test_answers_are_not_kept_for_the_sake_of_one_that_takes_long() -> None:
+    client = Client()
+    slow = asyncio.Event()
+    client.gates = [slow]
+    commands = batcher(client, deadline=LONG)
+    held = get(commands, "slow")
+    await turns()
+    answers = []
+    for number in range(200):
+        asked = commands.ask("get", str(number), None, ("GET", str(number)))
+        answers.append(weakref.ref(asked))
+        await asked
+        del asked
+    assert sum(each() is not None for each in answers) < 100
+    slow.set()
+    assert await held == "slow!"
+
+
+async def test_half_as_many_are_loaded_at_once_after_a_batch_that_failed() -> None:
+    """They may be so large that no answer comes in time, and never one to learn that from."""
+    client = Client()
+    commands = batcher(client)
+
+    async def load() -> None:
+        asked = (commands.ask("load", str(number), LOAD, 60) for number in range(100))
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    client.lost = True
+    await load()
+    client.lost = False
+    await load()
+    assert max(sum(command[0] == "GET" for command in batch) for batch in client.batches) == 50
 
 
 async def test_so_many_batches_run_side_by_side_and_no_more() -> None:

@@ -26,7 +26,14 @@ from pyfly_session.adapters.redis.circuit_breaker import Circuit
 from pyfly_session.adapters.redis.cluster import ClusterCommands
 from pyfly_session.adapters.redis.errors import NoScriptingError, explained, lacks_scripting, told
 from pyfly_session.adapters.redis.patience import Patience, some_turns_later
-from pyfly_session.adapters.redis.scripts import CREATE, LOAD, SLIDE, TEXTS
+from pyfly_session.adapters.redis.scripts import (
+    ANOTHER_TIME,
+    CREATE,
+    LOAD,
+    MAX_ANSWER,
+    SLIDE,
+    TEXTS,
+)
 
 Command = tuple[Any, ...]
 
@@ -37,9 +44,10 @@ _MAX_BATCH = 128
 # A batch is packed in one step of the event loop. An answer arrives in pieces, so it may be larger;
 # with fewer batches, sessions of 60 KB cost the server a third less, and us a seventh.
 _MAX_BYTES = 512 * 1024
-_MAX_ANSWER = 4 * 1024 * 1024
 _MAX_PARALLEL = 4
 _MAX_PARALLEL_ALONE = 50
+# So many answers may be held on to for the sake of one that is not there yet.
+_FEW = 32
 # A script copies every value on the server, which all processes share.
 _LARGE = 8192
 
@@ -158,6 +166,7 @@ class _Lane:
         # What is under way, and how many answers there were before.
         self._tasks: dict[asyncio.Task[None], tuple[list[Waiting], int]] = {}
         self._watched: deque[Waiting] = deque()
+        self._most_watched = _FEW
         # How many bytes the sessions have that were loaded lately.
         self._size = 0.0
 
@@ -195,7 +204,7 @@ class _Lane:
                 parts = each.arguments if each.script else chain.from_iterable(each.arguments)
                 size += sum([len(part) for part in parts if type(part) is bytes])
                 if each.script == LOAD:
-                    size += self._size * _MAX_BYTES / _MAX_ANSWER
+                    size += self._size * _MAX_BYTES / MAX_ANSWER
         batch.reverse()
         return batch
 
@@ -204,6 +213,8 @@ class _Lane:
             with self.circuit.watching():
                 await self._exchange(batch)
         except BaseException as error:
+            # Perhaps they are larger than any that was loaded lately, and half of them are enough.
+            self._size = max(self._size, 2 * MAX_ANSWER / len(batch))
             _fail(batch, explained(error))
             if not isinstance(error, Exception):
                 raise
@@ -257,10 +268,14 @@ class _Lane:
                 for value, own in zip(values, found, strict=True)
             ]
         for each, own in zip(group, found, strict=True):
-            each.settle(own)
+            if own == ANOTHER_TIME:
+                self._waiting.append(each)
+            else:
+                each.settle(own)
         if group[0].script == LOAD:
             sizes = [len(each) for each in found if isinstance(each, bytes)]
-            self._size += (sum(sizes) / len(sizes) - self._size) / 4 if sizes else 0
+            mean = sum(sizes) / len(sizes) if sizes else self._size
+            self._size += (mean - self._size) / (1 if ANOTHER_TIME in found else 4)
         return None
 
     async def _answers(self, commands: list[Command]) -> list[Any]:
@@ -302,10 +317,14 @@ class _Lane:
         return answers
 
     def _let_go(self) -> None:
-        """Forget answers that are there; an error among them holds on to whatever it passed."""
+        """Forget answers that are there: sessions, or errors, which hold on to what they passed."""
         for some in (self._watched, self._waiting):
             while some and some[0].answer.done():
                 some.popleft()
+        if len(self._watched) > self._most_watched:
+            # One that takes long is in front.
+            self._watched = deque(each for each in self._watched if not each.answer.done())
+            self._most_watched = 2 * len(self._watched) + _FEW
 
     def _time(self, deadline: float) -> None:
         """Have waits ended when the first of them has lasted for so long."""

@@ -41,16 +41,20 @@ end
 """
 # KEYS: sessions. ARGV: seconds to live for each. A session that has an idle time of its own in
 # front, as the codec writes it, lives exactly so long from now; any other is not cut short. With 0
-# each is left as it is.
+# each is left as it is. When the answer has become large, 2 for each that is to be asked for again.
+MAX_ANSWER = 4 * 1024 * 1024
+ANOTHER_TIME = 2
 _LOAD = """
-local answers = {}
+local answers, size = {}, 0
 for i, key in ipairs(KEYS) do
-    local found = values and redis.pcall('GET', key)
+    local found = values and size < 4194304 and redis.pcall('GET', key)
     if not values then
         found = redis.pcall('GETRANGE', key, 0, 159)
         found = found ~= '' and found
     end
-    if type(found) ~= 'string' then
+    if size >= 4194304 then
+        answers[i] = 2
+    elseif type(found) ~= 'string' then
         answers[i] = found or note(key)
     else
         local own, front = nil, string.sub(found, 1, 160)
@@ -64,6 +68,7 @@ for i, key in ipairs(KEYS) do
             lives = redis.pcall('EXPIRE', key, own or ARGV[i])
         end
         answers[i] = type(lives) == 'table' and lives or values and found or 1
+        size = size + (values and #found or 0)
     end
 end
 return answers
