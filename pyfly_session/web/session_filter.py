@@ -143,7 +143,7 @@ class SessionFilter(OncePerRequestFilter):
         self.exclude_patterns = _patterns("exclude_patterns", exclude_patterns)
         self.passive_patterns = _patterns("passive_patterns", passive_patterns)
         self._websocket = websocket or WebSocketRules()
-        self._keep_alive: KeepAlive | None = None
+        self._keep_alive: dict[asyncio.AbstractEventLoop, KeepAlive] = {}
         self._warned_of_outer = self._looked_for_neighbours = False
 
     @property
@@ -288,7 +288,7 @@ class SessionFilter(OncePerRequestFilter):
         Raises:
             SessionStoreError: It cannot be loaded, and the request may not go on without.
         """
-        if self._keep_alive is None:
+        if not self._keep_alive:
             # Refuses Trio with a clear message, before a store fails on it.
             running_loop()
         resolver = self._resolver_of(headers, scope)
@@ -378,10 +378,15 @@ class SessionFilter(OncePerRequestFilter):
 
     def _watch(self, session: HttpSession) -> KeepAlive:
         """Return what keeps the session alive while its request runs."""
-        keep_alive = self._keep_alive
-        if keep_alive is None or keep_alive.loop is not asyncio.get_running_loop():
+        loop = asyncio.get_running_loop()
+        keep_alive = self._keep_alive.get(loop)
+        if keep_alive is None:
+            # Not by weak reference: each of them holds its loop.
+            for each in list(self._keep_alive):
+                if each.is_closed():
+                    self._keep_alive.pop(each, None)
             shortest = min(self.repository.ttl, self.repository.anonymous_ttl or math.inf)
-            keep_alive = self._keep_alive = KeepAlive(running_loop(), shortest)
+            keep_alive = self._keep_alive[loop] = KeepAlive(loop, shortest)
         if keep_alive.timer is None or session.own_lifetime is not None:
             keep_alive.start(session.max_inactive_interval)
         return keep_alive

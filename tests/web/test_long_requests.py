@@ -1,7 +1,9 @@
 """A request that takes longer than the idle time: its session is in use, and lives."""
 
 import asyncio
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -253,3 +255,45 @@ async def test_requests_of_another_event_loop_leave_timer_of_first_alone(site: S
         other.call_soon_threadsafe(other.stop)
         thread.join()
         other.close()
+
+
+class CountingLoop(asyncio.SelectorEventLoop):
+    """Counts the timers that look after the sessions of long requests."""
+
+    watches = 0
+
+    def call_later(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
+        self.watches += args[0] == 1800 / 3
+        return super().call_later(*args, **kwargs)
+
+
+def test_event_loops_that_alternate_have_one_timer_each(site: Site) -> None:
+    async def page(request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    app = site.app(page=page)
+    loops = [CountingLoop() for _ in range(2)]
+    try:
+        for loop in loops * 3:
+            assert loop.run_until_complete(ask(app, "/page")).status == 200
+    finally:
+        for loop in loops:
+            loop.close()
+    assert [loop.watches for loop in loops] == [1, 1]
+
+
+def test_nothing_is_kept_of_event_loops_that_were_closed(site: Site) -> None:
+    """One loop a job: the next one takes the place of all that are over."""
+
+    async def page(request: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    app, gone = site.app(page=page), []
+    for _ in range(3):
+        loop = CountingLoop()
+        loop.run_until_complete(ask(app, "/page"))
+        loop.close()
+        gone.append(weakref.ref(loop))
+        del loop
+    gc.collect()
+    assert [each() is None for each in gone[:-1]] == [True, True]

@@ -189,7 +189,8 @@ async def test_a_long_poll_does_not_keep_the_session_alive(site: Site) -> None:
 
     async def poll(request: Request) -> Response:
         site.probe.calls.clear()
-        for commit in site.filter._keep_alive.running:  # type: ignore[union-attr]
+        [keep_alive] = site.filter._keep_alive.values()
+        for commit in keep_alive.running:
             commit.slide_later()
         await site.filter.repository.drain()
         slid.extend(site.probe.names)
