@@ -5,6 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import AsyncIterator
+from contextvars import Context
 from typing import Any
 
 import pytest
@@ -262,9 +263,11 @@ class CountingLoop(asyncio.SelectorEventLoop):
 
     watches = 0
 
-    def call_later(self, *args: Any, **kwargs: Any) -> asyncio.TimerHandle:
-        self.watches += args[0] == 1800 / 3
-        return super().call_later(*args, **kwargs)
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        self.watches += delay == 1800 / 3
+        return super().call_later(delay, callback, *args, context=context)
 
 
 def test_event_loops_that_alternate_have_one_timer_each(site: Site) -> None:
