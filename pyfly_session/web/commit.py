@@ -39,6 +39,7 @@ _FINAL = (Outcome.GONE, Outcome.ENDED, Outcome.DROPPED)
 _NO_STORE = (b"cache-control", b"no-store")
 # "etag" is as long as the one, "last-modified" as the other.
 _VARY_LENGTH, _CACHE_LENGTH = len(b"vary"), len(b"cache-control")
+_is_kept_back = re.compile(rb"(?:^|[\s,])(?:private|no-store)(?:[\s,]|$)", re.IGNORECASE).search
 _is_shared = re.compile(rb"(?:^|[\s,])(?:public|s-maxage)(?:[\s,=]|$)", re.IGNORECASE).search
 
 
@@ -400,6 +401,10 @@ class ResponseCommit:
             headers.append(header)
             if not cached:
                 headers.append(_NO_STORE)
+            elif not any(_is_kept_back(value) for _, value in cached):
+                # The browser may keep it as before; a cache that others ask, too, may not.
+                name, value = cached[-1]
+                headers[headers.index(cached[-1])] = name, value + b", private"
         elif not self.session.accessed:
             return
         if vary is None:

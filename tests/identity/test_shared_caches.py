@@ -21,7 +21,9 @@ SHARED = [
     "public", "public, max-age=60", "max-age=60, Public", "s-maxage=60", "max-age=0, S-MAXAGE=60",
     "public, max-age=31536000, immutable",
 ]  # fmt: skip
-PRIVATE = ["private", "private, max-age=60", "max-age=60", "no-cache", "no-store"]
+PRIVATE = ["private", "private, max-age=60", "Private", "no-store", "no-store, max-age=0"]
+# A shared cache may keep these, too: nothing says that it may not.
+FOR_ANYBODY = ["max-age=60", "no-cache", "must-revalidate", 'private="x-name", max-age=60']
 
 
 def heard(request: Request, text: object = "ok") -> Response:
@@ -196,6 +198,25 @@ async def test_answer_that_no_shared_cache_keeps_tells_the_id_as_ever(
     answer = await shop.get(page, known, cache_control)
     assert (answer.session_id, answer.all("cache-control")) == (known, [cache_control])
     assert warnings(caplog) == []
+
+
+@for_each("cache_control", FOR_ANYBODY)
+@for_each("page", ["/landing", "/cart", "/add?n=2"])
+async def test_answer_that_anybody_may_keep_becomes_the_browsers_own(
+    page: str, cache_control: str, caplog: Log
+) -> None:
+    """The browser keeps it as the page said; a cache for several browsers does not."""
+    shop = Shop()
+    known = (await shop.get("/add?n=1")).session_id
+    answer = await shop.get(page, known, cache_control)
+    assert (answer.session_id, answer.all("cache-control")) == (
+        known,
+        [f"{cache_control}, private"],
+    )
+    assert warnings(caplog) == []
+    assert (await shop.get("/landing", None, "max-age=60")).get("cache-control") == (
+        "max-age=60, private"
+    )
 
 
 async def test_former_id_on_a_public_page_sets_no_cookie_either() -> None:
