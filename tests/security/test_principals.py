@@ -205,6 +205,29 @@ async def test_user_keeps_so_many_and_oldest_ends(clock: Clock, monkeypatch: Pat
     assert len(await place.principals._records.read("alice")) == 3
 
 
+async def test_alias_that_many_users_share_ends_nobody(clock: Clock, monkeypatch: Patch) -> None:
+    """It finds the latest of them, and each is found by their own name."""
+    monkeypatch.setattr(index, "MOST_SESSIONS", 3)
+    place = Place(InMemorySessionStore(clock=clock), clock)
+
+    async def enter_of_tenant(request: Request) -> None:
+        context = SecurityContext(user_id=request.query_params["user"])
+        await login(request, context, aliases=["tenant"])
+
+    site = Site.__new__(Site)
+    site.filter = SessionFilter(place.repository.store, repository=place.repository)
+    app = site.app(enter=enter_of_tenant, who=who)
+    browsers = [Browser(app) for _ in range(5)]
+    for number, browser in enumerate(browsers):
+        await browser.get(f"/enter?user={number}")
+        await place.repository.drain()
+        clock.advance(1)
+    assert [(await each.get("/who")).text for each in browsers] == ["0", "1", "2", "3", "4"]
+    found = await place.principals.find_by_principal("tenant")
+    assert [each.principal for each in found] == ["2", "3", "4"]
+    assert await place.principals.count("0") == 1
+
+
 async def test_clocks_that_differ_by_a_minute_end_no_login_under_way(clock: Clock) -> None:
     store, ahead = InMemorySessionStore(clock=clock), Clock()
     ahead.now = clock.now + 60

@@ -270,10 +270,12 @@ class PrincipalSessions:
             _keep(self._limits, (principal, mine), (max_sessions, evict_oldest))
         return SessionRegistration(True)
 
-    async def confirm(
-        self, principal: str, noted_id: str, session_id: str, *, idle: int | None = None
+    async def confirm(  # noqa: C901 - one atomic decision
+        self, principal: str, noted_id: str, session_id: str, *, idle: int | None, is_alias: bool
     ) -> bool:
         """Take note that the session is stored, and end those that were to make room for it.
+
+        Many users may share an alias: beyond the bound its oldest are not found by it any more.
 
         Returns:
             False if somebody ended it meanwhile; it is gone then.
@@ -315,6 +317,9 @@ class PrincipalSessions:
             elif len(others) >= MOST_SESSIONS:
                 victims = sorted(others, key=lambda name: others[name].logged_in_at)
                 del victims[len(others) + 1 - MOST_SESSIONS :]
+            if is_alias:
+                over = {name for name in victims if others[name].state == LIVE}
+                entries, victims = {n: e for n, e in entries.items() if n not in over}, []
             for name in victims:
                 entries[name] = entries[name]._replace(state=ENDING, noted_at=now)
             marked.clear()

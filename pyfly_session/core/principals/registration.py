@@ -97,8 +97,12 @@ class Registration:
             await asyncio.gather(*(index.deregister(name, each) for name, each in noted.items()))
             return outcome
         idle = session.max_inactive_interval
+        principal = session.principal
         confirmed = await asyncio.gather(
-            *(index.confirm(name, each, stored.id, idle=idle) for name, each in noted.items())
+            *(
+                index.confirm(name, each, stored.id, idle=idle, is_alias=name != principal)
+                for name, each in noted.items()
+            )
         )
         if all(confirmed):
             return outcome
