@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from pyfly_session.core.principals.own_registry import Place
 from pyfly_session.core.principals.records import SessionRegistration
 
 __all__ = [
@@ -33,8 +34,10 @@ LimitOf = Callable[[str], int | Awaitable[int | None] | None]
 class SessionRegistry(Protocol):
     """Knows the live sessions of each principal, as the original's does.
 
-    With these four methods alone logins that meet may all be refused; `LimitingRegistry` has
-    what prevents that.
+    It is told when sessions are stored or ended: of logins, of each change of id, and of every
+    end, whoever ends them. Of a session that expires it is not; leave it out when it was not used
+    for its idle time. With these four methods alone logins that meet may all be refused;
+    `LimitingRegistry` has what prevents that.
     """
 
     async def register(self, principal: str, session_id: str, created_at: float) -> None:
@@ -160,49 +163,43 @@ class SessionConcurrencyController:
             replaces: The ids that this session had, so that logging in again in the same
                 browser takes no second place.
         """
-        settle = await self.admit(principal, session_id, created_at, replaces=replaces)
-        if settle is not None:
-            await settle(True)
-        return settle is not None
+        place = await self.place_for(principal, session_id, created_at, replaces=replaces)
+        accepted = await place.take()
+        if accepted:
+            await place(True)
+        return accepted
 
-    async def admit(
+    async def place_for(
         self,
         principal: str,
         session_id: str,
         created_at: float,
         *,
         replaces: Collection[str] = (),
-    ) -> Callable[[bool], Awaitable[None]] | None:
-        """Register a session that is logging in, and end nobody's yet.
+    ) -> Place:
+        """Return the place of a session that is logging in, which it does not take yet.
 
-        Returns:
-            To be called with whether the login was stored: ends those that make room, or strikes
-            the session out again, which a later call with True undoes if there is still room.
-            None if the policy refuses the login.
+        Called with whether the login was stored, it ends those that make room, or strikes the
+        session out again, which a later call with True undoes if there is still room.
         """
-        limit = await self.policy.limit_for(principal)
-        place = _Place(
+        return _LoginPlace(
             self.registry,
             principal,
             session_id,
             created_at,
             replaces,
-            max_sessions=limit,
+            max_sessions=await self.policy.limit_for(principal),
             evict_oldest=self.policy.strategy == "evict-oldest",
             end=self._delete,
         )
-        if await place.take():
-            return place.settle
-        _logger.info("a login was refused: its user has %d sessions already", limit)
-        return None
 
     async def on_logout(self, principal: str, session_id: str) -> None:
         """Strike out a session that was logged out."""
         await self.registry.deregister(principal, session_id)
 
 
-class _Place:
-    """The place of one login in a registry, until it is known whether the login was stored."""
+class _LoginPlace(Place):
+    """The place of one login, for which others may have to make room."""
 
     def __init__(
         self,
@@ -216,78 +213,77 @@ class _Place:
         evict_oldest: bool,
         end: Callable[[str], Awaitable[object]] | None,
     ) -> None:
-        self._registry = registry
-        self._principal = principal
-        self._session_id = session_id
-        self._created_at = created_at
+        super().__init__(registry, principal, session_id, created_at)
         self._replaces = replaces
         self._limit = max_sessions
         self._evict_oldest = evict_oldest
         self._end = end
         self._counts_itself = isinstance(registry, LimitingRegistry)
-        self._is_taken = False
         # Those that were here before, and those that make room.
         self._earlier: dict[str, float] = {}
         self._evicted: list[str] = []
+        self._is_contested = False
 
     async def take(self) -> bool:
         """Register the session, and end nobody's yet; False if there is no room."""
-        registry, principal, session_id = self._registry, self._principal, self._session_id
+        registry, principal = self._registry, self.principal
         if isinstance(registry, LimitingRegistry):
             done = await registry.register_limited(
                 principal,
-                session_id,
+                self.session_id,
                 self._created_at,
                 max_sessions=self._limit,
                 evict_oldest=self._evict_oldest,
                 replaces=self._replaces,
             )
-            self._is_taken, self._evicted = done.accepted, list(done.evicted)
-            return done.accepted
+            self.is_taken, self._evicted = done.accepted, list(done.evicted)
+            return self._noted()
         # Later than all that are listed: they were counted without this one.
         self._earlier = dict(await registry.list_sessions(principal))
-        latest = max((self._created_at, *(at + 0.001 for at in self._earlier.values())))
-        await registry.register(principal, session_id, latest)
+        self._created_at = max((self._created_at, *(at + 0.001 for at in self._earlier.values())))
+        await registry.register(principal, self.session_id, self._created_at)
         # Counted after that, so that of two that meet one sees the other at least.
         self._evicted = await self._surplus()
-        self._is_taken = self._evict_oldest or not self._evicted
-        if not self._is_taken:
-            await registry.deregister(principal, session_id)
-        return self._is_taken
+        self._is_contested = self.session_id in self._evicted
+        self.is_taken = self._evict_oldest or not self._evicted
+        if not self.is_taken:
+            await registry.deregister(principal, self.session_id)
+        return self._noted()
 
-    async def settle(self, stored: bool) -> None:
+    def _noted(self) -> bool:
+        if not self.is_taken:
+            _logger.info("a login was refused: its user has %d sessions already", self._limit)
+        return self.is_taken
+
+    async def __call__(self, stored: bool) -> None:
         """End those that make room, or give the place back; that can be undone."""
-        registry, principal, session_id = self._registry, self._principal, self._session_id
         if not stored:
-            self._is_taken = False
-            await registry.deregister(principal, session_id)
+            await super().__call__(False)
             return
-        ended = [session_id]
+        ended = [self.session_id]
         # If not, it is stored at a second attempt; is there room?
-        if self._is_taken or await self.take():
-            ended = self._evicted
-            if not self._counts_itself:
-                ended = await self._strike_out()
+        if self.is_taken or await self.take():
+            ended = self._evicted if self._counts_itself else await self._strike_out()
         for each in ended if self._end is not None else ():
             await self._end(each)  # type: ignore[misc]
 
     async def _strike_out(self) -> list[str]:
         """Strike out those that make room, and return them; the session itself may be one."""
-        if self._session_id in self._evicted:
+        if self._is_contested:
             # Another login came in between. If it was stored already, it did not see this one.
             self._evicted = await self._surplus()
         # Before they are ended: one that is not stored yet sees that when it is.
         for each in (*self._evicted, *self._replaces):
-            await self._registry.deregister(self._principal, each)
-        left = dict(await self._registry.list_sessions(self._principal))
-        return [*dict.fromkeys((*self._evicted, *({self._session_id} - left.keys())))]
+            await self._registry.deregister(self.principal, each)
+        left = dict(await self._registry.list_sessions(self.principal))
+        return [*dict.fromkeys((*self._evicted, *({self.session_id} - left.keys())))]
 
     async def _surplus(self) -> list[str]:
         """Return the sessions that are too many, oldest login first."""
-        listed = await self._registry.list_sessions(self._principal)
+        listed = await self._registry.list_sessions(self.principal)
         # First those that were here before; those that meet are in the same order for all.
         live = sorted(
-            (each == self._session_id or each not in self._earlier, at, each)
+            (each == self.session_id or each not in self._earlier, at, each)
             for each, at in listed
             if each not in self._replaces
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from pyfly_session import ids
@@ -36,7 +36,10 @@ class Invalidation:
 
     Attributes:
         ended: Until when an id is remembered, and whether a request has come with it since.
+        report: Awaited with whose session has ended, and its id; None if nobody has to know.
     """
+
+    report: Callable[[str | None, str], Awaitable[None]] | None = None
 
     def __init__(
         self,
@@ -64,10 +67,14 @@ class Invalidation:
         Raises:
             SessionStoreError: The backend failed, and the session may live.
         """
-        await self._finish(self._delete(session_id, reason, look=self._events.has_listeners))
+        await self._finish(self._delete(session_id, reason, look=self._is_heard))
+
+    @property
+    def _is_heard(self) -> bool:
+        return self._events.has_listeners or self.report is not None
 
     async def _finish(self, work: Coroutine[Any, Any, T]) -> T:
-        if not self._events.has_listeners:
+        if not self._is_heard:
             return await work
         # Cancelled in between, nobody could tell later that there was a session.
         done: T = await self._events.finish(work)
@@ -87,6 +94,8 @@ class Invalidation:
             if data is not None:
                 found = data
                 self._events.destroyed(ended, data.get(PRINCIPAL), reason)
+                if self.report is not None:
+                    await self.report(data.get(PRINCIPAL), ended)
             for notice in tuple(self._watchers.get(self._store.key_of(ended), ())):
                 notice()
             if moved_to is None:

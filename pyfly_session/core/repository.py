@@ -33,6 +33,7 @@ from pyfly_session.core.metadata import (
     read_one,
 )
 from pyfly_session.core.principals.index import PrincipalSessions
+from pyfly_session.core.principals.own_registry import OwnRegistry, Registry
 from pyfly_session.core.principals.registration import Registration
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore, require_store
@@ -143,6 +144,14 @@ class SessionRepository:
             later=tasks.finish_later,
         )
         self._registration = Registration(self.principals)
+
+    def report_to(self, registry: Registry) -> None:
+        """Have a registry of the application's own know who has which sessions.
+
+        `pyfly_session.web.SessionFilter` does it with that of its ``concurrency``.
+        """
+        own = OwnRegistry(registry, self.capable_store.key_of)
+        self._registration.own, self.invalidation.report = own, own.ended
 
     def create(self) -> HttpSession:
         """Return a new session with an id made here; it is stored when it is committed."""

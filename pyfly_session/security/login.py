@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from pyfly_session import ids
-from pyfly_session.concurrency import SessionConcurrencyController
 from pyfly_session.core.metadata import AUTHENTICATED_AT, PRINCIPAL, SECURITY_CONTEXT
 from pyfly_session.core.principals.registration import former_ids
 from pyfly_session.core.session import HttpSession
@@ -202,12 +201,7 @@ async def logout(request: Any) -> None:
         raise CrossSiteRequestError(
             "you cannot be logged out by a page of another site; log out on this site's own page"
         )
-    session = session_of(request)
-    principal, controller = session.principal, _foreign_controller(request)
-    session.invalidate()
-    if principal is not None and controller is not None:
-        stored = session.stored
-        await controller.on_logout(principal, session.current_id if stored is None else stored.id)
+    session_of(request).invalidate()
     request.state.security_context = SecurityContext.anonymous()
 
 
@@ -283,14 +277,6 @@ def _came_in_header(request: Any, headers: Iterable[Header]) -> bool:
     return isinstance(way, SessionHeader) and bool(way.candidates(headers))
 
 
-def _foreign_controller(request: Any) -> SessionConcurrencyController | None:
-    """Return the controller if it has a registry of the application's own."""
-    used = filter_of(request)
-    if used is None or used.concurrency is None:
-        return None
-    return None if used.concurrency.registry is used.repository.principals else used.concurrency
-
-
 async def _take_place(request: Any, session: HttpSession, user_id: str, new_id: str) -> bool:
     """Have the login counted among the user's sessions, if there is a limit to them.
 
@@ -307,12 +293,18 @@ async def _take_place(request: Any, session: HttpSession, user_id: str, new_id: 
     if user_id not in session.registrations:
         await used.repository.release(session)
     former, before = former_ids(session), session.registrations
-    foreign = _foreign_controller(request)
-    if foreign is not None:
-        session.settle_login = await foreign.admit(
+    if used.concurrency.registry is not used.repository.principals:
+        place = await used.concurrency.place_for(
             user_id, new_id, session.loaded_at, replaces=former
         )
-        accepted = session.settle_login is not None
+        try:
+            accepted = await place.take()
+        except BaseException:
+            # Cancelled, for example; the registry may have noted it.
+            used.repository.finish_later(place(False))
+            raise
+        if accepted:
+            session.settle_login = place
     else:
         # Known before it is done: if the request is cancelled, the place has to be given back.
         session.registrations = {**before, user_id: new_id}

@@ -119,6 +119,8 @@ class SessionFilter(OncePerRequestFilter):
             store, ttl=ttl, max_lifetime=max_lifetime, anonymous_ttl=anonymous_ttl, clock=clock
         )
         self.concurrency = concurrency
+        if concurrency is not None and concurrency.registry is not self.repository.principals:
+            self.repository.report_to(concurrency.registry)
         self.resolver: SessionIdResolver = (
             cookie or SessionCookie(name=cookie_name, secure=secure)
             if resolver is None

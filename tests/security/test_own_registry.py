@@ -1,6 +1,7 @@
 """A registry with the four methods of the original's limits logins."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -85,21 +86,30 @@ async def enter_with_too_much(request: Request) -> PlainTextResponse:
 
 
 class House:
+    """A site whose logins an application's own registry limits."""
+
     def __init__(
-        self, clock: Clock, most: int, strategy: str, registry: FourMethods | None = None
+        self,
+        clock: Clock,
+        most: int,
+        strategy: str,
+        registry: FourMethods | None = None,
+        *,
+        pages: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> None:
-        repository = SessionRepository(InMemorySessionStore(), max_size=2_000, clock=clock)
+        store = InMemorySessionStore(clock=clock)
+        self.repository = SessionRepository(store, max_size=2_000, clock=clock, **options)
         self.registry = registry or FourMethods()
         controller = SessionConcurrencyController(
             self.registry,
             ConcurrencyControlPolicy(most, strategy),
-            session_deleter=repository.principals.end,
+            session_deleter=self.repository.principals.end,
         )
         site = Site.__new__(Site)
-        site.filter = SessionFilter(repository.store, repository=repository, concurrency=controller)
-        self.app = site.app(
-            enter=enter, slowly=enter_slowly, much=enter_with_too_much, leave=leave, who=who
-        )
+        site.filter = SessionFilter(store, repository=self.repository, concurrency=controller)
+        known = {"enter": enter, "slowly": enter_slowly, "much": enter_with_too_much}
+        self.app = site.app(**{**known, "leave": leave, "who": who, **(pages or {})})
         self.filter = site.filter
 
     def browser(self) -> Browser:

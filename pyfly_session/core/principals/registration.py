@@ -8,6 +8,7 @@ from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.merge import Outcome
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.principals.index import PrincipalSessions, login_time
+from pyfly_session.core.principals.own_registry import OwnRegistry, Place
 from pyfly_session.core.session import HttpSession
 
 _STORED = (Outcome.STORED, Outcome.FORKED)
@@ -26,6 +27,9 @@ async def _settle(session: HttpSession, *, stored: bool) -> None:
         if stored:
             # Kept otherwise: an error's handler may have the login stored at a second attempt.
             session.settle_login = None
+            if isinstance(settle, Place) and session.stored is not None:
+                # A session of its own may have an id of its own.
+                await settle.move_to(session.stored.id)
         await settle(stored)
 
 
@@ -37,10 +41,14 @@ class Registration:
 
     Args:
         index: The records.
+
+    Attributes:
+        own: Has a registry of the application's own do the same, None if there is none.
     """
 
     def __init__(self, index: PrincipalSessions) -> None:
         self._index = index
+        self.own: OwnRegistry | None = None
 
     def loaded(self, session: HttpSession) -> None:
         """Have a session in use noted again before its entry could be over."""
@@ -49,11 +57,15 @@ class Registration:
     async def before(self, session: HttpSession, change: Change) -> None:
         """Note the session for each of its names, and take back what is not going to be."""
         names = session.principal_names
+        is_handed_over = bool(
+            PRINCIPAL in change.metadata or session.stored is None or change.new_id
+        )
+        if self.own is not None:
+            await self.own.before(session, is_handed_over=is_handed_over)
         if not (names or session.registrations):
             return
         await self._release(session, [name for name in session.registrations if name not in names])
         idle, logged_in_at = session.max_inactive_interval, login_time(session)
-        is_handed_over = PRINCIPAL in change.metadata or session.stored is None or change.new_id
         if not (is_handed_over or session.registrations):
             # It has another idle time.
             await asyncio.gather(
@@ -82,6 +94,8 @@ class Registration:
         """Take note of what the commit did."""
         index = self._index
         await _settle(session, stored=outcome in _STORED)
+        if self.own is not None:
+            await self.own.after(session, outcome, former)
         displaced = {*session.displaced}
         if change.ends:
             await self.released(session)
