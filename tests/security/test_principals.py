@@ -50,6 +50,11 @@ async def why(request: Request) -> PlainTextResponse:
     return PlainTextResponse(str(await why_ended(request)))
 
 
+async def enter_and_rotate(request: Request) -> None:
+    await login(request, SecurityContext(user_id="alice"))
+    request.state.session.rotate_id()
+
+
 async def mind_changed(request: Request) -> None:
     await login(request, SecurityContext(user_id="alice"))
     request.state.session.clear()
@@ -67,7 +72,7 @@ class Place:
         site.filter = SessionFilter(store, repository=self.repository, concurrency=controller)
         self.app: App = site.app(
             enter=enter, leave=leave, who=who, rotate=rotate, others=others, why=why,
-            mind_changed=mind_changed,
+            mind_changed=mind_changed, turned=enter_and_rotate,
         )  # fmt: skip
 
     async def log_in(self, user: str = "alice", browser: Browser | None = None) -> Browser:
@@ -474,6 +479,16 @@ async def test_evicted_user_can_be_told_why(anywhere: SessionStore, clock: Clock
     for cookie, reason in ((evicted, "evicted"), (ended, "ended"), ("0" * 32, "None")):
         assert (await ask(place.app, "/why", cookie=cookie)).text == reason
     assert (place.repository.counts["evicted"], place.repository.counts["ended"]) == (1, 1)
+
+
+async def test_login_that_changes_the_id_again_is_held_to_the_limit(clock: Clock) -> None:
+    for strategy, alive in (("evict-oldest", [False, True]), ("reject-new", [True, False])):
+        place = Place(InMemorySessionStore(), clock, policy=limit(1, strategy))
+        browsers = [Browser(place.app), Browser(place.app)]
+        for browser in browsers:
+            clock.advance(1)
+            await browser.get("/turned")
+        assert [await place.is_logged_in(each) for each in browsers] == alive
 
 
 @for_each("value", [0, -2, True, 1.5, None])

@@ -195,13 +195,15 @@ class PrincipalSessions:
         Raises:
             TooManySessionsError: The place was taken meanwhile.
         """
-        limit, evicts = self._limits.get((principal, self._key(session_id)), _NO_LIMIT)
+        # A login that changed the id once more is held to the limit that it began with.
+        known = ((principal, self._key(each)) for each in (session_id, *replaces))
+        limit, evicts = next(filter(None, map(self._limits.get, known)), _NO_LIMIT)
         noted = await self.register_limited(
             principal,
             session_id,
             created_at,
-            max_sessions=-1 if evicts else limit,
-            evict_oldest=False,
+            max_sessions=limit,
+            evict_oldest=evicts,
             replaces=replaces,
             idle=idle,
         )
@@ -275,8 +277,6 @@ class PrincipalSessions:
     ) -> bool:
         """Take note that the session is stored, and end those that were to make room for it.
 
-        Many users may share an alias: beyond the bound its oldest are not found by it any more.
-
         Returns:
             False if somebody ended it meanwhile; it is gone then.
         """
@@ -317,7 +317,7 @@ class PrincipalSessions:
             elif len(others) >= MOST_SESSIONS:
                 victims = sorted(others, key=lambda name: others[name].logged_in_at)
                 del victims[len(others) + 1 - MOST_SESSIONS :]
-            if is_alias:
+            if is_alias:  # Many users may share it; the oldest are not found by it any more.
                 over = {name for name in victims if others[name].state == LIVE}
                 entries, victims = {n: e for n, e in entries.items() if n not in over}, []
             for name in victims:
