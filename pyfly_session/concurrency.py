@@ -35,9 +35,8 @@ class SessionRegistry(Protocol):
     """Knows the live sessions of each principal, as the original's does.
 
     It is told when sessions are stored or ended: of logins, of each change of id, and of every
-    end, whoever ends them. Of a session that expires it is not; leave it out when it was not used
-    for its idle time. With these four methods alone logins that meet may all be refused;
-    `LimitingRegistry` has what prevents that.
+    end, whoever ends them; of those that expired at the next login of their user. With these four
+    methods alone logins that meet may all be refused; `LimitingRegistry` has what prevents that.
     """
 
     async def register(self, principal: str, session_id: str, created_at: float) -> None:

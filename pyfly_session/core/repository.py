@@ -150,8 +150,17 @@ class SessionRepository:
 
         `pyfly_session.web.SessionFilter` does it with that of its ``concurrency``.
         """
-        own = OwnRegistry(registry, self.capable_store.key_of)
+        own = OwnRegistry(registry, self.capable_store, idle=self.ttl, clock=self._clock)
         self._registration.own, self.invalidation.report = own, own.ended
+
+    async def forget_expired(self, principal: str) -> None:
+        """Have such a registry strike out what has expired of a principal's sessions.
+
+        Raises:
+            SessionStoreError: The backend failed.
+        """
+        if self._registration.own is not None:
+            await self._registration.own.forget_expired(principal)
 
     def create(self) -> HttpSession:
         """Return a new session with an id made here; it is stored when it is committed."""

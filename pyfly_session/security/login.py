@@ -294,6 +294,7 @@ async def _take_place(request: Any, session: HttpSession, user_id: str, new_id: 
         await used.repository.release(session)
     former, before = former_ids(session), session.registrations
     if used.concurrency.registry is not used.repository.principals:
+        await used.repository.forget_expired(user_id)
         place = await used.concurrency.place_for(
             user_id, new_id, session.loaded_at, replaces=former
         )

@@ -186,6 +186,40 @@ async def test_sessions_that_others_end_free_their_places(clock: Clock, hash_ids
     assert noted(house) == []
 
 
+async def test_session_that_expired_takes_no_place(clock: Clock) -> None:
+    house = house_of(clock, ttl=600)
+    browser, elsewhere = house.browser(), house.browser()
+    await browser.get("/enter")
+    clock.advance(599)
+    await browser.get("/who")
+    clock.advance(599)  # It is old, and still in use.
+    assert await texts(elsewhere.get("/enter")) == ["full"]
+    clock.advance(1)
+    assert await texts(elsewhere.get("/enter")) == ["in"]
+    assert noted(house) == [elsewhere.cookie]
+
+
+async def test_new_id_that_is_struck_out_before_it_is_stored_is_noted_again(clock: Clock) -> None:
+    """A login elsewhere found no session under it yet."""
+
+    class Struck(FourMethods):
+        strikes = False
+
+        async def register(self, principal: str, session_id: str, created_at: float) -> None:
+            await super().register(principal, session_id, created_at)
+            if self.strikes:
+                self.strikes = False
+                await self.deregister(principal, session_id)
+
+    registry = Struck()
+    house = house_of(clock, registry=registry)
+    browser = house.browser()
+    await browser.get("/enter")
+    registry.strikes = True
+    await browser.get("/rotate")
+    assert noted(house) == [browser.cookie]
+
+
 async def test_login_that_changes_the_id_again_makes_room_under_the_last(clock: Clock) -> None:
     house = house_of(clock, "evict-oldest")
     first, second = house.browser(), house.browser()

@@ -10,6 +10,7 @@ from pyfly_session.core.change import Stored
 from pyfly_session.core.merge import Outcome
 from pyfly_session.core.principals.index import login_time
 from pyfly_session.core.session import HttpSession
+from pyfly_session.core.store_capabilities import CapableStore
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +63,10 @@ class Place:
         if not stored:
             self.is_taken = False
             await self._registry.deregister(self.principal, self.session_id)
-        elif not self.is_taken:
+            return
+        listed = await self._registry.list_sessions(self.principal) if self.is_taken else []
+        if self.session_id not in dict(listed):
+            # Somebody struck it out who did not find the session yet.
             await self.take()
 
 
@@ -74,12 +78,24 @@ class OwnRegistry:
 
     Args:
         registry: The application's.
-        key_of: Returns what the store knows an id as.
+        sessions: Where the sessions are.
+        idle: Idle time of a session in seconds, unless it has another.
+        clock: Unix time in seconds.
     """
 
-    def __init__(self, registry: Registry, key_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        sessions: CapableStore,
+        *,
+        idle: int,
+        clock: Callable[[], float],
+    ) -> None:
         self.registry = registry
-        self._key_of = key_of
+        self._sessions = sessions
+        self._key_of = sessions.key_of
+        self._idle = idle
+        self._clock = clock
 
     async def before(self, session: HttpSession, *, is_handed_over: bool) -> None:
         """Have it know the id that a session is about to have.
@@ -112,6 +128,18 @@ class OwnRegistry:
             kept = {stored.id} if stored is not None and name == session.principal else set()
             for session_id in gone - kept:
                 await self.ended(name, session_id)
+
+    async def forget_expired(self, principal: str) -> None:
+        """Have it strike out the sessions that have ended without anybody noticing.
+
+        Raises:
+            SessionStoreError: The backend failed.
+        """
+        for session_id, logged_in_at in await self.registry.list_sessions(principal):
+            # One that is younger is there, or is about to be stored.
+            is_old = logged_in_at + self._idle <= self._clock()
+            if is_old and not await self._sessions.exists(session_id):
+                await self.registry.deregister(principal, session_id)
 
     async def ended(self, principal: str | None, session_id: str) -> None:
         """Have it strike out a session, if it has that; what was done is done if it fails."""
