@@ -11,6 +11,7 @@ from pyfly_session.core.metadata import (
     METADATA_NAMES,
     RESERVED_NAMES,
     SECURITY_CONTEXT,
+    Owner,
     owner_of,
     user_in,
 )
@@ -46,7 +47,7 @@ class Stored:
             self.fragments = _NOTHING
         return self.fragments
 
-    def owner(self, codec: SessionCodec) -> str | None:
+    def owner(self, codec: SessionCodec) -> Owner | None:
         """Return whose it is, None for nobody's."""
         return owner_of(self.taken_apart(codec), codec)
 
@@ -82,13 +83,13 @@ class Change:
         self.updates = updates
 
     def note_login(self, seen: Parts, codec: SessionCodec) -> None:
-        """Take note of whom the attribute of the original tells, if that is another user now."""
+        """Take note of whom the attribute of the original names, if that is another user now."""
         part = self.delta.get(SECURITY_CONTEXT, self.updates.get(SECURITY_CONTEXT))
         if self.principal is not None or part is REMOVED:
             return
         raw = part.fragment if isinstance(part, Update) else codec.write(SECURITY_CONTEXT, part)
-        user = user_in(raw)
-        if user not in (None, owner_of(seen, codec)):
+        user, (principal, before) = user_in(raw), owner_of(seen, codec) or (None, None)
+        if user not in (None, principal, before) and (user or principal is None):
             self.principal, self.is_plain = user, False
 
     def applied_to(self, parts: Parts, codec: SessionCodec) -> dict[str, Any]:

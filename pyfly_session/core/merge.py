@@ -66,19 +66,19 @@ def verdict(session: HttpSession, change: Change, current: Stored, codec: Sessio
     if loaded is None or seen is None or current is seen:
         logs_in_late = change.principal is not None and session.moved
         return Verdict.FORK if logs_in_late else Verdict.MERGE
-    before = seen.owner(codec)
-    same_owner = before == current.owner(codec)
+    before, now = seen.owner(codec), current.owner(codec)
     if change.principal is None:
-        if same_owner:
+        if before == now:
             return Verdict.MERGE
         if before is not None:
             return Verdict.DROP
-        if SECURITY_CONTEXT in change.delta or SECURITY_CONTEXT in change.updates:
-            return Verdict.FORK
-        # What an anonymous visitor does while logging in, to a cart for example, is kept.
+        # What an anonymous visitor does while logging in, to a cart for example, is kept; but not
+        # that nobody is logged in.
+        says_who = SECURITY_CONTEXT in change.delta or SECURITY_CONTEXT in change.updates
         touches_more = change.clears or not change.metadata.keys() <= _WITH_EVERY_WRITE
-        return Verdict.DROP if touches_more else Verdict.MERGE
-    if same_owner and current.id == loaded.id and not session.moved:
+        return Verdict.DROP if says_who or touches_more else Verdict.MERGE
+    is_theirs = before == now or (now is not None and change.principal in now)
+    if is_theirs and current.id == loaded.id and not session.moved:
         return Verdict.MERGE
     # Whoever gave the session another id meanwhile may not get this login, unless they logged the
     # same user in: a button was pressed twice.

@@ -105,14 +105,19 @@ def read_one(fragments: Mapping[str, Raw], name: str, codec: SessionCodec) -> An
         return None
 
 
-def owner_of(fragments: Mapping[str, Raw], codec: SessionCodec) -> str | None:
-    """Return whose a stored session is, None for nobody's.
+Owner = tuple[str | None, str | None]
+"""Whose a session is: its principal, and the user whom `SECURITY_CONTEXT` names."""
 
-    That is its principal, or else the user in the attribute by which the original tells it.
-    """
+
+def owner_of(fragments: Mapping[str, Raw], codec: SessionCodec) -> Owner | None:
+    """Return whose a stored session is, None for nobody's."""
     principal: str | None = read_one(fragments, PRINCIPAL, codec)
     context = fragments.get(SECURITY_CONTEXT)
-    return principal if context is None or principal is not None else user_in(context)
+    user = None if context is None else user_in(context)
+    if principal is not None:
+        # What an application keeps there beside it says nothing of who that is.
+        user = user or None
+    return None if principal is None and user is None else (principal, user)
 
 
 def user_in(context: bytes) -> str | None:

@@ -110,6 +110,8 @@ async def login(
     session.rotate_id(new_id)
     if not _is_free_for(session, user_id):
         session.clear()
+        # Nor does "remember me" of the one hold for the other.
+        session.set_max_inactive_interval(None)
     session.set_attribute(SECURITY_CONTEXT, security_context)
     session.authenticate(user_id, aliases)
     session.remove_attribute(_MAX_AGE)

@@ -112,6 +112,11 @@ class ResponseCommit:
         self._mapping: Any = SessionMapping(session)
         scope["session"] = self._mapping
 
+    @property
+    def has_ended(self) -> bool:
+        """True if the last commit found that the session is not this client's any more."""
+        return self._outcome in _FINAL
+
     def before_head(self, hook: HeadHook) -> None:
         """Have the hook called with the head of the response, before the session is committed."""
         self._hooks = (*self._hooks, hook)
@@ -276,13 +281,17 @@ class ResponseCommit:
         Args:
             outer: Sends the head of another response, if that which we saw did not get out.
         """
-        self._keep_alive.running.discard(self)
+        self.slide_no_more()
         if outer is not None and not outer.head_sent:
             # What we wrote on a head that was lost has to be written on the next one again.
             outer.before_head(self.finish_head if self.head_sent else self._run_hooks)
         else:
             self._hooks = ()
         self.session.write_refusal = self.session.write_refusal or _OVER
+
+    def slide_no_more(self) -> None:
+        """Keep the session alive no longer by the mere time that passes."""
+        self._keep_alive.running.discard(self)
 
     def slide_later(self) -> None:
         """Extend the session of a long request in the background."""

@@ -184,8 +184,8 @@ def take_over(session: HttpSession, put: Any, scope: Mapping[str, Any]) -> None:
         put: What the scope holds instead of its mapping.
         scope: That of the request.
     """
-    if isinstance(put, SessionMapping):
-        return  # That of another filter of ours, with sessions of its own.
+    if isinstance(put, SessionMapping) or session.invalidated:
+        return  # That of another filter of ours, with sessions of its own; or nothing is left.
     if _is_of_another_middleware(put, scope):
         _warn_of_shadow(type(put).__module__)
         return
@@ -196,7 +196,7 @@ def take_over(session: HttpSession, put: Any, scope: Mapping[str, Any]) -> None:
         _logger.error("what was put in the place of request.session is no mapping: %r", type(put))
         return
     names = session.attribute_names()
-    if session.principal is not None and put.get(SECURITY_CONTEXT) is None:
+    if session.has_login and put.get(SECURITY_CONTEXT) is None:
         session.clear()
     for name in names:
         if name not in put:

@@ -177,7 +177,12 @@ class LiveSocket:
         if message["type"] in HEADS and self._closing is None:
             message = {**message, "headers": list(message.get("headers") or ())}
             await self._commit.finish_head(message)
-            self._start(message)
+            # From here on the messages of the client count.
+            self._commit.slide_no_more()
+            if self._commit.has_ended:
+                self._end()
+            else:
+                self._start(message)
         closes = message["type"] == "websocket.close"
         if self._closing is not None:
             if closes:

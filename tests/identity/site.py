@@ -193,6 +193,27 @@ async def renew_and_stream(request: Request) -> Response:
     return StreamingResponse(body())
 
 
+async def note_nobody(request: Request) -> Response:
+    """Store that nobody is logged in, as an application may that looks at it each time."""
+    await wait_at_gate(request)
+    request.state.session.set_attribute("SECURITY_CONTEXT", SecurityContext.anonymous())
+    return answer_to(request)
+
+
+async def put_context(request: Request) -> Response:
+    """Put another mapping in the place of the session, with somebody else in it."""
+    await wait_at_gate(request)
+    user = request.query_params["user"]
+    request.scope["session"] = {"SECURITY_CONTEXT": SecurityContext(user_id=user)}
+    return PlainTextResponse("put")
+
+
+async def put_nothing(request: Request) -> Response:
+    await wait_at_gate(request)
+    request.scope["session"] = {}
+    return PlainTextResponse("put")
+
+
 async def write_and_go_on(request: Request) -> Response:
     """Write before the head has been sent, and do something else to the session after it."""
     await wait_at_gate(request)
@@ -247,7 +268,7 @@ async def remember(request: Request) -> Response:
 PAGES: list[Any] = [
     news, look, write, renew, enter, attempt, leave, password, clear, hand_over, fill, remove,
     remember, enter_and_fill, enter_without_login, renew_and_stream, add_role, write_and_go_on,
-    update_and_show,
+    update_and_show, note_nobody, put_context, put_nothing,
 ]  # fmt: skip
 
 

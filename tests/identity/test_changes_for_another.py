@@ -204,3 +204,16 @@ async def test_function_of_anothers_value_shows_nothing_of_it(site: Site) -> Non
     alices = (await site.there.ask("/enter?user=alice&cart=ring", visitor)).session_id
     assert (await slow.finish()).text == "tea+baittea+bait+more"
     assert (await site.there.opens(alices)).attributes["cart"] == "ring+bait+more"
+
+
+async def test_remember_me_of_one_user_does_not_hold_for_the_next(
+    make_memory_site: MakeSite,
+) -> None:
+    """Bob logs in with the browser that Alice was to be remembered in for a day."""
+    site = await make_memory_site()
+    alices = (await site.here.ask("/enter?user=alice")).session_id
+    await site.here.ask("/remember", alices)
+    entered = await site.here.ask("/enter?user=bob", alices)
+    assert entered.own_cookie.max_age == 1800
+    site.clock.advance(1801)
+    assert (await site.here.opens(entered.session_id)).user is None

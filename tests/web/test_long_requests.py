@@ -194,6 +194,21 @@ async def test_handshake_of_a_websocket_is_a_request_as_well(site: Site, travel:
     assert await site.stored(KNOWN) == {"met": True}
 
 
+async def test_open_websocket_that_is_silent_is_no_request_that_runs(
+    site: Site, travel: Travel
+) -> None:
+    """A tab that was forgotten logs nobody in for ever; the messages of the client count."""
+
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await travel.on(3 * TTL)
+
+    app = site.configure(ttl=TTL).socket(talk)
+    await site.seed(KNOWN)
+    await Connection(app, kind="websocket", cookie=KNOWN).run()
+    assert await site.stored(KNOWN) is None
+
+
 @pytest.fixture(params=["memory", "valkey"])
 def store_with_real_time(request: pytest.FixtureRequest, make_store: Any) -> Any:
     return InMemorySessionStore() if request.param == "memory" else make_store(request.param)

@@ -379,3 +379,28 @@ async def test_socket_of_passive_path_keeps_nothing_alive(site: Site, *, passive
     site.clock.advance(60)
     assert await site.stored(KNOWN) == (None if passive else {"said": "still here"})
     await talk.hang_up()
+
+
+async def test_socket_of_a_session_that_ends_before_it_is_accepted_never_opens(site: Site) -> None:
+    """Alice logs out while the handshake is under way: nothing of hers reaches the client."""
+    shaken, gone = asyncio.Event(), asyncio.Event()
+
+    async def talk(websocket: WebSocket) -> None:
+        shaken.set()
+        await gone.wait()
+        await websocket.accept()
+        await websocket.send_text("of alice")
+
+    async def leave(session: Any) -> None:
+        session.invalidate()
+
+    app = fast(site).app(WebSocketRoute("/talk", talk), leave=leave)
+    await site.seed(KNOWN, **ALICE)
+    connect = [{"type": "websocket.connect"}]
+    options: Any = {"kind": "websocket", "cookie": KNOWN, "incoming": connect, "swallow": True}
+    socket = Connection(app, "/talk", **options).start()
+    await shaken.wait()
+    await ask(app, "/leave", cookie=KNOWN)
+    gone.set()
+    answer = await socket.end()
+    assert answer.messages == [CLOSED]
