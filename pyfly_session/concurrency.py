@@ -36,7 +36,8 @@ class SessionRegistry(Protocol):
 
     It is told when sessions are stored or ended: of logins, of each change of id, and of every
     end, whoever ends them; of those that expired at the next login of their user. With these four
-    methods alone logins that meet may all be refused; `LimitingRegistry` has what prevents that.
+    methods alone logins that meet may all be refused, or end more than have to make room; no limit
+    is exceeded. `LimitingRegistry` has what prevents that.
     """
 
     async def register(self, principal: str, session_id: str, created_at: float) -> None:

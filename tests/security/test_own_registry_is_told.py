@@ -220,6 +220,32 @@ async def test_new_id_that_is_struck_out_before_it_is_stored_is_noted_again(cloc
     assert noted(house) == [browser.cookie]
 
 
+async def test_session_that_ends_while_its_new_id_is_noted_stays_struck_out(clock: Clock) -> None:
+    house: House
+
+    class Ending(FourMethods):
+        ends = False
+
+        async def list_sessions(self, principal: str) -> list[tuple[str, float]]:
+            listed = await super().list_sessions(principal)
+            if self.ends and len(listed) == 2:
+                # Under the new one it is stored by now.
+                self.ends = False
+                for session_id, _ in listed:
+                    await house.repository.principals.end(session_id)
+                return await super().list_sessions(principal)
+            return listed
+
+    registry = Ending()
+    house = house_of(clock, registry=registry)
+    browser = house.browser()
+    await browser.get("/enter")
+    registry.ends = True
+    await browser.get("/rotate")
+    assert not registry.ends
+    assert noted(house) == []
+
+
 async def test_login_that_changes_the_id_again_makes_room_under_the_last(clock: Clock) -> None:
     house = house_of(clock, "evict-oldest")
     first, second = house.browser(), house.browser()

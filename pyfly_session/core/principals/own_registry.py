@@ -63,10 +63,7 @@ class Place:
         if not stored:
             self.is_taken = False
             await self._registry.deregister(self.principal, self.session_id)
-            return
-        listed = await self._registry.list_sessions(self.principal) if self.is_taken else []
-        if self.session_id not in dict(listed):
-            # Somebody struck it out who did not find the session yet.
+        elif not self.is_taken:
             await self.take()
 
 
@@ -120,6 +117,8 @@ class OwnRegistry:
 
     async def after(self, session: HttpSession, outcome: Outcome, former: Stored | None) -> None:
         """Have it forget the ids and users that a session had before a commit."""
+        if session.stored is not None and outcome in (Outcome.STORED, Outcome.FORKED):
+            await self._note_again(session, session.stored.id)
         if former is None or outcome in (Outcome.FORKED, Outcome.DROPPED):
             return
         stored = session.stored if outcome in (Outcome.STORED, Outcome.MOVED) else None
@@ -128,6 +127,16 @@ class OwnRegistry:
             kept = {stored.id} if stored is not None and name == session.principal else set()
             for session_id in gone - kept:
                 await self.ended(name, session_id)
+
+    async def _note_again(self, session: HttpSession, session_id: str) -> None:
+        """Note a session that somebody struck out who did not find it under its new id yet."""
+        registry, principal = self.registry, session.principal
+        if principal is None or session_id in dict(await registry.list_sessions(principal)):
+            return
+        await registry.register(principal, session_id, login_time(session))
+        # Looked at after that: whoever ends it later finds it.
+        if not await self._sessions.exists(session_id):
+            await registry.deregister(principal, session_id)
 
     async def forget_expired(self, principal: str) -> None:
         """Have it strike out the sessions that have ended without anybody noticing.
