@@ -237,7 +237,8 @@ class SessionFilter(OncePerRequestFilter):
         if isinstance(run, FilterRun) and run.web_filter is self:
             # Our own chain, with a subclass or a patch around this method.
             return await run.proceed_through(self.handle, request, call_next)
-        if self.should_not_filter(request):
+        outer = getattr(request.state, "session_filter", None)
+        if self.should_not_filter(request) or (outer is not None and self._shares_id_with(outer)):
             return await call_next(request)
         scope = scope if isinstance(scope, dict) else scope_of(request)
         scope[ROOT] = root_of(scope)

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
 
 from pyfly_session import (
     HttpSession,
@@ -328,3 +331,20 @@ class TestPlainObjects:
             await site.filter.do_filter(request, call_next)
         assert await site.stored(KNOWN) == {"user": "alice" if dies else "bob"}
         site.probe.recover()
+
+
+@for_each("outer", ["chain", "do_filter"])
+async def test_filter_inside_of_another_one_leaves_its_session_to_that(
+    site: Site, outer: str
+) -> None:
+    """A visitor's login gets one cookie, and holds."""
+    used = site.filter
+    inner = Middleware(BaseHTTPMiddleware, dispatch=used.do_filter)
+    chain = Middleware(WebFilterChainMiddleware, filters=[used])
+    routes = [Route("/login", login), Route("/who", who)]
+    browser = Browser(
+        Starlette(routes=routes, middleware=[chain if outer == "chain" else inner, inner])
+    )
+    answer = await browser.get("/login")
+    assert len(answer.all("set-cookie")) == 2  # That of the theme is the other one.
+    assert (await browser.get("/who")).text == '"alice"'
