@@ -176,6 +176,9 @@ class ResponseCommit:
             elif not failed_anyway:
                 raise SessionStoreError(self.failure)
         self._write_head(headers)
+        if self.session.own_lifetime is not None:
+            # It may be new, and shorter than what is left of the response.
+            self._keep_alive.start(self.session.max_inactive_interval)
         if send is not None:
             await send(head)
 
@@ -435,13 +438,13 @@ class KeepAlive:
         running: The commits of the requests that are under way.
     """
 
-    __slots__ = ("_every", "loop", "running", "timer")
+    __slots__ = ("_common", "_every", "loop", "running", "timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, idle: float) -> None:
         self.loop = loop
         self.running: set[ResponseCommit] = set()
         self.timer: asyncio.TimerHandle | None = None
-        self._every = idle / 3
+        self._every = self._common = idle / 3
 
     def start(self, idle: int | None) -> None:
         """Look for the first time after a third of the idle time, if that is sooner."""
@@ -454,11 +457,12 @@ class KeepAlive:
             self.timer = self.loop.call_later(self._every, self._look)
 
     def _look(self) -> None:
-        self.timer = None
+        self.timer, self._every = None, self._common
         for commit in self.running:
             commit.slide_later()
         if self.running:
-            self.start(None)
+            own = (commit.session.max_inactive_interval for commit in self.running)
+            self.start(min(filter(None, own), default=None))
 
 
 def kept_by(resolver: SessionIdResolver, own: Lifetime | None) -> SessionIdResolver:

@@ -194,6 +194,49 @@ async def test_handshake_of_a_websocket_is_a_request_as_well(site: Site, travel:
     assert await site.stored(KNOWN) == {"met": True}
 
 
+async def test_idle_time_that_a_request_gives_holds_for_the_rest_of_it(
+    site: Site, travel: Travel
+) -> None:
+    """It is a tenth of what it was when the request began, and the body takes longer than that."""
+
+    async def report(session: Any) -> Response:
+        session.set_max_inactive_interval(TTL // 10)
+
+        async def body() -> AsyncIterator[str]:
+            yield "coming"
+            await travel.on(TTL // 2, step=1)
+            session.set_attribute("report", "ready")
+            yield "ready"
+
+        return StreamingResponse(body())
+
+    app = site.configure(ttl=TTL).app(report=report)
+    await site.seed(KNOWN)
+    await ask(app, "/report", cookie=KNOWN)
+    assert await site.stored(KNOWN) == {"report": "ready"}
+
+
+async def test_short_idle_time_of_one_visitor_costs_others_nothing_for_good(
+    site: Site, travel: Travel
+) -> None:
+    async def report(request: Request) -> Response:
+        await travel.on(float(request.query_params["takes"]), step=1)
+        return PlainTextResponse("ready")
+
+    async def hurry(session: Any) -> None:
+        session.set_max_inactive_interval(TTL // 10)
+
+    app = site.configure(ttl=TTL).app(report=report, hurry=hurry)
+    await site.seed(KNOWN)
+    other = "b" * 32
+    await site.seed(other)
+    await ask(app, "/hurry", cookie=other)
+    await ask(app, "/report?takes=5", cookie=other)
+    site.probe.calls.clear()
+    await ask(app, f"/report?takes={TTL}", cookie=KNOWN)
+    assert len(site.probe.calls) < 10
+
+
 async def test_open_websocket_that_is_silent_is_no_request_that_runs(
     site: Site, travel: Travel
 ) -> None:
