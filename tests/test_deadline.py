@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pyfly_session import SessionRepository, SessionStoreError
+from pyfly_session import Outcome, SessionRepository, SessionStoreError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from tests.conftest import Clock
 from tests.interposed import InterposedStore
@@ -107,5 +107,56 @@ async def test_a_batch_that_is_not_answered_ends_with_the_deadline_of_its_younge
     for each in asked[1:]:
         with pytest.raises(SessionStoreError, match="within the deadline"):
             await each
+    await repository.drain()
+    assert await stored(repository, session_id) == {"a": 1}
+
+
+@pytest.mark.parametrize("kind", ["alone", "update", "behind another"])
+async def test_a_change_of_id_that_was_begun_is_not_given_up(
+    store: Any, repository: SessionRepository, jump: Callable[[float], None], kind: str
+) -> None:
+    """It may be done, so its client has to hear of it; the store has a deadline of its own."""
+    session_id, gates = await begun(repository), [asyncio.Event(), asyncio.Event()]
+    first, session = await loaded(repository, session_id, a=1), await loaded(repository, session_id)
+    store.before("compare_and_swap", gates[0].wait)
+    store.before("rename", gates[1].wait)
+    session.rotate_id()
+    asked = []
+    if kind == "behind another":
+        asked.append(asyncio.ensure_future(repository.commit(first)))
+        await turns()
+    elif kind == "update":
+        session.update_attribute("b", lambda n: (n or 0) + 1)
+    change = asyncio.ensure_future(repository.commit(session))
+    await turns()
+    gates[0].set()
+    await asyncio.gather(*asked)
+    await turns()
+    jump(DEADLINE + 1)
+    await turns()
+    assert not change.done()
+    gates[1].set()
+    assert await change is Outcome.STORED
+    assert (await stored(repository, session.id)).items() >= dict.fromkeys(
+        "a" * len(asked), 1
+    ).items()
+
+
+async def test_a_change_of_id_that_waits_is_given_up_and_not_done_later(
+    store: Any, repository: SessionRepository, jump: Callable[[float], None]
+) -> None:
+    session_id, gate = await begun(repository), asyncio.Event()
+    first, session = await loaded(repository, session_id, a=1), await loaded(repository, session_id)
+    store.before("compare_and_swap", gate.wait)
+    session.rotate_id()
+    writing = asyncio.ensure_future(repository.commit(first))
+    await turns()
+    change = asyncio.ensure_future(repository.commit(session))
+    await turns()
+    jump(DEADLINE + 1)
+    with pytest.raises(SessionStoreError, match="within the deadline"):
+        await change
+    gate.set()
+    await writing
     await repository.drain()
     assert await stored(repository, session_id) == {"a": 1}

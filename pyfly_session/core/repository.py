@@ -34,10 +34,11 @@ from pyfly_session.core.metadata import (
 )
 from pyfly_session.core.principals.index import PrincipalSessions
 from pyfly_session.core.principals.own_registry import OwnRegistry, Registry
+from pyfly_session.core.principals.records import LIVE, PENDING
 from pyfly_session.core.principals.registration import Registration
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore, require_store
-from pyfly_session.core.tasks import BackgroundTasks
+from pyfly_session.core.tasks import BackgroundTasks, back_off
 from pyfly_session.core.writer import SessionWriter
 from pyfly_session.errors import SessionDecodingError, SessionStoreError
 from pyfly_session.events import SessionListener
@@ -51,6 +52,8 @@ _RECHECK_SECONDS = 0.05
 # Two logins of one user with the same former id that are no further apart are one: a button that
 # was pressed twice. Later it is a user whose browser never got the first answer.
 _SAME_LOGIN_SECONDS = 10
+# The first of them is confirmed a moment after it was stored; in all this takes a second.
+_LOOKS_AT_LOGIN = 9
 _ABOUT_WHO_IT_IS = frozenset({ANONYMOUS, MAX_INACTIVE_INTERVAL, PRINCIPAL, SECURITY_CONTEXT})
 
 
@@ -311,8 +314,7 @@ class SessionRepository:
             SessionStoreError: The backend failed, or other writers won every attempt.
         """
         if session.commit_under_way is not None:
-            # A request that was cancelled began it, and it goes on.
-            await asyncio.wait({session.commit_under_way})
+            await self.settle(session)
         if session.invalidated:
             return await self._end(session)
         former = session.stored
@@ -367,6 +369,18 @@ class SessionRepository:
         """Store a change that the list of who has which sessions, or a listener, has to hear of."""
         try:
             await self._registration.before(session, change)
+        except Exception:
+            await self.release(session)
+            raise
+        # From here on it goes to its end, though the request be cancelled: what is stored is told.
+        work = self.finish_later(self._store_and_tell(session, change, former))
+        session.commit_under_way = work
+        return await asyncio.shield(work)
+
+    async def _store_and_tell(
+        self, session: HttpSession, change: Change, former: Stored | None
+    ) -> Outcome:
+        try:
             if former is None:
                 outcome = await self._create(session, change)
             else:
@@ -374,7 +388,17 @@ class SessionRepository:
         except Exception:
             await self.release(session)
             raise
-        return await self._tell_after(session, change, outcome, former)
+        else:
+            return await self._tell_after(session, change, outcome, former)
+        finally:
+            session.commit_under_way = None
+
+    async def settle(self, session: HttpSession) -> None:
+        """Wait for a commit of the session that goes on though its request was cancelled."""
+        while (work := session.commit_under_way) is not None:
+            await asyncio.wait({work})
+            if work is session.commit_under_way:
+                session.commit_under_way = None
 
     async def _tell_after(
         self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
@@ -392,7 +416,7 @@ class SessionRepository:
         try:
             await self._registration.released(session)
         except SessionStoreError as error:
-            _logger.warning("the place of a failed login could not be freed: %s", error)
+            _logger.warning("a login's place could not be given back: %s", error)
 
     async def _create(self, session: HttpSession, change: Change) -> Outcome:
         session_id, parts = session.current_id, change.applied_to({}, self._codec)
@@ -449,7 +473,15 @@ class SessionRepository:
             return False
         fragments = current.taken_apart(self._codec)
         at = is_login_of(fragments, self._codec, principal, former_id)
-        return at is not None and self._clock() - at <= _SAME_LOGIN_SECONDS
+        if at is None or self._clock() - at > _SAME_LOGIN_SECONDS:
+            return False
+        # One that failed, or whose end nobody knows, has told its client no id.
+        for attempt in range(_LOOKS_AT_LOGIN):
+            await back_off(attempt, 0.05)
+            state = await self.principals.state_of(principal, current.id)
+            if state != PENDING:
+                return state == LIVE
+        return False
 
     async def _end(self, session: HttpSession) -> Outcome:
         former = session.stored

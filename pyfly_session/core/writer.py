@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import Any
 
 from pyfly_session import ids
 from pyfly_session.core.change import Change, Stored
@@ -23,8 +24,6 @@ from pyfly_session.errors import (
     SessionStoreUnavailableError,
 )
 from pyfly_session.ports import Moved
-
-T = TypeVar("T")
 
 _logger = logging.getLogger(__name__)
 _ATTEMPTS = 64
@@ -97,13 +96,15 @@ class SessionWriter:
                     latest = Stored(stored.id, value)
                     session.committed(latest, change, alone=True)
                     return Outcome.MOVED if session.moved else Outcome.STORED
-                met = await self._in_time(self._met(found, stored, None), since)
+                async with self._in_time(since):
+                    met = await self._met(found, stored, None)
                 if met is None:
                     return self._gone(session)
                 latest = met
             writer = _Writer(session, change)
             left = _ATTEMPTS - (latest is not stored)
-            latest = await self._in_time(self._swap([writer], latest, attempts=left), since)
+            async with self._in_time(since) as limit:
+                latest = await self._swap([writer], latest, limit, attempts=left)
         finally:
             if waiting:
                 self._later(self._serve(key, waiting, latest))
@@ -118,8 +119,9 @@ class SessionWriter:
 
         A function that ran on a stored value must not run again.
         """
-        writer = _Writer(session, change)
-        done = writer.done = session.commit_under_way = asyncio.get_running_loop().create_future()
+        writer, outer = _Writer(session, change), session.commit_under_way
+        done = writer.done = asyncio.get_running_loop().create_future()
+        session.commit_under_way = outer or done
         waiting = self._writing.get(key)
         if waiting is None:
             waiting = self._writing[key] = [writer]
@@ -127,21 +129,27 @@ class SessionWriter:
         else:
             waiting.append(writer)
         try:
-            await self._in_time(asyncio.wait({done}), writer.since)
+            async with self._in_time(writer.since):
+                await asyncio.wait({done})
         except SessionStoreUnavailableError:
             if writer in waiting:
                 waiting.remove(writer)
-                session.commit_under_way = None
-            raise
-        session.commit_under_way = None
+                session.commit_under_way = outer
+                raise
+            if not change.new_id:
+                raise
+            # It may be done by now, which is going to be known.
+            await asyncio.wait({done})
+        session.commit_under_way = outer
         return writer.result()
 
-    async def _in_time(self, work: Coroutine[Any, Any, T], since: float) -> T:
-        """Await a part of a write that began then, and give it up when the deadline is over."""
+    @contextlib.asynccontextmanager
+    async def _in_time(self, since: float) -> AsyncGenerator[asyncio.Timeout]:
+        """Give up a part of a write that began then when the deadline is over."""
         end = None if self._deadline is None else since + self._deadline
         try:
-            async with asyncio.timeout_at(end):
-                return await work
+            async with asyncio.timeout_at(end) as limit:
+                yield limit
         except TimeoutError as error:
             raise SessionStoreUnavailableError(
                 "a change was not stored within the deadline, behind other writers of its session",
@@ -157,7 +165,8 @@ class SessionWriter:
                 while waiting and not (batch[0].change.new_id or waiting[0].change.new_id):
                     batch.append(waiting.pop(0))
                 try:
-                    latest = await self._in_time(self._swap(batch, latest), batch[-1].since)
+                    async with self._in_time(batch[-1].since) as limit:
+                        latest = await self._swap(batch, latest, limit)
                 except BaseException as error:
                     for writer in batch:
                         # One for each: raised twice, an error would refer to both requests.
@@ -176,9 +185,21 @@ class SessionWriter:
                 writer.settle()
 
     async def _swap(  # noqa: C901 - one loop, with every end that it can have
-        self, writers: list[_Writer], current: Stored, *, attempts: int = _ATTEMPTS
+        self,
+        writers: list[_Writer],
+        current: Stored,
+        limit: asyncio.Timeout,
+        *,
+        attempts: int = _ATTEMPTS,
     ) -> Stored:
         """Merge what the writers changed onto what is stored now; settle each of them.
+
+        Args:
+            writers: All of the same session.
+            current: What is stored, as far as it is known.
+            limit: When this is given up. A change of id that was begun is not, but by the store:
+                it may be done already, and its client would never be told.
+            attempts: How often it is tried.
 
         Returns:
             What is stored, as far as it is known.
@@ -212,7 +233,12 @@ class SessionWriter:
                 and session.stored is not None
                 and session.stored.id == current.id
             ):
-                found = await store.rename(current.id, new_id, current.payload, value, ttl)
+                end = limit.when()
+                limit.reschedule(None)
+                try:
+                    found = await store.rename(current.id, new_id, current.payload, value, ttl)
+                finally:
+                    limit.reschedule(end)
             else:
                 new_id = None
                 found = await store.compare_and_swap(current.id, current.payload, value, ttl)

@@ -261,9 +261,13 @@ class ResponseCommit:
         """
         session = self.session
         try:
-            if (session.rotated or session.stored is None) and not session.invalidated:
+            # What the store was asked for already, in a request that was cancelled, is finished.
+            await self._rules.repository.settle(session)
+            unheard = (session.rotated or session.stored is None) and not session.invalidated
+            if unheard or session.registrations or session.settle_login is not None:
+                # Perhaps a login that was interrupted when it had its place, and no more.
                 await self._rules.repository.release(session)
-            elif session.pending or session.invalidated:
+            if not unheard and (session.pending or session.invalidated):
                 await self.commit(create=False)
         except Exception:
             # Something else is on its way already, which nothing may mask.

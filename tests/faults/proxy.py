@@ -12,7 +12,7 @@ from pyfly_session.adapters.redis.scripts import TEXTS
 
 Where = Literal["before", "after"]
 # What scripts are called here, by their digests and by their texts.
-_NAMES = ("LOAD", "LOAD", "CREATE", "SWAP", "SWAP")
+_NAMES = ("LOAD", "LOAD", "CREATE", "SWAP", "LEAVE")
 _SCRIPTS = {
     each.encode(): name
     for name, script in zip(_NAMES, TEXTS.items(), strict=True)
@@ -30,7 +30,7 @@ class Fault:
             the empty text for any.
         times: How many more of them it happens to.
         where: ``before`` the server sees the command, or ``after`` it has answered.
-        reply: What to answer instead; None closes the connection.
+        reply: What to answer instead, nothing if it is empty; None closes the connection.
         notice: Called when it happens.
     """
 

@@ -100,6 +100,11 @@ class Server:
         data: dict[str, Any] = json.loads(payload)
         return {name: value for name, value in data.items() if not name.startswith("_")}
 
+    async def life(self, session_id: str) -> int:
+        """Return the seconds that a session has left, negative if there is none."""
+        seconds: int = await self.admin.ttl(f"pyfly:session:{session_id}")
+        return seconds
+
     async def session_ids(self) -> set[str]:
         """Return the ids of all stored sessions."""
         keys: list[Any] = await self.admin.keys("pyfly:session:*")

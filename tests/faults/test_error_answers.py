@@ -33,7 +33,7 @@ async def test_memory_that_runs_out_between_the_steps_of_a_change_of_id_logs_nob
 ) -> None:
     shop = open_shop(proxy.url)
     await server.seed(KNOWN, user="alice")
-    proxy.fault("SWAP", reply=b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
+    proxy.fault("LEAVE", reply=b"-OOM command not allowed when used memory > 'maxmemory'.\r\n")
     assert_unavailable(await shop.get("/login", KNOWN))
     assert await server.stored(KNOWN) == {"user": "alice"}
     answer = await shop.get("/login", KNOWN)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import re
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -21,7 +22,7 @@ from redis.exceptions import ReadOnlyError, ResponseError, WatchError
 from pyfly_session import ids
 from pyfly_session.adapters.redis.batching import BYTES, CommandBatcher
 from pyfly_session.adapters.redis.circuit_breaker import Circuit
-from pyfly_session.adapters.redis.errors import FAILURES, NoScriptingError, translated
+from pyfly_session.adapters.redis.errors import FAILURES, UNREACHED, NoScriptingError, translated
 from pyfly_session.adapters.redis.patience import Patience
 from pyfly_session.adapters.redis.scanning import scan
 from pyfly_session.adapters.redis.scripts import (
@@ -45,8 +46,9 @@ from pyfly_session.ports import FORWARD_SECONDS, Moved, Scanned
 __all__ = ["KEY_PREFIX", "RedisSessionStore", "allow_session_type"]
 
 KEY_PREFIX = "pyfly:session:"
-# Longer than a change of id takes between its steps.
-_RENAME_SECONDS = 30
+# A change of id takes no longer between its steps; nor than five deadlines: its first step, the
+# second, a look whether that was done, and the second once more.
+_RENAME_SECONDS, _RENAME_DEADLINES = 30, 5
 
 _VERSION = "_version"
 
@@ -196,10 +198,11 @@ class RedisSessionStore:
         The two keys may live on different nodes, so this is two steps: the new record first,
         the old one last. If the second step fails the user keeps a session. Until the old one is
         gone the new one lives for seconds only, so that nothing is left that no one knows of.
+        Each step has the deadline of its own: when the old one is gone, the change is done, and
+        the caller has to hear of that.
         """
         try:
-            async with Patience(self._commands.deadline):
-                return await self._rename(session_id, new_id, expected, value, ttl)
+            return await self._rename(session_id, new_id, expected, value, ttl)
         except FAILURES as error:
             raise await self._failure("rename", error) from error
 
@@ -208,14 +211,22 @@ class RedisSessionStore:
     ) -> bytes | Moved | None:
         ask = self._commands.ask
         key, new_key = self._key(session_id), self._key(new_id)
-        store = ("SET", new_key, value, "EX", min(ttl, _RENAME_SECONDS))
-        if not await ask("rename", new_key, None, (*store, "NX")):
-            # An attempt that was interrupted stored it; perhaps it came to its end.
+        seconds = max(_RENAME_SECONDS, math.ceil(_RENAME_DEADLINES * (self.deadline or 0)))
+        store = ("SET", new_key, value, "EX", min(ttl, seconds))
+        async with Patience(self._commands.deadline):
+            if not await ask("rename", new_key, None, (*store, "NX")):
+                # An attempt that was interrupted stored it; perhaps it came to its end.
+                way = _moved(await ask("rename", key, None, ("GET", moved_key(key))))
+                if way == Moved(new_id):
+                    return way
+                await ask("rename", new_key, None, store)
+        try:
+            found = await self._leave(key, new_id, expected, value)
+        except UNREACHED:
+            # It may be done, or be done yet. If the note does not tell, it is done once more.
             way = _moved(await ask("rename", key, None, ("GET", moved_key(key))))
-            if way == Moved(new_id):
-                return way
-            await ask("rename", new_key, None, store)
-        found = await self._leave(key, new_id, expected, value)
+            done = way == Moved(new_id)
+            found = way if done else await self._leave(key, new_id, expected, value)
         if found in (value, Moved(new_id)):
             try:
                 await ask("rename", new_key, None, ("EXPIRE", new_key, ttl))

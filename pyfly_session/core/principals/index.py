@@ -31,6 +31,7 @@ from pyfly_session.core.principals.records import (
     PrincipalRecords,
     PrincipalSession,
     SessionRegistration,
+    keep_newest,
     left_to_end,
     of_nobody,
 )
@@ -269,7 +270,7 @@ class PrincipalSessions:
         if not await self._records.change(principal, with_room):
             return SessionRegistration(False)
         if max_sessions >= 0:
-            _keep(self._limits, (principal, mine), (max_sessions, evict_oldest))
+            keep_newest(self._limits, (principal, mine), (max_sessions, evict_oldest), _REMEMBERED)
         return SessionRegistration(True)
 
     async def confirm(  # noqa: C901 - one atomic decision
@@ -337,6 +338,11 @@ class PrincipalSessions:
         await self._end(session_id, "evicted")
         await self.deregister(principal, noted_id, session_id)
         return False
+
+    async def state_of(self, principal: str, session_id: str) -> str | None:
+        """Return what the record tells of a session, None if it tells of none such."""
+        entry = (await self._records.read(principal)).get(self._key(session_id))
+        return None if entry is None else entry.state
 
     async def _over(self, principal: str, entries: Entries) -> set[str]:
         """Return those entries whose sessions have ended."""
@@ -476,18 +482,10 @@ class PrincipalSessions:
         return Entry(logged_in_at, now, until, state, former)
 
     def _remember(self, session_id: str, idle: int) -> None:
-        _keep(self._due, session_id, self._clock() + idle / 2)
+        keep_newest(self._due, session_id, self._clock() + idle / 2, _REMEMBERED)
 
     def _key(self, session_id: str) -> str:
         return str(self._sessions.key_of(session_id))
-
-
-def _keep(known: OrderedDict[Any, Any], key: object, value: object) -> None:
-    """Note a value as the newest, and forget the oldest if there are too many."""
-    known[key] = value
-    known.move_to_end(key)
-    if len(known) > _REMEMBERED:
-        known.popitem(last=False)
 
 
 def login_time(session: HttpSession) -> float:

@@ -120,6 +120,14 @@ def left_to_end(entries: Entries, victims: Collection[str], now: float) -> Entri
     }
 
 
+def keep_newest(known: OrderedDict[Any, Any], key: object, value: object, most: int) -> None:
+    """Note a value as the newest, and forget the oldest if there are too many."""
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > most:
+        known.popitem(last=False)
+
+
 Decision = Callable[[Entries], Awaitable[Entries | None]]
 
 
@@ -191,9 +199,7 @@ class PrincipalRecords:
                 # Somebody else made it; what it holds comes with the next attempt.
                 found = b""
             if found == value:
-                self._latest[key] = value, after
-                if len(self._latest) > _REMEMBERED:
-                    self._latest.popitem(last=False)
+                keep_newest(self._latest, key, (value, after), _REMEMBERED)
                 return True
             # It never moves: nobody renames a record.
             current = found if isinstance(found, bytes) else None
