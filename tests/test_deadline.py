@@ -160,3 +160,23 @@ async def test_a_change_of_id_that_waits_is_given_up_and_not_done_later(
     await writing
     await repository.drain()
     assert await stored(repository, session_id) == {"a": 1}
+
+
+async def test_a_change_of_id_that_waits_is_dropped_with_its_request(
+    store: Any, repository: SessionRepository
+) -> None:
+    session_id, gate = await begun(repository), asyncio.Event()
+    first, session = await loaded(repository, session_id, a=1), await loaded(repository, session_id)
+    store.before("compare_and_swap", gate.wait)
+    session.rotate_id()
+    writing = asyncio.ensure_future(repository.commit(first))
+    await turns()
+    change = asyncio.ensure_future(repository.commit(session))
+    await turns()
+    change.cancel()
+    await asyncio.wait({change})
+    await repository.settle(session)
+    gate.set()
+    await writing
+    await repository.drain()
+    assert await stored(repository, session_id) == {"a": 1}

@@ -34,11 +34,10 @@ from pyfly_session.core.metadata import (
 )
 from pyfly_session.core.principals.index import PrincipalSessions
 from pyfly_session.core.principals.own_registry import OwnRegistry, Registry
-from pyfly_session.core.principals.records import LIVE, PENDING
 from pyfly_session.core.principals.registration import Registration
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore, require_store
-from pyfly_session.core.tasks import BackgroundTasks, back_off
+from pyfly_session.core.tasks import BackgroundTasks
 from pyfly_session.core.writer import SessionWriter
 from pyfly_session.errors import SessionDecodingError, SessionStoreError
 from pyfly_session.events import SessionListener
@@ -52,8 +51,6 @@ _RECHECK_SECONDS = 0.05
 # Two logins of one user with the same former id that are no further apart are one: a button that
 # was pressed twice. Later it is a user whose browser never got the first answer.
 _SAME_LOGIN_SECONDS = 10
-# The first of them is confirmed a moment after it was stored; in all this takes a second.
-_LOOKS_AT_LOGIN = 9
 _ABOUT_WHO_IT_IS = frozenset({ANONYMOUS, MAX_INACTIVE_INTERVAL, PRINCIPAL, SECURITY_CONTEXT})
 
 
@@ -372,19 +369,31 @@ class SessionRepository:
         except Exception:
             await self.release(session)
             raise
-        # From here on it goes to its end, though the request be cancelled: what is stored is told.
-        work = self.finish_later(self._store_and_tell(session, change, former))
-        session.commit_under_way = work
-        return await asyncio.shield(work)
+        if former is None:
+            work = self._create(session, change)
+        else:
+            work = self._writer.write(session, change, former)
+        # Tasks, for the request may be cancelled: what is stored is told all the same.
+        storing = self.finish_later(work)
+        telling = self.finish_later(self._tell_when_stored(storing, session, change, former))
+        session.commit_under_way = telling
+        try:
+            return await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            if change.new_id:
+                # Nobody would hear of it, so it is dropped, unless it is done.
+                storing.cancel()
+            raise
 
-    async def _store_and_tell(
-        self, session: HttpSession, change: Change, former: Stored | None
+    async def _tell_when_stored(
+        self,
+        storing: asyncio.Task[Outcome],
+        session: HttpSession,
+        change: Change,
+        former: Stored | None,
     ) -> Outcome:
         try:
-            if former is None:
-                outcome = await self._create(session, change)
-            else:
-                outcome = await self._writer.write(session, change, former)
+            outcome = await storing
         except Exception:
             await self.release(session)
             raise
@@ -395,10 +404,8 @@ class SessionRepository:
 
     async def settle(self, session: HttpSession) -> None:
         """Wait for a commit of the session that goes on though its request was cancelled."""
-        while (work := session.commit_under_way) is not None:
-            await asyncio.wait({work})
-            if work is session.commit_under_way:
-                session.commit_under_way = None
+        if session.commit_under_way is not None:
+            await asyncio.wait({session.commit_under_way})
 
     async def _tell_after(
         self, session: HttpSession, change: Change, outcome: Outcome, former: Stored | None
@@ -475,13 +482,7 @@ class SessionRepository:
         at = is_login_of(fragments, self._codec, principal, former_id)
         if at is None or self._clock() - at > _SAME_LOGIN_SECONDS:
             return False
-        # One that failed, or whose end nobody knows, has told its client no id.
-        for attempt in range(_LOOKS_AT_LOGIN):
-            await back_off(attempt, 0.05)
-            state = await self.principals.state_of(principal, current.id)
-            if state != PENDING:
-                return state == LIVE
-        return False
+        return await self._registration.is_confirmed(principal, current.id)
 
     async def _end(self, session: HttpSession) -> Outcome:
         former = session.stored

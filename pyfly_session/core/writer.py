@@ -117,7 +117,8 @@ class SessionWriter:
     ) -> Outcome:
         """Have a change stored by a task, which goes on if the request is cancelled.
 
-        A function that ran on a stored value must not run again.
+        A function that ran on a stored value must not run again. Only a change of id that was not
+        begun does not go on.
         """
         writer, outer = _Writer(session, change), session.commit_under_way
         done = writer.done = asyncio.get_running_loop().create_future()
@@ -131,8 +132,9 @@ class SessionWriter:
         try:
             async with self._in_time(writer.since):
                 await asyncio.wait({done})
-        except SessionStoreUnavailableError:
-            if writer in waiting:
+        except (SessionStoreUnavailableError, asyncio.CancelledError) as error:
+            is_late = not isinstance(error, asyncio.CancelledError)
+            if writer in waiting and (is_late or change.new_id):
                 waiting.remove(writer)
                 session.commit_under_way = outer
                 raise
@@ -236,7 +238,7 @@ class SessionWriter:
                 end = limit.when()
                 limit.reschedule(None)
                 try:
-                    found = await store.rename(current.id, new_id, current.payload, value, ttl)
+                    found = await self._rename(current, new_id, value, ttl)
                 finally:
                     limit.reschedule(end)
             else:
@@ -260,6 +262,22 @@ class SessionWriter:
                 return current
             current = latest
         raise SessionConflictError(ids.mask(writers[0].session.current_id), _ATTEMPTS)
+
+    async def _rename(
+        self, current: Stored, new_id: str, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """Give a session another id; if that is cancelled, only until it is done."""
+        try:
+            return await self._store.rename(current.id, new_id, current.payload, value, ttl)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                raise
+            found = await self.followed(current.id, new_id)
+            if found is None or found.id != new_id:
+                raise
+            task.uncancel()
+            return value if found.payload == value else Moved(new_id)
 
     def _keep(self, parts: Parts) -> int:
         """Return what has a swap leave the life of a session as it is, if the store can do that."""

@@ -8,6 +8,7 @@ into the cluster slot of the session's own key, so that one script reaches both.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import math
@@ -95,6 +96,8 @@ class RedisSessionStore:
         self._commands = CommandBatcher(
             self._client, deadline=deadline, circuit=circuit or Circuit(), enabled=batched
         )
+        # A loop refers weakly to a task.
+        self._last_steps: set[asyncio.Task[bytes | Moved | None]] = set()
 
     keeps_life = True
 
@@ -199,7 +202,8 @@ class RedisSessionStore:
         the old one last. If the second step fails the user keeps a session. Until the old one is
         gone the new one lives for seconds only, so that nothing is left that no one knows of.
         Each step has the deadline of its own: when the old one is gone, the change is done, and
-        the caller has to hear of that.
+        the caller has to hear of that. From that step on it goes to its end though it is cancelled,
+        and ends then.
         """
         try:
             return await self._rename(session_id, new_id, expected, value, ttl)
@@ -220,6 +224,21 @@ class RedisSessionStore:
                 if way == Moved(new_id):
                     return way
                 await ask("rename", new_key, None, store)
+        last = asyncio.ensure_future(self._leave_for_good(key, new_id, expected, value, ttl))
+        self._last_steps.add(last)
+        last.add_done_callback(self._last_steps.discard)
+        try:
+            return await asyncio.shield(last)
+        except asyncio.CancelledError:
+            if not last.done():
+                await asyncio.wait({last})
+            raise
+
+    async def _leave_for_good(
+        self, key: str, new_id: str, expected: bytes, value: bytes, ttl: int
+    ) -> bytes | Moved | None:
+        """End a session that is stored under its new id, and let it live there; or take it back."""
+        ask, new_key = self._commands.ask, self._key(new_id)
         try:
             found = await self._leave(key, new_id, expected, value)
         except UNREACHED:

@@ -9,8 +9,12 @@ from pyfly_session.core.merge import Outcome
 from pyfly_session.core.metadata import PRINCIPAL
 from pyfly_session.core.principals.index import PrincipalSessions, login_time
 from pyfly_session.core.principals.own_registry import OwnRegistry, Place
+from pyfly_session.core.principals.records import LIVE, PENDING
 from pyfly_session.core.session import HttpSession
+from pyfly_session.core.tasks import back_off
 
+# A session is confirmed a moment after it was stored; in all this takes a second.
+_LOOKS = 9
 _STORED = (Outcome.STORED, Outcome.FORKED)
 
 
@@ -122,6 +126,18 @@ class Registration:
             return outcome
         session.ended()
         return Outcome.ENDED
+
+    async def is_confirmed(self, principal: str, session_id: str) -> bool:
+        """Return whether a session that was stored has been told to its client.
+
+        Not of one whose login failed, or came to an end that nobody knows.
+        """
+        for attempt in range(_LOOKS):
+            await back_off(attempt, 0.05)
+            state = await self._index.state_of(principal, session_id)
+            if state != PENDING:
+                return state == LIVE
+        return False
 
     async def released(self, session: HttpSession) -> None:
         """Take back all notes of a session that is not going to be stored."""
