@@ -419,8 +419,8 @@ class ResponseCommit:
                 headers.append(_NO_STORE)
             elif not any(_is_kept_back(value) for _, value in cached):
                 # The browser may keep it as before; a cache that others ask, too, may not.
-                name, value = cached[-1]
-                headers[headers.index(cached[-1])] = name, value + b", private"
+                name, value = cached[0]
+                headers[headers.index(cached[0])] = name, value + b", private"
         elif not self.session.accessed:
             return
         if vary is None:

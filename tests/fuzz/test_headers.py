@@ -21,6 +21,7 @@ CONTENTS = st.sampled_from(
     [
         *[b"Cookie", b"cookie, *", b"*", b"Accept", b"", b",", b" , ", b"PYFLY_SESSION=x"],
         *[b"public", b"max-age=5, Public", b"S-MaxAge=5", b"no-cache", b"x=public"],
+        *[b"private", b"No-Store", b"private=x"],
     ]
 ) | st.binary(max_size=12).map(lambda raw: raw.translate(None, b"\r\n\x00"))
 HEADERS = st.lists(st.tuples(NAMES, CONTENTS), max_size=6)
@@ -28,9 +29,22 @@ HEADERS = st.lists(st.tuples(NAMES, CONTENTS), max_size=6)
 
 def may_be_shared(headers: list[Header]) -> bool:
     """Return whether a shared cache may keep what has these headers."""
-    values = [value for name, value in headers if name.lower() == b"cache-control"]
-    parts = [part.partition(b"=")[0] for value in values for part in re.split(rb"[\s,]", value)]
-    return not {b"public", b"s-maxage"}.isdisjoint(part.lower() for part in parts)
+    parts = (part.partition(b"=")[0] for part in directives(headers))
+    return not {b"public", b"s-maxage"}.isdisjoint(parts)
+
+
+def directives(headers: list[Header]) -> list[bytes]:
+    values = [value.lower() for name, value in headers if name.lower() == b"cache-control"]
+    return [part for value in values for part in re.split(rb"[\s,]", value)]
+
+
+def made_private(headers: list[Header]) -> list[Header]:
+    """Return the headers as they are to arrive with an id, where no cache has been spoken of."""
+    named = [n for n, (name, _) in enumerate(headers) if name.lower() == b"cache-control"]
+    if not named or not {b"private", b"no-store"}.isdisjoint(directives(headers)):
+        return headers
+    name, value = headers[named[0]]
+    return [*headers[: named[0]], (name, value + b", private"), *headers[named[0] + 1 :]]
 
 
 def answer_of(
@@ -64,6 +78,7 @@ def test_headers_of_application_arrive_with_those_of_session(runner: asyncio.Run
                 assert headers == given
                 return
             given = [each for each in given if each[0].lower() != b"cache-control"]
+        given = made_private(given)
         others = [each for each in given if each[0].lower() != b"vary"]
         assert [each for each in headers if each[0].lower() != b"vary"][: len(others)] == others
 
