@@ -265,7 +265,13 @@ class _LoginPlace(Place):
         if self.is_taken or await self.take():
             ended = self._evicted if self._counts_itself else await self._strike_out()
         for each in ended if self._end is not None else ():
-            await self._end(each)  # type: ignore[misc]
+            try:
+                await self._end(each)  # type: ignore[misc]
+            except Exception:
+                # It lives still, so the next login is to find it, and to try again.
+                _logger.exception("a session that had to make room could not be ended")
+                logged_in_at = self._earlier.get(each, self._created_at)
+                await self._registry.register(self.principal, each, logged_in_at)
 
     async def _strike_out(self) -> list[str]:
         """Strike out those that make room, and return them; the session itself may be one."""

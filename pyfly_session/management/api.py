@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -134,7 +135,7 @@ class Api:
 def overview_options(query: Mapping[str, str]) -> dict[str, Any]:
     """Return what an address asks of the overview."""
     number = query.get("page", "1")
-    if not number.isascii() or not number.isdigit() or not 1 <= int(number[:9]) <= MOST_PAGES:
+    if not re.fullmatch("[0-9]{1,9}", number) or not 1 <= int(number) <= MOST_PAGES:
         raise Refusal(400, f"page must be a number from 1 to {MOST_PAGES}")
     return {
         "prefix": query.get("prefix", ""),

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 import re
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -95,7 +96,7 @@ class Found:
     def contents(self, *, values: bool) -> dict[str, Any]:
         """Return the attributes with their types, or with their values; secrets are masked."""
         if values:
-            return {name: _shown(name, value) for name, value in self.attributes.items()}
+            return {name: shown_value(name, value) for name, value in self.attributes.items()}
         return {name: type(value).__name__ for name, value in self.attributes.items()}
 
 
@@ -220,16 +221,18 @@ def _moment(seconds: float | None) -> str:
         return ""
 
 
-def _shown(name: str, value: Any) -> Any:
+def shown_value(name: str, value: Any) -> Any:
     """Return a value for JSON, without what is named like a secret."""
     if names_secret(name):
         return masked(value, secret=True)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    elif hasattr(type(value), "model_fields"):  # of pydantic
+        value = {each: getattr(value, each, None) for each in type(value).model_fields}
     if isinstance(value, Mapping):
-        return {str(key): _shown(str(key), each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_shown("", each) for each in value]
+        return {str(key): shown_value(str(key), each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | deque):
+        return [shown_value("", each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, str):

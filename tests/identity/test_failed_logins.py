@@ -1,19 +1,25 @@
 """A login that is refused, or cannot be stored, leaves everything as it was."""
 
+import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from dependency_injector import providers
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from pyfly_session import SecurityContext, enable_sessions
+from pyfly_session import SecurityContext, SessionStoreUnavailableError, enable_sessions
+from pyfly_session.adapters.memory import InMemorySessionStore
+from pyfly_session.auto_configuration import create_container
 from pyfly_session.security import context_of, login
 from tests.identity.conftest import MakeSite
 from tests.identity.site import Picture, Process, Site
 from tests.identity.watched import Call, WatchedStore
 from tests.support.cases import for_each
-from tests.web.driver import Answer, ask
+from tests.web.driver import Answer, Connection, ask
 
 STRATEGIES = ["evict-oldest", "reject-new"]
 
@@ -282,3 +288,57 @@ async def test_name_that_two_users_share_is_no_place_of_theirs() -> None:
     )
     users = ("alice", "bob", "alice")
     assert [(await ask(app, f"/enter_as?user={each}")).status for each in users] == [200, 200, 409]
+
+
+class FailsOnce(InMemorySessionStore):
+    """Fails at one call; before and after that it works."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls_left = 0
+        for name in ("get", "delete", "load_and_slide", "create_if_absent", "compare_and_swap",
+                     "rename", "delete_moved"):  # fmt: skip
+            setattr(self, name, partial(self._count, getattr(self, name)))
+
+    async def _count(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        self.calls_left -= 1
+        if self.calls_left == 0:
+            raise SessionStoreUnavailableError("down", operation="any")
+        return await call(*arguments)
+
+
+@for_each("call", range(1, 9))
+async def test_login_that_was_ended_before_it_was_stored_ends_though_the_store_fails_once(
+    call: int,
+) -> None:
+    """Alice ends all her sessions, a login that is under way included."""
+    store, entered, ended = FailsOnce(), asyncio.Event(), asyncio.Event()
+
+    async def enter_slowly(request: Request) -> Response:
+        await login(request, SecurityContext(user_id="alice"))
+        entered.set()
+        await ended.wait()
+        return PlainTextResponse("hello")
+
+    routes = [Route(f"/{page.__name__}", page) for page in (enter_slowly, who)]
+    container = create_container(
+        {
+            "pyfly": {
+                "session": {"enabled": True, "concurrency": {"enabled": True, "max-sessions": 5}}
+            }
+        }
+    )
+    container.session_store.override(providers.Object(store))
+    app = enable_sessions(Starlette(routes=routes), container)
+    visitor = (await ask(app, "/who")).session_id
+    slow = Connection(app, "/enter_slowly", cookie=visitor, swallow=True).start()
+    await entered.wait()
+    await container.principal_sessions().end_all("alice")
+    store.calls_left = call
+    ended.set()
+    answer = await slow.end()
+    store.calls_left = 0
+    told = answer.cookie()
+    for cookie in (visitor, told.value if told else None):
+        assert (await ask(app, "/who", cookie=cookie)).text == "None"
+    assert await container.principal_sessions().count("alice") == 0

@@ -1,9 +1,13 @@
 """What is named like a secret is shown to no operator, and what merely sounds so is."""
 
+from collections import deque
 from collections.abc import Mapping
 
 import pytest
+from pydantic import BaseModel
 
+from pyfly_session.management.session_lookup import shown_value
+from tests.conftest import id_of
 from tests.management.conftest import Person, Shop
 
 SECRETS = [
@@ -57,3 +61,22 @@ def test_what_merely_sounds_so_is_shown(office: tuple[Shop, Person]) -> None:
 )
 def test_secret_in_address_is_masked(office: tuple[Shop, Person], url: str, hidden: str) -> None:
     assert shown(*office, {"address": url}) == {"address": hidden}
+
+
+class Mail(BaseModel):
+    user: str
+    password: str
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Mail(user="alice", password="hunter2"), deque([Mail(user="alice", password="hunter2")]),
+        deque([{"password": "hunter2"}]), [{"mail": ({"password": "hunter2"},)}],
+    ],
+    ids=id_of,
+)  # fmt: skip
+def test_secret_is_masked_within_whatever_a_session_can_hold(value: object) -> None:
+    seen = str(shown_value("mail", value))
+    assert "hunter2" not in seen
+    assert "'password': '***'" in seen

@@ -19,14 +19,14 @@ from pyfly_session.concurrency import (
     SessionRegistration,
     SessionRegistry,
 )
-from pyfly_session.errors import SessionTooLargeError
+from pyfly_session.errors import SessionStoreUnavailableError, SessionTooLargeError
 from pyfly_session.security import context_of, login
 from pyfly_session.web.chain import WebFilterChainMiddleware
 from tests.conftest import Clock
 from tests.support.cases import for_each
 from tests.web.conftest import Site
 from tests.web.driver import Answer, Browser
-from tests.web.pages import leave
+from tests.web.pages import leave, rotate
 
 
 class FourMethods:
@@ -256,3 +256,52 @@ async def test_login_that_another_one_overtakes_exceeds_no_limit(later: int) -> 
         ["mine", "other"],
         ["other", "mine"],
     )
+
+
+async def test_one_that_cannot_be_ended_is_tried_again_at_the_next_login(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, failures = InMemorySessionStore.delete_moved, ["down"]
+
+    async def delete_moved(store: InMemorySessionStore, session_id: str) -> str | None:
+        if second.cookie is None or not failures:
+            return await really(store, session_id)
+        raise SessionStoreUnavailableError(failures.pop(), operation="delete")
+
+    monkeypatch.setattr(InMemorySessionStore, "delete_moved", delete_moved)
+    house = House(clock, 1, "evict-oldest")
+    first, second, third = (house.browser() for _ in range(3))
+    await first.get("/enter")
+    await second.get("/who")
+    clock.advance(1)
+    assert await texts(second.get("/enter")) == ["in"]
+    assert failures == []
+    clock.advance(1)
+    assert await texts(third.get("/enter")) == ["in"]
+    assert await texts(first.get("/who"), second.get("/who"), third.get("/who")) == [
+        "None", "None", "alice",
+    ]  # fmt: skip
+
+
+@for_each("page", ["/rotate", "/enter"])
+async def test_registry_that_fails_once_the_session_is_stored_logs_nobody_out(
+    clock: Clock, page: str
+) -> None:
+    class Flaky(FourMethods):
+        fails_from = 0
+
+        async def list_sessions(self, principal: str) -> list[tuple[str, float]]:
+            self.fails_from -= 1
+            if self.fails_from == 0:
+                raise ConnectionError("the registry is down")
+            return await super().list_sessions(principal)
+
+    for call in range(1, 9):
+        registry = Flaky()
+        house = House(clock, 5, "evict-oldest", registry=registry, pages={"rotate": rotate})
+        browser = house.browser()
+        await browser.get("/enter")
+        registry.fails_from = call
+        await browser.get(page, swallow=True)
+        registry.fails_from = 0
+        assert await texts(browser.get("/who")) == ["alice"]

@@ -10,6 +10,7 @@ and a record that was lost comes back by itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
@@ -37,7 +38,7 @@ from pyfly_session.core.principals.records import (
 )
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.store_capabilities import CapableStore
-from pyfly_session.errors import TooManySessionsError
+from pyfly_session.errors import SessionStoreError, TooManySessionsError
 from pyfly_session.ports import FORWARD_SECONDS
 
 _REMEMBERED = 65_536
@@ -334,9 +335,10 @@ class PrincipalSessions:
             elif marked:
                 self._later(self._end_marked(principal, marked, "evicted"))
             return True
-        # Whoever struck it out may have looked for it before it was there.
-        await self._end(session_id, "evicted")
-        await self.deregister(principal, noted_id, session_id)
+        # Whoever struck it out may have looked for it before it was there. Its id is told nobody.
+        with contextlib.suppress(SessionStoreError):
+            await self._end(session_id, "evicted")
+            await self.deregister(principal, noted_id, session_id)
         return False
 
     async def state_of(self, principal: str, session_id: str) -> str | None:

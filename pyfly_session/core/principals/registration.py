@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from typing import Any
 
 from pyfly_session.core.change import Change, Stored
 from pyfly_session.core.merge import Outcome
@@ -12,9 +14,11 @@ from pyfly_session.core.principals.own_registry import OwnRegistry, Place
 from pyfly_session.core.principals.records import LIVE, PENDING
 from pyfly_session.core.session import HttpSession
 from pyfly_session.core.tasks import back_off
+from pyfly_session.errors import SessionStoreError
 
 # A session is confirmed a moment after it was stored; in all this takes a second.
 _LOOKS = 9
+_logger = logging.getLogger(__name__)
 _STORED = (Outcome.STORED, Outcome.FORKED)
 
 
@@ -97,9 +101,7 @@ class Registration:
     ) -> Outcome:
         """Take note of what the commit did."""
         index = self._index
-        await _settle(session, stored=outcome in _STORED)
-        if self.own is not None:
-            await self.own.after(session, outcome, former)
+        await self._tell_own(session, outcome, former)
         displaced = {*session.displaced}
         if change.ends:
             await self.released(session)
@@ -114,15 +116,8 @@ class Registration:
         if stored is None or outcome in (Outcome.GONE, Outcome.DROPPED, Outcome.ENDED):
             await asyncio.gather(*(index.deregister(name, each) for name, each in noted.items()))
             return outcome
-        idle = session.max_inactive_interval
-        principal = session.principal
-        confirmed = await asyncio.gather(
-            *(
-                index.confirm(name, each, stored.id, idle=idle, is_alias=name != principal)
-                for name, each in noted.items()
-            )
-        )
-        if all(confirmed):
+        confirming = (self._confirm(session, stored.id, *each) for each in noted.items())
+        if all(await asyncio.gather(*confirming)):
             return outcome
         session.ended()
         return Outcome.ENDED
@@ -139,9 +134,35 @@ class Registration:
                 return state == LIVE
         return False
 
+    async def _tell_own(
+        self, session: HttpSession, outcome: Outcome, former: Stored | None
+    ) -> None:
+        try:
+            await _settle(session, stored=outcome in _STORED)
+            if self.own is not None:
+                await self.own.after(session, outcome, former)
+        except Exception:
+            # What was stored is stored, whatever the application's registry makes of it.
+            _logger.exception("the application's registry was not told of a stored session")
+
+    async def _confirm(
+        self, session: HttpSession, session_id: str, name: str, noted_id: str
+    ) -> bool:
+        """Return whether a stored session is one of this name still; only this tells, so twice."""
+        options: Any = {
+            "idle": session.max_inactive_interval, "is_alias": name != session.principal
+        }  # fmt: skip
+        try:
+            return await self._index.confirm(name, noted_id, session_id, **options)
+        except SessionStoreError:
+            return await self._index.confirm(name, noted_id, session_id, **options)
+
     async def released(self, session: HttpSession) -> None:
         """Take back all notes of a session that is not going to be stored."""
-        await _settle(session, stored=False)
+        try:
+            await _settle(session, stored=False)
+        except Exception:
+            _logger.exception("the application's registry still lists a login that failed")
         await self._release(session, list(session.registrations))
 
     async def _release(self, session: HttpSession, names: list[str]) -> None:
