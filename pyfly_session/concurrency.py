@@ -268,10 +268,9 @@ class _LoginPlace(Place):
             try:
                 await self._end(each)  # type: ignore[misc]
             except Exception:
-                # It lives still, so the next login is to find it, and to try again.
+                # It lives still, so the next login is to find it, before any other.
                 _logger.exception("a session that had to make room could not be ended")
-                logged_in_at = self._earlier.get(each, self._created_at)
-                await self._registry.register(self.principal, each, logged_in_at)
+                await self._registry.register(self.principal, each, self._earlier.get(each, 0.0))
 
     async def _strike_out(self) -> list[str]:
         """Strike out those that make room, and return them; the session itself may be one."""

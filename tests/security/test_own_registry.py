@@ -283,6 +283,22 @@ async def test_one_that_cannot_be_ended_is_tried_again_at_the_next_login(
     ]  # fmt: skip
 
 
+async def test_one_that_cannot_be_ended_is_the_first_to_make_room_next(clock: Clock) -> None:
+    """Also where the registry counts by itself, and tells nothing of those that were here."""
+    registry = OneStep()
+
+    async def down(session_id: str) -> None:
+        raise SessionStoreUnavailableError("down", operation="delete")
+
+    policy = ConcurrencyControlPolicy(1)
+    controller = SessionConcurrencyController(registry, policy, session_deleter=down)
+    for session_id in ("first", "second"):
+        clock.advance(1)
+        assert await controller.on_login("alice", session_id, clock())
+    (earlier, before), (later, after) = await registry.list_sessions("alice")
+    assert (earlier, later, before < after) == ("first", "second", True)
+
+
 @for_each("page", ["/rotate", "/enter"])
 async def test_registry_that_fails_once_the_session_is_stored_logs_nobody_out(
     clock: Clock, page: str
