@@ -1,12 +1,12 @@
 """The deadline of a store holds for a write as a whole, however many write the session."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from pyfly_session import Outcome, SessionRepository, SessionStoreError
+from pyfly_session import HttpSession, Outcome, SessionRepository, SessionStoreError
 from pyfly_session.adapters.memory import InMemorySessionStore
 from tests.conftest import Clock
 from tests.interposed import InterposedStore
@@ -142,9 +142,10 @@ async def test_a_change_of_id_that_was_begun_is_not_given_up(
     ).items()
 
 
-async def test_a_change_of_id_that_waits_is_given_up_and_not_done_later(
-    store: Any, repository: SessionRepository, jump: Callable[[float], None]
-) -> None:
+async def waiting_change_of_id(
+    store: Any, repository: SessionRepository
+) -> tuple[str, HttpSession, asyncio.Future[Outcome], Callable[[], Awaitable[None]]]:
+    """Return a change of id that waits behind a write, and what lets both come to their end."""
     session_id, gate = await begun(repository), asyncio.Event()
     first, session = await loaded(repository, session_id, a=1), await loaded(repository, session_id)
     store.before("compare_and_swap", gate.wait)
@@ -153,30 +154,32 @@ async def test_a_change_of_id_that_waits_is_given_up_and_not_done_later(
     await turns()
     change = asyncio.ensure_future(repository.commit(session))
     await turns()
+
+    async def let_go() -> None:
+        gate.set()
+        await writing
+        await repository.drain()
+
+    return session_id, session, change, let_go
+
+
+async def test_a_change_of_id_that_waits_is_given_up_and_not_done_later(
+    store: Any, repository: SessionRepository, jump: Callable[[float], None]
+) -> None:
+    session_id, _, change, let_go = await waiting_change_of_id(store, repository)
     jump(DEADLINE + 1)
     with pytest.raises(SessionStoreError, match="within the deadline"):
         await change
-    gate.set()
-    await writing
-    await repository.drain()
+    await let_go()
     assert await stored(repository, session_id) == {"a": 1}
 
 
 async def test_a_change_of_id_that_waits_is_dropped_with_its_request(
     store: Any, repository: SessionRepository
 ) -> None:
-    session_id, gate = await begun(repository), asyncio.Event()
-    first, session = await loaded(repository, session_id, a=1), await loaded(repository, session_id)
-    store.before("compare_and_swap", gate.wait)
-    session.rotate_id()
-    writing = asyncio.ensure_future(repository.commit(first))
-    await turns()
-    change = asyncio.ensure_future(repository.commit(session))
-    await turns()
+    session_id, session, change, let_go = await waiting_change_of_id(store, repository)
     change.cancel()
     await asyncio.wait({change})
     await repository.settle(session)
-    gate.set()
-    await writing
-    await repository.drain()
+    await let_go()
     assert await stored(repository, session_id) == {"a": 1}

@@ -214,8 +214,13 @@ async def test_answer_that_anybody_may_keep_becomes_the_browsers_own(
         [f"{cache_control}, private"],
     )
     assert warnings(caplog) == []
-    assert (await shop.get("/landing", None, "max-age=60")).get("cache-control") == (
-        "max-age=60, private"
+
+
+async def test_answer_that_begins_a_session_is_the_browsers_own() -> None:
+    answer = await Shop().get("/landing", None, "max-age=60")
+    assert (len(answer.all("set-cookie")), answer.get("cache-control")) == (
+        1,
+        "max-age=60, private",
     )
 
 

@@ -39,21 +39,23 @@ local function note(key)
     return moved and {moved}
 end
 """
+MAX_ANSWER = 4 * 1024 * 1024
+"""From this size on an answer to loads takes no further session."""
+ANOTHER_TIME = 2
+"""Stands for a session that is to be asked for again."""
 # KEYS: sessions. ARGV: seconds to live for each. A session that has an idle time of its own in
 # front, as the codec writes it, lives exactly so long from now; any other is not cut short. With 0
-# each is left as it is. When the answer has become large, 2 for each that is to be asked for again.
-MAX_ANSWER = 4 * 1024 * 1024
-ANOTHER_TIME = 2
+# each is left as it is. When the answer has become large, the rest is to be asked for again.
 _LOAD = """
 local answers, size = {}, 0
 for i, key in ipairs(KEYS) do
-    local found = values and size < 4194304 and redis.pcall('GET', key)
+    local found = values and size < MAX_ANSWER and redis.pcall('GET', key)
     if not values then
         found = redis.pcall('GETRANGE', key, 0, 159)
         found = found ~= '' and found
     end
-    if size >= 4194304 then
-        answers[i] = 2
+    if size >= MAX_ANSWER then
+        answers[i] = ANOTHER_TIME
     elseif type(found) ~= 'string' then
         answers[i] = found or note(key)
     else
@@ -72,7 +74,7 @@ for i, key in ipairs(KEYS) do
     end
 end
 return answers
-"""
+""".replace("MAX_ANSWER", str(MAX_ANSWER)).replace("ANOTHER_TIME", str(ANOTHER_TIME))
 # Whether a value is the one with this mark. One that is the new value already counts as replaced,
 # since the caller could not tell.
 _IS = """
